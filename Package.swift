@@ -1,0 +1,77 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// One list of targets, lowest room first; imports run downward only (README, "How the code is laid out").
+let package = Package(
+    name: "rld",
+    products: [
+        .library(name: "RLD", targets: ["RLD"]),
+        .executable(name: "rld", targets: ["RLDCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    ],
+    targets: [
+        // System libraries.
+        .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev", "opencl-headers"])]),
+        .systemLibrary(name: "CCLBlast", pkgConfig: "clblast", providers: [.apt(["libclblast-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
+        // Kernels: every .cl file becomes a string literal, includes resolved.
+        .executableTarget(name: "KernelEmbedder", path: "Plugins/KernelEmbedder"),
+        .plugin(name: "EmbedKernels", capability: .buildTool(), dependencies: ["KernelEmbedder"], path: "Plugins/EmbedKernels"),
+        .target(name: "KernelSources", path: "kernels", plugins: ["EmbedKernels"]),
+
+        // The library, lowest room first.
+        .target(name: "OpenCLRuntime", dependencies: ["COpenCL"]),
+        .target(name: "RLDGraph"),
+        .target(name: "RLDModels", dependencies: ["RLDGraph"]),
+        .target(name: "RLDMethods", dependencies: ["RLDGraph"]),
+        .target(name: "RLDReference", dependencies: ["RLDGraph", "RLDMethods"]),
+        .target(
+            name: "RLDExecution",
+            dependencies: ["RLDGraph", "RLDMethods", "OpenCLRuntime", "KernelSources", "CCLBlast"]),
+        .target(name: "RLDDatasets", dependencies: ["RLDGraph", "CZlib"]),
+        .target(name: "RLDFormats", dependencies: ["RLDGraph"]),
+        .target(name: "RLDReports"),
+        .target(
+            name: "RLDTraining",
+            dependencies: [
+                "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution", "RLDDatasets", "RLDFormats",
+                .product(name: "Yams", package: "Yams"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .target(
+            name: "RLD",
+            dependencies: [
+                "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution", "RLDDatasets",
+                "RLDFormats", "RLDReports", "RLDTraining",
+            ]),
+        .executableTarget(
+            name: "RLDCommand",
+            dependencies: [
+                "RLD",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
+
+        // Tests. Support holds the comparison helpers, which have tests of their own.
+        .target(
+            name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
+            path: "Tests/TestSupport"),
+        .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
+        .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "TestSupport"]),
+        .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
+        .testTarget(name: "RLDReferenceTests", dependencies: ["RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
+        .testTarget(
+            name: "RLDExecutionTests",
+            dependencies: ["RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
+        .testTarget(name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDDatasets", "TestSupport"]),
+        .testTarget(name: "RLDTrainingTests", dependencies: ["RLD", "TestSupport"]),
+        .testTarget(name: "RLDCommandTests", dependencies: ["RLD", "TestSupport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

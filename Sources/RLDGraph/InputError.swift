@@ -1,0 +1,49 @@
+/// What a user handed in is wrong: one line that names the subject (file, option, key, tensor), what is wrong and what to do.
+/// The command line maps it to exit code 2.
+public struct InputError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The file, option, key or tensor that is wrong.
+    public let subject: String
+    /// What is wrong with it, expected against found where both are known.
+    public let problem: String
+    /// What to do about it; empty when the problem says it already.
+    public let advice: String
+
+    public init(_ subject: String, _ problem: String, advice: String = "") {
+        self.subject = subject
+        self.problem = problem
+        self.advice = advice
+    }
+
+    public var description: String {
+        advice.isEmpty ? "\(subject): \(problem)" : "\(subject): \(problem); \(advice)"
+    }
+
+    /// An unknown name among known ones, with the nearest known name suggested.
+    public static func unknown(_ kind: String, _ name: String, known: [String]) -> InputError {
+        let listed = known.count <= 24 ? "known: \(known.joined(separator: ", "))" : "\(known.count) names are known"
+        let advice = nearestName(to: name, among: known).map { "did you mean '\($0)'? (\(listed))" } ?? listed
+        return InputError("\(kind) '\(name)'", "is unknown", advice: advice)
+    }
+}
+
+/// The known name with the smallest edit distance to `name`, if it is near enough to be a plausible typing error.
+public func nearestName(to name: String, among known: [String]) -> String? {
+    let wanted = Array(name.lowercased())
+    let best = known.map { (name: $0, distance: editDistance(wanted, Array($0.lowercased()))) }
+        .min { $0.distance < $1.distance }
+    guard let best, best.distance <= max(2, wanted.count / 3) else { return nil }
+    return best.name
+}
+
+/// Levenshtein distance between two character sequences.
+private func editDistance(_ a: [Character], _ b: [Character]) -> Int {
+    var previous = Array(0...b.count)
+    for (i, x) in a.enumerated() {
+        var current = [i + 1]
+        for (j, y) in b.enumerated() {
+            current.append(min(previous[j] + (x == y ? 0 : 1), previous[j + 1] + 1, current[j] + 1))
+        }
+        previous = current
+    }
+    return previous[b.count]
+}

@@ -1,0 +1,95 @@
+/// A network as a value: named nodes in topological order, static per-sample shapes, no weights.
+public struct Network: Sendable, Equatable {
+    /// Index of a node in `nodes`.
+    public typealias NodeID = Int
+
+    public struct Node: Sendable, Equatable {
+        /// PyTorch module path for nodes with weights ("layer1.0.conv1"); unique in the network.
+        public var name: String
+        public var operation: Operation
+        public var inputs: [NodeID]
+        /// Per sample: [C, H, W] or [features].
+        public var shape: [Int]
+
+        public var size: Int { shape.reduce(1, *) }
+    }
+
+    /// Published model id ("resnet20").
+    public var id: String
+    /// In topological order; `nodes[0]` is the input.
+    public var nodes: [Node]
+    /// The node whose value the network returns.
+    public var output: NodeID
+    /// Named intermediate values ("feats/0", "pooled_feat") for inspection and feature distillation.
+    public var features: [String: NodeID]
+
+    /// Per-sample input shape, [C, H, W].
+    public var inputShape: [Int] { nodes[0].shape }
+    /// Classes, for a classifier.
+    public var classes: Int { nodes[output].size }
+
+    /// Every state tensor in state-dict order (the order in which the nodes were built).
+    public var stateTensors: [StateTensor] {
+        nodes.flatMap { $0.operation.stateTensors(named: $0.name) }
+    }
+
+    /// The tensors that the optimiser trains, in state-dict order.
+    public var parameters: [StateTensor] { stateTensors.filter { $0.kind == .parameter } }
+
+    /// Number of trained values.
+    public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
+
+    /// Multiply-adds of convolutions and linear layers for one sample, biases not counted.
+    public var multiplyAdds: Int {
+        nodes.reduce(0) { sum, node in
+            switch node.operation {
+            case .convolution(let c): sum + node.size * c.fanIn
+            case .linear(let l): sum + l.inputs * l.outputs
+            default: sum
+            }
+        }
+    }
+
+    public func node(named name: String) -> NodeID? { nodes.firstIndex { $0.name == name } }
+
+    /// How many nodes read each node's value; the output counts as read once more.
+    func readerCounts() -> [Int] {
+        var counts = Array(repeating: 0, count: nodes.count)
+        for node in nodes { for input in node.inputs { counts[input] += 1 } }
+        counts[output] += 1
+        return counts
+    }
+
+    /// Fresh weights, a function of the seed alone: each tensor draws from its own stream, so adding a layer changes no other.
+    public func initialState(seed: UInt64) -> NetworkState {
+        var state = NetworkState()
+        for (index, tensor) in stateTensors.enumerated() {
+            // Rounded to float32, so that the reference and a device start from equal weights.
+            func draw(_ value: (UInt64) -> Double) -> [Double] {
+                (0..<tensor.count).map { Double(Float(value(UInt64($0)))) }
+            }
+            let stream = UInt64(index) &+ 0x5EED_0000
+            let values: [Double] =
+                switch tensor.initializer {
+                case .constant(let value): Array(repeating: value, count: tensor.count)
+                case .kaimingNormal(let fanOut):
+                    draw { (2 / Double(fanOut)).squareRoot() * CounterRandom.normal(seed: seed, stream: stream, counter: $0) }
+                case .uniform(let fanIn):
+                    draw {
+                        (2 * CounterRandom.uniform(seed: seed, stream: stream, counter: $0) - 1) / Double(fanIn).squareRoot()
+                    }
+                }
+            state[tensor.name] = Tensor(shape: tensor.shape, values: values)
+        }
+        return state
+    }
+}
+
+extension Network: CustomStringConvertible {
+    public var description: String {
+        let lines = nodes.enumerated().map { index, node in
+            "\(index)\t\(node.name)\t\(node.operation.label)\t\(node.inputs.map { nodes[$0].name }.joined(separator: ", "))\t\(node.shape)"
+        }
+        return "\(id): \(parameterCount) parameters, \(multiplyAdds) multiply-adds\n" + lines.joined(separator: "\n")
+    }
+}

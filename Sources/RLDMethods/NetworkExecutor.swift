@@ -1,0 +1,95 @@
+import RLDGraph
+
+/// torch.optim.SGD's definition: d = g + weightDecay * p; v = momentum * v + d (v = d at the first step);
+/// p -= learningRate * (nesterov ? d + momentum * v : v).
+public struct SGD: Sendable, Equatable, Codable {
+    public var learningRate: Double
+    public var momentum: Double
+    public var weightDecay: Double
+    public var nesterov: Bool
+
+    public init(learningRate: Double, momentum: Double = 0.9, weightDecay: Double = 0, nesterov: Bool = false) {
+        self.learningRate = learningRate
+        self.momentum = momentum
+        self.weightDecay = weightDecay
+        self.nesterov = nesterov
+    }
+}
+
+/// Which images go into one step and how they are transformed.
+public struct BatchSelection: Sendable, Equatable {
+    /// The name under which the table was loaded.
+    public var table: String
+    /// Rows of the table, in batch order; their number is the batch size.
+    public var indices: [Int]
+    public var transform: ImageTransform
+    /// Seed and epoch of the transform's random part.
+    public var seed: UInt64
+    public var epoch: Int
+
+    public init(table: String, indices: [Int], transform: ImageTransform, seed: UInt64 = 0, epoch: Int = 0) {
+        self.table = table
+        self.indices = indices
+        self.transform = transform
+        self.seed = seed
+        self.epoch = epoch
+    }
+}
+
+/// What the steps since the last `takeMetrics` added up to.
+public struct StepMetrics: Sendable, Equatable {
+    /// Rows that went through.
+    public var rows: Int
+    /// Sum over rows of each unweighted term, in the order of the method's `termNames`.
+    public var termSums: [Double]
+    /// Sum over rows of the weighted total.
+    public var totalSum: Double
+    /// Rows whose label is the student's first largest logit.
+    public var top1: Int
+    /// Rows whose label is among the student's five largest logits.
+    public var top5: Int
+
+    public init(rows: Int = 0, termSums: [Double] = [], totalSum: Double = 0, top1: Int = 0, top5: Int = 0) {
+        self.rows = rows
+        self.termSums = termSums
+        self.totalSum = totalSum
+        self.top1 = top1
+        self.top5 = top5
+    }
+
+    public var loss: Double { rows > 0 ? totalSum / Double(rows) : 0 }
+    public var accuracy: Double { rows > 0 ? Double(top1) / Double(rows) : 0 }
+}
+
+/// What runs a student and, for distillation, a frozen teacher: the reference (Double, on the host) or an OpenCL device.
+/// The trainer knows nothing else. Calls come from one task; steps may be asynchronous until a call that returns values.
+public protocol NetworkExecutor: AnyObject {
+    /// What computes, for logs ("PoCL: cpu ...", "reference (Double, host)").
+    var executorDescription: String { get }
+
+    /// Takes in a table of images under a name; a table of the same name is replaced.
+    func load(_ images: ImageTable, as name: String) throws
+
+    /// Makes a student ready to train. Momentum starts empty.
+    func prepareStudent(_ network: Network, state: NetworkState) throws
+
+    /// Makes a frozen teacher ready (batch norm folded).
+    func prepareTeacher(_ network: Network, state: NetworkState) throws
+
+    /// One training step: batch, teacher forward if the method needs one, student forward, loss, backward, optimiser.
+    /// - Parameter warmup: factor of the distillation terms (`Method.warmup(epoch:)`).
+    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws
+
+    /// The student in evaluation mode on one batch, added to the metrics: cross-entropy and correctness.
+    func evaluateStep(_ batch: BatchSelection) throws
+
+    /// Waits for all steps, returns what they added up to and starts again from zero.
+    func takeMetrics() throws -> StepMetrics
+
+    /// The student's state dict, as it is after all steps so far.
+    func studentState() throws -> NetworkState
+
+    /// The student's logits in evaluation mode for images that are already normalised.
+    /// - Parameter images: [N, C, H, W]. - Returns: [N, classes].
+    func studentLogits(_ images: Tensor) throws -> Tensor
+}
