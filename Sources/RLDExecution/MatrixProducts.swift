@@ -63,7 +63,7 @@ final class MatrixProducts {
             device.handle, kernel, CLBlastPrecisionSingle, parameters.count, &pointers, values)
         guard status == CLBlastSuccess else {
             throw DeviceError(
-                code: .blasFailed, message: "CLBlast refused the parameters of \(kernel) for \(device.name)",
+                .blasFailed, "CLBlast refused the parameters of \(kernel) for \(device.name)",
                 status: CLStatus(rawValue: status.rawValue))
         }
     }
@@ -81,12 +81,13 @@ final class MatrixProducts {
     }
 
     func enqueue(_ p: MatrixProduct) throws(DeviceError) {
-        var handle: cl_command_queue? = queue.handle
-        let status = CLBlastSgemmWithTempBuffer(
-            CLBlastLayoutRowMajor, transpose(p.transposeA), transpose(p.transposeB), p.m, p.n, p.k, 1, p.a.buffer.handle,
-            p.a.offset, lda(p), p.b.buffer.handle, p.b.offset, ldb(p), p.accumulate ? 1 : 0, p.c.buffer.handle, p.c.offset,
-            p.n, &handle, nil, scratch?.handle)
-        try check(status, p)
+        try queue.enqueueExternal("sgemm \(p.m)x\(p.n)x\(p.k)") { queue, event in
+            CLBlastSgemmWithTempBuffer(
+                CLBlastLayoutRowMajor, transpose(p.transposeA), transpose(p.transposeB), p.m, p.n, p.k, 1, p.a.buffer.handle,
+                p.a.offset, lda(p), p.b.buffer.handle, p.b.offset, ldb(p), p.accumulate ? 1 : 0, p.c.buffer.handle, p.c.offset,
+                p.n, queue, event, scratch?.handle
+            ).rawValue
+        }
     }
 
     private func transpose(_ yes: Bool) -> CLBlastTranspose { yes ? CLBlastTransposeYes : CLBlastTransposeNo }
@@ -96,7 +97,7 @@ final class MatrixProducts {
     private func check(_ status: CLBlastStatusCode, _ p: MatrixProduct) throws(DeviceError) {
         guard status != CLBlastSuccess else { return }
         throw DeviceError(
-            code: .blasFailed, message: "matrix product [\(p.m), \(p.k)] x [\(p.k), \(p.n)] on \(context.device.name) failed",
+            .blasFailed, "matrix product [\(p.m), \(p.k)] x [\(p.k), \(p.n)] on \(context.device.name) failed",
             status: CLStatus(rawValue: status.rawValue))
     }
 }

@@ -30,11 +30,12 @@ package final class NetworkPlan {
 
     /// - Parameters:
     ///   - network: what to run; fuse it first (`Network.fusingEpilogues`). Its parameters must be those of the store.
+    ///   - input: where the input lies, if it is not to have a place of its own.
     ///   - keeping: nodes whose values stay readable (`value(of:)`).
     ///   - inputGradient: also compute d loss / d input; it stays readable (`gradientOfInput`).
     /// - Throws: `InputError` if the plan does not fit the device's memory, `DeviceError` if the device fails.
     package init(
-        _ network: Network, store: ParameterStore, batch: Int, mode: Mode, keeping: Set<Network.NodeID> = [],
+        _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil, keeping: Set<Network.NodeID> = [],
         inputGradient: Bool = false
     ) throws {
         self.network = network
@@ -45,6 +46,7 @@ package final class NetworkPlan {
         var lowering = Lowering(
             network: network, batch: batch, mode: mode, engine: engine, store: store,
             pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil)
+        if let input { lowering.builder.bind(lowering.value(0), to: input) }
         try lowering.lower(keeping: keeping)
 
         let arenaLimit = engine.allocationLimit / 4
@@ -61,7 +63,7 @@ package final class NetworkPlan {
         let (memory, phases) = try lowering.builder.build(plan, engine: engine, label: "activations of \(network.id)")
         forwardLaunches = phases[0]
         backwardLaunches = phases.count > 1 ? phases[1] : []
-        input = memory[lowering.value(0)]
+        self.input = memory[lowering.value(0)]
         output = memory[lowering.value(network.output)]
         outputGradient = mode == .training ? memory[lowering.gradient(network.output)] : nil
         visible = Dictionary(uniqueKeysWithValues: keeping.map { ($0, memory[lowering.value($0)]) })

@@ -14,8 +14,10 @@ final class PlanBuilder {
         fileprivate let arenas: [Buffer]
         fileprivate let placements: [MemoryPlan.Placement]
         fileprivate let counts: [Int]
+        fileprivate let bound: [Int: DeviceSlice]
 
         subscript(value: Value) -> DeviceSlice {
+            if let slice = bound[value.index] { return slice }
             let place = placements[value.index]
             return DeviceSlice(arenas[place.arena], offset: place.offset, count: counts[value.index])
         }
@@ -29,6 +31,7 @@ final class PlanBuilder {
     private var firstUse: [Int] = []
     private var lastUse: [Int] = []
     private var pinned: Set<Int> = []
+    private var bound: [Int: DeviceSlice] = [:]
     private var emitters: [Emitter] = []
     private var phaseEnds: [Int] = []
 
@@ -41,6 +44,12 @@ final class PlanBuilder {
 
     /// Keeps a value alive through the whole plan: it is read or written from outside.
     func pin(_ value: Value) { pinned.insert(value.index) }
+
+    /// Gives a value a place outside planned memory.
+    func bind(_ value: Value, to slice: DeviceSlice) {
+        bound[value.index] = slice
+        counts[value.index] = 0
+    }
 
     /// Adds a step. Its launches are made once memory is placed.
     func step(reads: [Value], writes: [Value], _ emit: @escaping Emitter) {
@@ -68,7 +77,7 @@ final class PlanBuilder {
     func build(_ plan: MemoryPlan, engine: DeviceEngine, label: String) throws(DeviceError) -> (Memory, [[Launch]]) {
         var arenas: [Buffer] = []
         for count in plan.arenaCounts { arenas.append(try engine.makeBuffer(count, label: label)) }
-        let memory = Memory(arenas: arenas, placements: plan.placements, counts: counts)
+        let memory = Memory(arenas: arenas, placements: plan.placements, counts: counts, bound: bound)
         var phases: [[Launch]] = []
         var start = 0
         for end in phaseEnds {
