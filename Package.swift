@@ -61,7 +61,7 @@ let package = Package(
 
         // Tests. Support holds the comparison helpers, which have tests of their own.
         .target(
-            name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
+            name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDModels", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
             path: "Tests/TestSupport"),
         .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
         .testTarget(name: "TestSupportTests", dependencies: ["RLDGraph", "RLDModels", "TestSupport"]),
