@@ -66,7 +66,7 @@ let package = Package(
         .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
         .testTarget(name: "TestSupportTests", dependencies: ["RLDGraph", "RLDModels", "TestSupport"]),
         .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
-        .testTarget(name: "RLDReferenceTests", dependencies: ["RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
+        .testTarget(name: "RLDReferenceTests", dependencies: ["RLDTraining", "RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
         .testTarget(
             name: "RLDExecutionTests",
             dependencies: ["RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
