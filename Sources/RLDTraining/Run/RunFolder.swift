@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 
 /// The folder of one run: config.yaml (effective), environment.json, metrics.jsonl, log.txt, last.safetensors and
@@ -43,15 +44,20 @@ public final class RunFolder {
             throw InputError(path, "cannot be created as a folder", advice: "choose another --out")
         }
         if overwrite { for name in Self.fileNames { unlink(file(name)) } }
-        try write(Data(configuration.yaml.utf8), to: "config.yaml")
-        try write(json(environment, pretty: true), to: "environment.json")
+        try write(Array(configuration.yaml.utf8), to: "config.yaml")
+        try write(Array(json(environment, pretty: true)), to: "environment.json")
         metrics = try LineFile(path: file("metrics.jsonl"))
         log = try LineFile(path: file("log.txt"))
     }
 
     /// Writes a file of the run, whole or not at all.
-    public func write(_ bytes: some ContiguousBytes, to name: String) throws(InputError) {
-        try FileWriting.write(bytes, to: file(name))
+    public func write(_ bytes: [UInt8], to name: String) throws(InputError) {
+        try AtomicFile.write(bytes, to: file(name))
+    }
+
+    /// Writes a student's weights, whole or not at all.
+    public func save(_ state: NetworkState, as name: String, metadata: [String: String]) throws(InputError) {
+        try state.save(safetensors: file(name), metadata: metadata)
     }
 
     /// Appends a record to metrics.jsonl: one line, keys sorted, numbers in full precision.
@@ -71,23 +77,4 @@ public final class RunFolder {
             throw InputError(path, "a record cannot be written as JSON: \(error)")
         }
     }
-}
-
-/// What a run ran on: environment.json.
-public struct RunEnvironment: Sendable, Equatable, Encodable {
-    /// What computed, driver included.
-    public var executor: String
-    public var commit: String
-    public var swift: String
-    public var clblast: String
-    public var openclLoader: String
-    public var system: String
-    public var data: String
-    /// Of the pixels and labels that were loaded, hexadecimal.
-    public var dataHash: String
-    public var trainingImages: Int
-    public var validationImages: Int
-    public var testImages: Int
-    /// ISO 8601, UTC.
-    public var started: String
 }

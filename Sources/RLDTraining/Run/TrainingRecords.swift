@@ -1,3 +1,4 @@
+import Foundation
 import RLDMethods
 
 /// What the steps since the previous reading did: one line of metrics.jsonl.
@@ -93,5 +94,24 @@ extension StepMetrics {
         return StepMetrics(
             rows: a.rows + b.rows, termSums: terms, totalSum: a.totalSum + b.totalSum, top1: a.top1 + b.top1,
             top5: a.top5 + b.top5)
+    }
+}
+
+extension EpochRecord {
+    /// One line for a person.
+    public var text: String {
+        func percent(_ share: Double) -> String { String(format: "%.2f %%", 100 * share) }
+        let validation = validationAccuracy.map { ", validation \(percent($0))" } ?? ""
+        return "epoch \(epoch)/\(epochs): loss \(String(format: "%.4f", trainLoss)), training \(percent(trainAccuracy))\(validation)"
+            + ", \(Int(imagesPerSecond.rounded())) images/s\(best ? ", best so far" : "")"
+    }
+}
+
+extension TestRecord {
+    /// One line for a person.
+    public var text: String {
+        func fixed(_ value: Double, _ decimals: Int) -> String { String(format: "%.\(decimals)f", value) }
+        return "test: \(weights) weights (epoch \(epoch)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
+            + "cross-entropy \(fixed(loss, 4)), \(images) images"
     }
 }
