@@ -28,7 +28,7 @@ public struct ConfigurationReader {
     public mutating func set(_ key: String, to text: String, source: String? = nil) throws(InputError) {
         let key = Self.fullKey(Setting.underscored(key))
         let subject = source.map { $0.hasPrefix("--") ? $0 : "\(key) (\($0))" } ?? key
-        given[key] = source ?? key
+        given[key] = subject
         do {
             switch key {
             case "method.id":
