@@ -77,10 +77,15 @@ struct TrainingSession {
                 base: configuration.optimizer.learningRate, epoch: epoch, step: index, stepsPerEpoch: batches.count,
                 epochs: configuration.epochs)
             pace.begin(at: clock.now)
-            try executor.trainStep(
-                BatchSelection(
-                    table: Self.trainTable, indices: Array(batch), transform: trainTransform, seed: configuration.seed, epoch: epoch),
-                method: configuration.method, warmup: warmup, optimizer: optimizer)
+            let selection = BatchSelection(
+                table: Self.trainTable, indices: Array(batch), transform: trainTransform, seed: configuration.seed, epoch: epoch)
+            do {
+                try executor.trainStep(selection, method: configuration.method, warmup: warmup, optimizer: optimizer)
+            } catch let error as InputError {
+                // An executor that looks at its logits complains about them before the loss is read.
+                try requireFinite(try executor.studentState().allFinite, "network", epoch: epoch, firstStep: firstUnread, step: step)
+                throw error
+            }
             guard step % configuration.logEvery == 0 || step == batches.count else { continue }
             let metrics = try executor.takeMetrics()
             pace.end(at: clock.now, images: metrics.rows)

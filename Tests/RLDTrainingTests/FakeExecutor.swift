@@ -85,6 +85,10 @@ final class FakeExecutor: NetworkExecutor {
         Tensor(shape: [images.shape[0], network?.classes ?? 0], repeating: 0)
     }
 
+    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+        throw InputError("loss", "is nothing that the fake executor knows")
+    }
+
     /// Calls `body` with pixels in 0...1, label and logits of each image, and counts rows and correctness.
     private func visit(_ batch: BatchSelection, _ body: ([Double], Int, [Double]) -> Void) throws {
         guard let table = tables[batch.table] else { throw InputError("table \(batch.table)", "was never loaded") }

@@ -8,7 +8,8 @@ import RLDReference
 ///   device; nil for `RLD_DEVICE`, or the best device there is.
 /// - Throws: `DeviceError` when there is no such device.
 public func makeExecutor(device: String?) throws -> any NetworkExecutor {
-    let choice = try device ?? Environment.checked().device
+    try Environment.check()
+    let choice = device ?? Environment.settings.device
     if choice?.lowercased() == "reference" { return ReferenceExecutor() }
     return try DeviceExecutor(try Device.select(choice))
 }
