@@ -146,7 +146,8 @@ kernel void batch_norm_gradient_combine(
 }
 
 // dx = gamma * inverse * (g - (d beta + xhat * d gamma) / rows); the residual's gradient is g.
-// Each is written (1), added to what is there (2) or left out (0). Global size: as batch_norm_normalize.
+// Each is written (1), added to what is there (2) or left out (0), dx first: both may be the gradient of one value.
+// Global size: as batch_norm_normalize.
 kernel void batch_norm_gradient_input(
     const ulong rows, const int channels, const int rows_per_item,
     global const float *restrict x, const ulong x_offset,
@@ -155,8 +156,7 @@ kernel void batch_norm_gradient_input(
     global const float *restrict statistics, const ulong statistics_offset,
     global const float *restrict parameters, const ulong gamma_offset,
     global const float *restrict gradients, const ulong dgamma_offset, const ulong dbeta_offset,
-    global float *restrict dx, const ulong dx_offset,
-    global float *restrict dresidual, const ulong dresidual_offset,
+    global float *dx, const ulong dx_offset, global float *dresidual, const ulong dresidual_offset,
     const int rectified, const int dx_mode, const int dresidual_mode)
 {
     const int c = (int)get_global_id(0) * VECTOR;
@@ -171,16 +171,16 @@ kernel void batch_norm_gradient_input(
         const ulong i = r * channels + c;
         real_v g = load_v(dy + dy_offset + i);
         if (rectified) g = relu_gradient_v(g, load_v(y + y_offset + i));
-        if (dresidual_mode) {
-            real_v d = g;
-            if (dresidual_mode == 2) d += load_v(dresidual + dresidual_offset + i);
-            store_v(d, dresidual + dresidual_offset + i);
-        }
         if (dx_mode) {
             const real_v normalized = (load_v(x + x_offset + i) - mean) * inverse;
             real_v d = scale * (g - fma(normalized, product, sum));
             if (dx_mode == 2) d += load_v(dx + dx_offset + i);
             store_v(d, dx + dx_offset + i);
+        }
+        if (dresidual_mode) {
+            real_v d = g;
+            if (dresidual_mode == 2) d += load_v(dresidual + dresidual_offset + i);
+            store_v(d, dresidual + dresidual_offset + i);
         }
     }
 }

@@ -50,13 +50,16 @@ public final class Buffer: Sendable {
     }
 
     /// The byte offset of an element range, if it lies inside the buffer.
-    func byteOffset<T: BitwiseCopyable>(_ type: T.Type, at elementOffset: Int, count: Int, for action: String) throws(DeviceError) -> Int {
+    func byteOffset<T: BitwiseCopyable>(_ type: T.Type, at elementOffset: Int, count: Int, for action: String) throws(DeviceError)
+        -> Int
+    {
         let size = MemoryLayout<T>.stride
         let capacity = bytes / size
         guard elementOffset >= 0, count >= 0, elementOffset <= capacity, count <= capacity - elementOffset else {
             throw DeviceError(
                 .shapeMismatch,
-                "\(action) buffer '\(label)': elements from \(elementOffset), \(count) of them, but it holds \(capacity) of \(type)")
+                "\(action) buffer '\(label)': elements from \(elementOffset), \(count) of them, but it holds \(capacity) of \(type)"
+            )
         }
         return elementOffset * size
     }

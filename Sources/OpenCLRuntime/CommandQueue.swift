@@ -66,7 +66,7 @@ public final class CommandQueue {
             }
         }
         if debug >= 3 { StandardError.print("launch \(describe(kernel, global, local))") }
-        try submit(label ?? kernel.name, .launchFailed, { describe(kernel, global, local) }) { event in
+        try submit(label ?? kernel.name, .launchFailed, describe(kernel, global, local)) { event in
             clEnqueueNDRangeKernel(handle, kernel.handle, cl_uint(global.count), nil, global, local, 0, nil, event)
         }
     }
@@ -78,11 +78,12 @@ public final class CommandQueue {
     ) throws(DeviceError) {
         if debug >= 3 { StandardError.print("call \(label)") }
         var queue: OpaquePointer? = handle
-        try submit(label, .blasFailed, { "\(label) on \(self.context.device)" }) { event in call(&queue, event) }
+        try submit(label, .blasFailed, "\(label) on \(context.device)") { event in call(&queue, event) }
     }
 
     private func submit(
-        _ label: String, _ code: DeviceError.Code, _ describe: () -> String, _ call: (UnsafeMutablePointer<OpaquePointer?>?) -> Int32
+        _ label: String, _ code: DeviceError.Code, _ describe: @autoclosure () -> String,
+        _ call: (UnsafeMutablePointer<OpaquePointer?>?) -> Int32
     ) throws(DeviceError) {
         if let profiler {
             var event: OpaquePointer?
@@ -133,7 +134,8 @@ public final class CommandQueue {
             initialized = status == 0 ? count : 0
         }
         try DeviceError.check(
-            status, .transferFailed, "reading \(count) of \(type) from buffer '\(buffer.label)'; RLD_SYNC=1 names a kernel that failed")
+            status, .transferFailed,
+            "reading \(count) of \(type) from buffer '\(buffer.label)'; RLD_SYNC=1 names a kernel that failed")
         waited()
         return values
     }
@@ -145,7 +147,8 @@ public final class CommandQueue {
     ) throws(DeviceError) {
         let size = MemoryLayout<T>.stride
         guard size == MemoryLayout<T>.size, size & (size - 1) == 0, size > 0, size <= 128 else {
-            throw DeviceError(.shapeMismatch, "filling buffer '\(buffer.label)': a pattern has 1, 2, 4 ... 128 bytes, not \(size)")
+            throw DeviceError(
+                .shapeMismatch, "filling buffer '\(buffer.label)': a pattern has 1, 2, 4 ... 128 bytes, not \(size)")
         }
         let count = count ?? max(0, buffer.bytes / size - elementOffset)
         let offset = try buffer.byteOffset(T.self, at: elementOffset, count: count, for: "filling")
@@ -212,7 +215,8 @@ public final class CommandQueue {
     // MARK: - Messages
 
     private func describe(_ kernel: Kernel, _ global: [Int], _ local: [Int]?) -> String {
-        "\(kernel.program.name): \(kernel.name), global \(global), local \(local.map { "\($0)" } ?? "of the driver's choice") on \(context.device)"
+        let group = local.map { "\($0)" } ?? "of the driver's choice"
+        return "\(kernel.program.name): \(kernel.name), global \(global), local \(group) on \(context.device)"
     }
 
     private func launchError(_ kernel: Kernel, _ global: [Int], _ local: [Int]?, _ problem: String) -> DeviceError {

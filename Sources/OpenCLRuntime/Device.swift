@@ -124,7 +124,8 @@ public final class Device: Sendable, CustomStringConvertible {
     }
 
     private init(
-        _ handle: OpaquePointer, index: Int, platformIndex: Int, indexInPlatform: Int, platformName: String, maxAllocation limit: Int?
+        _ handle: OpaquePointer, index: Int, platformIndex: Int, indexInPlatform: Int, platformName: String,
+        maxAllocation limit: Int?
     ) {
         let query = DeviceQuery(handle)
         self.handle = handle

@@ -65,7 +65,8 @@ public final class Kernel {
         let device = program.context.device
         guard bytes > 0, bytes <= device.localMemory else {
             throw DeviceError(
-                .launchFailed, "argument \(index) of \(describe): \(bytes) bytes of local memory, \(device) has \(device.localMemory)")
+                .launchFailed,
+                "argument \(index) of \(describe): \(bytes) bytes of local memory, \(device) has \(device.localMemory)")
         }
         try DeviceError.check(
             clSetKernelArg(handle, cl_uint(index), bytes, nil), .launchFailed,

@@ -38,7 +38,8 @@ public final class Program: Sendable {
         guard status == 0 else {
             clReleaseProgram(handle)
             throw DeviceError(
-                .buildFailed, "building \(name) with options '\(options)' on \(context.device); source saved to \(Self.save(source, name))",
+                .buildFailed,
+                "building \(name) with options '\(options)' on \(context.device); source saved to \(Self.save(source, name))",
                 status: CLStatus(rawValue: status), buildLog: log)
         }
         self.context = context

@@ -61,7 +61,7 @@ struct EvaluateCommand: ParsableCommand {
         let clock = ContinuousClock()
         let start = clock.now
         let metrics = try executor.evaluate(
-            table: part, rows: Array(0..<min(limit ?? table.count, table.count)), transform: dataset.evaluationTransform,
+            table: part, rows: Array(0..<min(limit ?? table.count, table.count)), transform: dataset.transform,
             batchSize: batchSize)
         let seconds = start.duration(to: clock.now) / .seconds(1)
         let report = Report(

@@ -14,18 +14,21 @@ package final class DeviceEngine {
     package let memoryLimit: Int
     /// Largest single allocation, in bytes.
     package let allocationLimit: Int
+    /// Sentinels around every planned value; 0 but in tests.
+    package let guardElements: Int
 
     /// - Parameters:
     ///   - profile: which kernels to use; by default those for the device's kind, or RLD_PROFILE.
     ///   - profiling: record the time of every launch (costs time; for benchmarks and traces).
     package init(
         _ device: Device, profile: KernelProfile? = nil, profiling: Bool = false, memoryLimit: Int? = nil,
-        allocationLimit: Int? = nil
+        allocationLimit: Int? = nil, guardElements: Int = 0
     ) throws(DeviceError) {
         self.device = device
-        self.profile = try profile ?? KernelProfile.automatic(for: device)
+        if let profile { self.profile = profile } else { self.profile = try KernelProfile.automatic(for: device) }
         self.memoryLimit = memoryLimit ?? device.globalMemory
         self.allocationLimit = min(allocationLimit ?? device.maxAllocation, device.maxAllocation)
+        self.guardElements = guardElements
         context = try Context(device)
         queue = try CommandQueue(context, profiling: profiling)
         programs = ProgramCache(context) { KernelSources.source($0) }
@@ -50,11 +53,11 @@ package final class DeviceEngine {
         try Buffer(context, bytes: max(count, 1) * 4, label: label)
     }
 
-    func write(_ values: [Double], to slice: DeviceSlice) throws(DeviceError) {
+    package func write(_ values: [Double], to slice: DeviceSlice) throws(DeviceError) {
         try queue.write(values.map(Float.init), to: slice.buffer, at: slice.offset)
     }
 
-    func read(_ slice: DeviceSlice) throws(DeviceError) -> [Double] {
+    package func read(_ slice: DeviceSlice) throws(DeviceError) -> [Double] {
         try queue.read(Float.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
     }
 

@@ -1,5 +1,6 @@
 import OpenCLRuntime
 import RLDGraph
+import RLDMethods
 
 /// A data set in device memory: uint8 pixels and labels, uploaded once.
 final class DeviceImageTable {

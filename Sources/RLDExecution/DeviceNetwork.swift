@@ -24,8 +24,9 @@ package final class DeviceNetwork {
     }
     private var plans: [PlanKey: NetworkPlan] = [:]
 
+    /// - Parameter inputGradient: plans will also be asked for d loss / d input.
     /// - Throws: `InputError` naming the tensors of the state that do not fit, `DeviceError` if the device fails.
-    package init(_ original: Network, state: NetworkState, role: Role, engine: DeviceEngine) throws {
+    package init(_ original: Network, state: NetworkState, role: Role, engine: DeviceEngine, inputGradient: Bool = false) throws {
         try state.validate(for: original, source: "state")
         self.original = original
         self.engine = engine
@@ -34,7 +35,7 @@ package final class DeviceNetwork {
         network = folded.network.fusingEpilogues(for: role == .teacher ? .inference : .training)
         var needsInputGradient: Set<Network.NodeID> = []
         if role == .student {
-            for step in network.backwardPass().steps where step.inputGradients.first != .some(nil) {
+            for step in network.backwardPass(includingInput: inputGradient).steps where step.inputGradients.first != .some(nil) {
                 needsInputGradient.insert(step.node)
             }
         }

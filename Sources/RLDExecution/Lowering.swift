@@ -10,7 +10,7 @@ struct Lowering {
     let store: ParameterStore
     /// nil for inference.
     let pass: BackwardPass?
-    let builder = PlanBuilder()
+    let builder: PlanBuilder
 
     private var values: [PlanBuilder.Value] = []
     private var gradients: [PlanBuilder.Value] = []
@@ -26,6 +26,7 @@ struct Lowering {
         self.engine = engine
         self.store = store
         self.pass = pass
+        builder = PlanBuilder(guardElements: engine.guardElements)
         values = network.nodes.map { builder.value(batch * $0.size) }
         for (id, node) in network.nodes.enumerated() {
             if case .batchNorm(let b) = node.operation { batchNormStatistics[id] = builder.value(2 * b.channels) }

@@ -1,3 +1,4 @@
+import Foundation
 import CCLBlast
 import COpenCL
 import OpenCLRuntime

@@ -27,6 +27,7 @@ package final class NetworkPlan {
     private let forwardLaunches: [Launch]
     private let backwardLaunches: [Launch]
     private let visible: [Network.NodeID: DeviceSlice]
+    private let memory: PlanBuilder.Memory
 
     /// - Parameters:
     ///   - network: what to run; fuse it first (`Network.fusingEpilogues`). Its parameters must be those of the store.
@@ -69,6 +70,7 @@ package final class NetworkPlan {
         visible = Dictionary(uniqueKeysWithValues: keeping.map { ($0, memory[lowering.value($0)]) })
         gradientOfInput = inputGradient && mode == .training ? memory[lowering.gradient(0)] : nil
         bytes = memory.bytes
+        self.memory = memory
     }
 
     /// d loss / d input, [batch, height, width, channels], if it was asked for.
@@ -91,6 +93,9 @@ package final class NetworkPlan {
         guard let slice = visible[node] else { return [] }
         return Layout.toNCHW(try engine.read(slice), batch: batch, shape: network.nodes[node].shape)
     }
+
+    /// Guard elements that something overwrote; 0 without guard zones (`DeviceEngine.guardElements`).
+    package func damagedGuards() throws(DeviceError) -> Int { try memory.damagedGuards(engine.queue) }
 
     /// Writes a batch of images given in NCHW order.
     package func write(_ images: [Double]) throws(DeviceError) {

@@ -54,11 +54,11 @@ package final class ParameterStore {
 
     // MARK: Addresses
 
-    func parameter(_ name: String, count: Int) -> DeviceSlice {
+    package func parameter(_ name: String, count: Int) -> DeviceSlice {
         DeviceSlice(parameters, offset: offsets[name] ?? 0, count: count)
     }
 
-    func gradient(_ name: String, count: Int) -> DeviceSlice {
+    package func gradient(_ name: String, count: Int) -> DeviceSlice {
         DeviceSlice(gradients ?? parameters, offset: offsets[name] ?? 0, count: count)
     }
 

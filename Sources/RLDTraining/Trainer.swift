@@ -57,6 +57,7 @@ public final class Trainer {
         }
     }
 
+    /// What the run uses: what was given, the data set's augmentation filled in.
     public let configuration: TrainingConfiguration
     let executor: any NetworkExecutor
     let dataset: Dataset
@@ -75,7 +76,10 @@ public final class Trainer {
         folder: RunFolder? = nil, shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
-        self.configuration = configuration
+        var effective = configuration
+        effective.cropPadding = configuration.cropPadding ?? dataset.transform.cropPadding
+        effective.flip = configuration.flip ?? dataset.transform.horizontalFlip
+        self.configuration = effective
         self.executor = executor
         self.dataset = dataset
         self.teacher = teacher

@@ -99,9 +99,9 @@ struct TrainingSession {
     }
 
     private var trainTransform: ImageTransform {
-        var transform = trainer.dataset.evaluationTransform
-        transform.cropPadding = configuration.cropPadding
-        transform.horizontalFlip = configuration.flip
+        var transform = trainer.dataset.transform
+        transform.cropPadding = configuration.cropPadding ?? transform.cropPadding
+        transform.horizontalFlip = configuration.flip ?? transform.horizontalFlip
         return transform
     }
 
@@ -167,7 +167,7 @@ struct TrainingSession {
 
     private func evaluate(_ table: String, rows: [Int]) throws -> StepMetrics {
         try executor.evaluate(
-            table: table, rows: rows, transform: trainer.dataset.evaluationTransform, batchSize: configuration.batchSize)
+            table: table, rows: rows, transform: trainer.dataset.transform.evaluation, batchSize: configuration.batchSize)
     }
 
     /// The test set, once for the last and once for the best weights.

@@ -37,7 +37,8 @@ import Testing
         if let gpu = devices.first(where: \.isGPU) { #expect(try Device.best().isGPU, "\(gpu)") }
     }
 
-    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
+    @Test(
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
         arguments: ["no such device", "99", "0:99", "", "-1"])
     func unknownDevicesListTheKnown(text: String) throws {
         let error = #expect(throws: DeviceError.self) { try Device.select(text) }
@@ -80,7 +81,9 @@ import Testing
     @Test func badEnvironmentStopsEveryWayToADevice() async {
         await #expect(processExitsWith: .success) {
             setenv("RLD_DEVIZE", "0", 1)
-            for attempt in [{ _ = try Device.all() }, { _ = try Device.best() }, { try Environment.check() }] as [() throws -> Void] {
+            for attempt in [{ _ = try Device.all() }, { _ = try Device.best() }, { try Environment.check() }]
+                as [() throws -> Void]
+            {
                 let error = #expect(throws: DeviceError.self) { try attempt() }
                 #expect(error?.code == .badEnvironment)
             }

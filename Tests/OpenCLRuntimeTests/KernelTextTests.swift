@@ -56,7 +56,10 @@ let kernelsFolder = URL(fileURLWithPath: #filePath)
         ("#include \"none.clh\"", "a.cl -> none.clh: cannot read none.clh"),
         ("#include <math.h>", "a.cl:1: an include names a file of the kernels folder in quotation marks"),
         ("#include \"../x.clh\"", "a.cl:1: \"../x.clh\" is not a path from the root of the kernels folder"),
-        ("#ifdef X\n#include \"c.clh\"\n#endif", "a.cl:2: \"c.clh\" is included inside #if; include it at the top (once is enough)"),
+        (
+            "#ifdef X\n#include \"c.clh\"\n#endif",
+            "a.cl:2: \"c.clh\" is included inside #if; include it at the top (once is enough)"
+        ),
     ])
     func wrongIncludes(text: String, message: String) {
         let files = ["a.cl": text, "b.clh": "#include \"a.cl\"", "c.clh": ""]

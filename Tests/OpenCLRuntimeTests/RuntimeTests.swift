@@ -5,8 +5,8 @@ import OpenCLRuntime
 import TestSupport
 import Testing
 
-/// Everything that needs a device. Serialized, because live objects are counted for the whole process.
-@Suite(.serialized, .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+/// Everything that needs a device. Each test has a context of its own, and with it counters of its own.
+@Suite(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
 struct RuntimeTests {
     let context: Context
     let queue: CommandQueue
@@ -32,7 +32,8 @@ struct RuntimeTests {
         let buffer = try Buffer(context, bytes: 4 * 20, label: "numbers")
         try queue.fill(buffer, Float(-1))
         try queue.write(numbers(5, from: 10), to: buffer, at: 3)
-        #expect(try queue.read(Float.self, from: buffer, count: 20) == [-1, -1, -1, 10, 11, 12, 13, 14] + Array(repeating: -1, count: 12))
+        let expected = [-1, -1, -1, 10, 11, 12, 13, 14] + [Float](repeating: -1, count: 12)
+        #expect(try queue.read(Float.self, from: buffer, count: 20) == expected)
         #expect(try queue.read(Float.self, from: buffer, at: 6, count: 3) == [13, 14, -1])
         try queue.fill(buffer, Int32(7), at: 18, count: 1)
         #expect(try queue.read(Int32.self, from: buffer, at: 18, count: 1) == [7])

@@ -33,7 +33,7 @@ struct TrainerTests {
         // Validation: 20 rows in one batch, after each epoch; test: 40 rows, once or twice.
         #expect(executor.evaluateCalls.prefix(2).map(\.indices.count) == [20, 20])
         #expect(executor.evaluateCalls.dropFirst(2).prefix(2).map(\.indices.count) == [32, 8])
-        #expect(executor.evaluateCalls.allSatisfy { $0.transform == bandData().evaluationTransform.evaluation })
+        #expect(executor.evaluateCalls.allSatisfy { $0.transform == bandData().transform.evaluation })
     }
 
     @Test("the same seed repeats the run, another does not")

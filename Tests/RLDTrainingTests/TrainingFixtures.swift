@@ -23,8 +23,8 @@ func bandImages(count: Int, classes: Int = 4, extent: Int = 8, seed: UInt64) -> 
 
 func bandData(train: Int = 100, test: Int = 40) -> Dataset {
     Dataset(
-        train: bandImages(count: train, seed: 1), test: bandImages(count: test, seed: 2),
-        evaluationTransform: ImageTransform(mean: [0.4], deviation: [0.25]))
+        name: "bands", path: "", train: bandImages(count: train, seed: 1), test: bandImages(count: test, seed: 2),
+        transform: ImageTransform(mean: [0.4], deviation: [0.25], horizontalFlip: true))
 }
 
 /// A small recipe for the fake executor.
@@ -36,6 +36,7 @@ func bandConfiguration(epochs: Int = 3) -> TrainingConfiguration {
     configuration.logEvery = 2
     configuration.optimizer.learningRate = 0.5
     configuration.cropPadding = 1
+    configuration.flip = true
     return configuration
 }
 

@@ -20,7 +20,7 @@ struct Setting: Sendable {
     static let all: [Setting] = [
         name("model", \.model),
         name("data", \.data),
-        Setting(key: "limit", get: { $0.limit.map(String.init) }, set: { c, t throws(Wanted) in c.limit = try whole(t) }),
+        Setting(key: "limit", get: { $0.limit.map(String.init) }, set: { c, t throws(Wanted) in c.limit = t.isEmpty ? nil : try whole(t) }),
         number("validation", \.validation),
         Setting(
             key: "seed", get: { String($0.seed) },
@@ -49,8 +49,12 @@ struct Setting: Sendable {
             set: { c, t throws(Wanted) in c.schedule.milestones = try wholes(t) }),
         number("schedule.factor", \.schedule.factor),
         integer("schedule.warmup_epochs", \.schedule.warmupEpochs),
-        integer("augmentation.crop_padding", \.cropPadding),
-        flag("augmentation.flip", \.flip),
+        Setting(
+            key: "augmentation.crop_padding", get: { $0.cropPadding.map(String.init) },
+            set: { c, t throws(Wanted) in c.cropPadding = t.isEmpty ? nil : try whole(t) }),
+        Setting(
+            key: "augmentation.flip", get: { $0.flip.map { $0 ? "true" : "false" } },
+            set: { c, t throws(Wanted) in c.flip = t.isEmpty ? nil : try truth(t) }),
         optionalName("teacher.model", \.teacherModel),
         optionalName("teacher.weights", \.teacherWeights),
         integer("log_every", \.logEvery),

@@ -18,10 +18,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var batchSize = 64
     public var optimizer = SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)
     public var schedule = Schedule()
-    /// Pixels of zero padding before a random crop; 0 for none.
-    public var cropPadding = 4
-    /// Mirror left-right with probability one half.
-    public var flip = true
+    /// Pixels of zero padding before a random crop, 0 for none; nil for what suits the data set.
+    public var cropPadding: Int?
+    /// Mirror left-right with probability one half; nil for what suits the data set.
+    public var flip: Bool?
     public var method: Method = .crossEntropy(CrossEntropy())
     /// Published id of the teacher's network.
     public var teacherModel: String?
@@ -59,7 +59,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         try require(
             !optimizer.nesterov || optimizer.momentum > 0, "optimizer.nesterov", "off when the momentum is 0", true)
         try schedule.validate(epochs: epochs)
-        try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding)
+        if let cropPadding { try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding) }
         try method.validate()
     }
 
@@ -73,7 +73,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "optimizer  SGD, learning rate \(optimizer.learningRate), momentum \(optimizer.momentum), "
                 + "weight decay \(optimizer.weightDecay)" + (optimizer.nesterov ? ", Nesterov" : ""),
             "schedule   \(schedule.effectiveDescription)",
-            "training   \(epochs) epochs, batch \(batchSize), crop padding \(cropPadding), flip \(flip ? "on" : "off")",
+            "training   \(epochs) epochs, batch \(batchSize), crop padding \(cropPadding.map(String.init) ?? "as the data's"), "
+                + "flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")",
         ]
         if method.needsTeacher {
             lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
