@@ -25,6 +25,10 @@ let package = Package(
         .plugin(name: "EmbedKernels", capability: .buildTool(), dependencies: ["KernelEmbedder"], path: "Plugins/EmbedKernels"),
         .target(name: "KernelSources", path: "kernels", plugins: ["EmbedKernels"]),
 
+        // The commit, stamped into the binary.
+        .plugin(name: "StampCommit", capability: .buildTool(), path: "Plugins/StampCommit"),
+        .target(name: "RLDVersion", plugins: ["StampCommit"]),
+
         // The library, lowest room first.
         .target(name: "OpenCLRuntime", dependencies: ["COpenCL", "KernelText"]),
         .target(name: "RLDGraph"),
@@ -40,15 +44,16 @@ let package = Package(
         .target(
             name: "RLDTraining",
             dependencies: [
-                "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution", "RLDDatasets", "RLDFormats",
+                "RLDVersion", "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution",
+                "RLDDatasets", "RLDFormats",
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "RLD",
             dependencies: [
-                "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution", "RLDDatasets",
-                "RLDFormats", "RLDReports", "RLDTraining",
+                "RLDVersion", "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution",
+                "RLDDatasets", "RLDFormats", "RLDReports", "RLDTraining",
             ]),
         .executableTarget(
             name: "RLDCommand",

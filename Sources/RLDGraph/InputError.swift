@@ -35,15 +35,18 @@ public func nearestName(to name: String, among known: [String]) -> String? {
     return best.name
 }
 
-/// Levenshtein distance between two character sequences.
+/// Edit distance between two character sequences: insertions, deletions, substitutions and swaps of neighbours count 1 each
+/// (optimal string alignment).
 private func editDistance(_ a: [Character], _ b: [Character]) -> Int {
-    var previous = Array(0...b.count)
-    for (i, x) in a.enumerated() {
-        var current = [i + 1]
-        for (j, y) in b.enumerated() {
-            current.append(min(previous[j] + (x == y ? 0 : 1), previous[j + 1] + 1, current[j] + 1))
+    var rows = [Array(0...b.count)]
+    for i in a.indices {
+        var row = [i + 1]
+        for j in b.indices {
+            var best = min(rows[i][j] + (a[i] == b[j] ? 0 : 1), rows[i][j + 1] + 1, row[j] + 1)
+            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { best = min(best, rows[i - 1][j - 1] + 1) }
+            row.append(best)
         }
-        previous = current
+        rows.append(row)
     }
-    return previous[b.count]
+    return rows[a.count][b.count]
 }

@@ -1,0 +1,57 @@
+import ArgumentParser
+import RLD
+
+struct DevicesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "devices", abstract: "Lists the OpenCL devices of this machine.",
+        discussion: "Example: rld devices --json")
+
+    @Flag(help: "Print the list as JSON on standard output.")
+    var json = false
+
+    struct Row: Encodable {
+        var index: Int
+        var address: String
+        var name: String
+        var platform: String
+        var vendor: String
+        var driver: String
+        var version: String
+        var computeUnits: Int
+        /// Bytes.
+        var memory: Int
+        /// Bytes of the largest single buffer.
+        var largestBuffer: Int
+        var profile: String
+    }
+
+    func run() throws {
+        let rows = try Device.all().map { device in
+            Row(
+                index: device.index, address: "\(device.platformIndex):\(device.indexInPlatform)", name: device.name,
+                platform: device.platformName, vendor: device.vendor, driver: device.driverVersion, version: device.version,
+                computeUnits: device.computeUnits, memory: device.globalMemory, largestBuffer: device.maxAllocation,
+                profile: try KernelProfile.automatic(for: device).rawValue)
+        }
+        if json { return try Output.json(rows) }
+        guard !rows.isEmpty else {
+            Output.line(
+                "no OpenCL device was found. For the CPU install pocl-opencl-icd, for a GPU the vendor's driver with its OpenCL "
+                    + "package; if one is installed, check OCL_ICD_VENDORS. '--device reference' computes on the host without any.")
+            return
+        }
+        Output.line(
+            TextTable.text(
+                [
+                    .init("index", alignment: .right), .init("address"), .init("device"), .init("platform"), .init("driver"),
+                    .init("units", alignment: .right), .init("memory", alignment: .right),
+                    .init("largest buffer", alignment: .right), .init("profile"),
+                ],
+                rows: rows.map {
+                    [
+                        "\($0.index)", $0.address, $0.name, $0.platform, $0.driver, "\($0.computeUnits)", NumberText.bytes($0.memory),
+                        NumberText.bytes($0.largestBuffer), $0.profile,
+                    ]
+                }))
+    }
+}

@@ -1,0 +1,76 @@
+import ArgumentParser
+import RLD
+
+struct EvaluateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "evaluate", abstract: "Accuracy of stored weights on a data set.",
+        discussion: """
+            Example: rld evaluate --model resnet8 --weights runs/student/best.safetensors --data fashion-mnist
+            """)
+
+    @Option(help: "Network.")
+    var model: String
+
+    @Option(help: "Weights (.safetensors).", completion: .file())
+    var weights: String
+
+    @Option(help: "Data set as NAME or NAME:PATH.")
+    var data: String
+
+    @Option(help: "Which images: test or train.", completion: .list(["test", "train"]))
+    var part: String = "test"
+
+    @Option(parsing: .unconditional, help: "Only the first so many images.")
+    var limit: Int?
+
+    @Option(parsing: .unconditional, help: "Images per step.")
+    var batchSize = 64
+
+    @OptionGroup var common: CommonOptions
+
+    struct Report: Encodable {
+        var model: String
+        var weights: String
+        var data: String
+        var part: String
+        var images: Int
+        /// Shares of one.
+        var top1: Double
+        var top5: Double
+        /// Cross-entropy, mean.
+        var loss: Double
+        var device: String
+        var imagesPerSecond: Double
+    }
+
+    func run() throws {
+        guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
+        guard ["test", "train"].contains(part) else { throw InputError.unknown("part", part, known: ["test", "train"]) }
+        if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
+        let dataset = try DatasetCatalog.load(data)
+        let table = part == "test" ? dataset.test : dataset.train
+        guard table.count > 0 else { throw InputError(data, "has no \(part) images") }
+        let network = try dataset.network(model)
+        let state = try NetworkState(weights: weights, for: network)
+        let executor = try makeExecutor(device: common.device)
+        if !common.quiet {
+            Output.error("\(network.id), \(weights), \(data) (\(part)), device \(executor.executorDescription)")
+        }
+        try executor.load(table, as: part)
+        try executor.prepareStudent(network, state: state)
+        let clock = ContinuousClock()
+        let start = clock.now
+        let metrics = try executor.evaluate(
+            table: part, rows: Array(0..<min(limit ?? table.count, table.count)), transform: dataset.transform,
+            batchSize: batchSize)
+        let seconds = start.duration(to: clock.now) / .seconds(1)
+        let report = Report(
+            model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,
+            top5: metrics.rows > 0 ? Double(metrics.top5) / Double(metrics.rows) : 0, loss: metrics.loss,
+            device: executor.executorDescription, imagesPerSecond: seconds > 0 ? Double(metrics.rows) / seconds : 0)
+        if common.json { return try Output.json(report) }
+        Output.line(
+            "top-1 \(NumberText.percent(report.top1)), top-5 \(NumberText.percent(report.top5)), "
+                + "cross-entropy \(NumberText.fixed(report.loss, decimals: 4)), \(report.images) images")
+    }
+}

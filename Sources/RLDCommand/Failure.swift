@@ -1,0 +1,59 @@
+import ArgumentParser
+import Foundation
+import RLD
+
+/// An end that is no error of the program: a check that failed (1) or a run that was interrupted after saving (130).
+struct CommandEnd: Error {
+    var code: Int32
+    var message: String
+}
+
+/// Turns every error into one line on standard error and an exit code.
+enum Failure {
+    /// - Returns: the exit code.
+    static func report(_ error: any Error, arguments: [String]) -> Int32 {
+        switch error {
+        case let error as InputError: return say("error: \(error)", 2)
+        case let error as DeviceError: return say("error: \(error)", 3)
+        case let error as TrainingError: return say("error: \(error)", 1)
+        case let end as CommandEnd: return say(end.message, end.code)
+        default: break
+        }
+        let code = RLDCommand.exitCode(for: error)
+        if code.isSuccess {
+            print(RLDCommand.fullMessage(for: error))
+            return 0
+        }
+        guard code == .validationFailure else { return say("error: \(error)", 1) }
+        let command = arguments.first.map { $0.hasPrefix("-") ? "" : " \($0)" } ?? ""
+        return say("error: \(RLDCommand.message(for: error)); see 'rld\(command) --help'", 2)
+    }
+
+    /// One line, whatever the text holds.
+    private static func say(_ text: String, _ code: Int32) -> Int32 {
+        let line = text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: "; ")
+        Output.error(line)
+        return code
+    }
+}
+
+/// Where words go: results to standard output, everything else to standard error.
+enum Output {
+    static func error(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+
+    /// A result, visible at once even in a pipe.
+    static func line(_ text: String) {
+        print(text)
+        fflush(nil)
+    }
+
+    /// JSON with sorted keys in snake case; numbers that JSON cannot hold become "nan", "inf" and "-inf".
+    static func json(_ value: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(
+            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        line(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+}

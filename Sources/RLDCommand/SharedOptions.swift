@@ -1,0 +1,118 @@
+import ArgumentParser
+import RLD
+
+/// Where to compute and how to answer.
+struct CommonOptions: ParsableArguments {
+    @Option(
+        help: "OpenCL device by index, platform:device or part of its name, or 'reference' for the host in Double.",
+        completion: .list(["reference"]))
+    var device: String?
+
+    @Flag(help: "Print the result as JSON on standard output.")
+    var json = false
+
+    @Flag(help: "Print nothing but the result and errors.")
+    var quiet = false
+
+    /// Warnings go to standard error, so that they never mix with a result.
+    func warn(_ lines: [String]) {
+        guard !quiet else { return }
+        for line in lines { Output.error("warning: \(line)") }
+    }
+}
+
+/// What every training run has.
+struct RunOptions: ParsableArguments {
+    @Option(help: "Settings from a YAML file (the keys are those of a run's config.yaml).", completion: .file(extensions: ["yaml"]))
+    var config: String?
+
+    @Option(name: .customLong("set"), help: ArgumentHelp("Set any key of the configuration, for example optimizer.momentum=0.8.", valueName: "key=value"))
+    var assignments: [String] = []
+
+    @Option(help: "Folder of the run.", completion: .directory)
+    var out: String
+
+    @Flag(help: "Replace a run that the folder already holds.")
+    var overwrite = false
+
+    @Option(help: "Data set as NAME or NAME:PATH, for example fashion-mnist.")
+    var data: String?
+
+    @Option(parsing: .unconditional, help: "Train on the first so many training images.")
+    var limit: String?
+
+    @Option(parsing: .unconditional, help: "Validation part: a share below 1 or a number of images.")
+    var validation: String?
+
+    @Option(parsing: .unconditional, help: "Seed of weights, order and augmentation.")
+    var seed: String?
+
+    @Option(parsing: .unconditional, help: "Passes over the training images.")
+    var epochs: String?
+
+    @Option(parsing: .unconditional, help: "Images per step.")
+    var batchSize: String?
+
+    @Option(parsing: .unconditional, help: "Learning rate before the schedule.")
+    var learningRate: String?
+
+    @Option(parsing: .unconditional, help: "Steps between two readings of the metrics.")
+    var logEvery: String?
+
+    /// Key, option and value of what was given.
+    var settings: [(key: String, option: String, value: String?)] {
+        [
+            ("data", "--data", data), ("limit", "--limit", limit), ("validation", "--validation", validation),
+            ("seed", "--seed", seed), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
+            ("optimizer.learning_rate", "--learning-rate", learningRate), ("log_every", "--log-every", logEvery),
+        ]
+    }
+}
+
+/// The options of all methods; those that the chosen method does not have are warned about.
+struct MethodArguments: ParsableArguments {
+    @Option(parsing: .unconditional, help: "Weight of the cross-entropy with the label.")
+    var ceWeight: String?
+
+    @Option(parsing: .unconditional, help: "Weight of the KL term (kd).")
+    var kdWeight: String?
+
+    @Option(parsing: .unconditional, help: "Weight of the confidence term (rld).")
+    var alpha: String?
+
+    @Option(parsing: .unconditional, help: "Weight of the correlation term (rld).")
+    var beta: String?
+
+    @Option(parsing: .unconditional, help: "Temperature T of the KL or correlation term.")
+    var temperature: String?
+
+    @Option(parsing: .unconditional, help: "Temperature a of the confidence term (rld), the authors' ALPHA_T.")
+    var confidenceTemperature: String?
+
+    @Option(parsing: .unconditional, help: "Epochs over which the distillation terms grow to their weight (rld).")
+    var warmUp: String?
+
+    @Flag(help: "Standardise the logits of each row before the distillation terms.")
+    var standardize = false
+
+    @Flag(help: "The authors' recipe for standardised logits: temperatures 2, weights x 9, --standardize.")
+    var lskd = false
+
+    /// Key, option and value of what was given.
+    var settings: [(key: String, option: String, value: String?)] {
+        [
+            ("method.lskd", "--lskd", lskd ? "true" : nil), ("method.ce_weight", "--ce-weight", ceWeight),
+            ("method.kd_weight", "--kd-weight", kdWeight), ("method.alpha", "--alpha", alpha), ("method.beta", "--beta", beta),
+            ("method.temperature", "--temperature", temperature),
+            ("method.confidence_temperature", "--confidence-temperature", confidenceTemperature),
+            ("method.warm_up", "--warm-up", warmUp), ("method.standardize", "--standardize", standardize ? "true" : nil),
+        ]
+    }
+}
+
+extension ConfigurationReader {
+    /// Takes what was given on the command line.
+    mutating func take(_ settings: [(key: String, option: String, value: String?)]) throws(InputError) {
+        for (key, option, value) in settings { if let value { try set(key, to: value, source: option) } }
+    }
+}

@@ -1,0 +1,191 @@
+import Foundation
+import RLDGraph
+import RLDMethods
+import Yams
+
+/// Collects a configuration from a base, files, options and `key=value` overrides, later ones winning, and checks it whole.
+/// The options of the method are applied last, whatever order they came in, because the method decides which exist.
+public struct ConfigurationReader {
+    private var configuration: TrainingConfiguration
+    private var methodID: String
+    private var lskd = false
+    private var methodOptions: [(option: MethodOption, text: String, source: String)] = []
+    /// Keys that were given and where, for warnings.
+    private var given: [String: String] = [:]
+
+    /// - Parameter base: what holds where nothing else is given.
+    public init(_ base: TrainingConfiguration = TrainingConfiguration()) {
+        configuration = base
+        methodID = base.method.id
+    }
+
+    /// The keys of a configuration file, groups with a dot ("optimizer.learning_rate").
+    public static var keys: [String] { Setting.keys }
+
+    /// Sets one key.
+    /// - Parameter source: where it came from, for messages ("--epochs", "run.yaml:3"); nil to name the key alone.
+    /// - Throws: `InputError` for an unknown key, with the nearest, and for a value that the key does not take.
+    public mutating func set(_ key: String, to text: String, source: String? = nil) throws(InputError) {
+        let key = Self.fullKey(Setting.underscored(key))
+        let subject = source.map { $0.hasPrefix("--") ? $0 : "\(key) (\($0))" } ?? key
+        given[key] = subject
+        do {
+            switch key {
+            case "method.id":
+                guard Method.ids.contains(text) else { throw InputError.unknown("method", text, known: Method.ids) }
+                methodID = text
+            case "method.lskd": lskd = try Setting.truth(text)
+            default:
+                if let setting = Setting.all.first(where: { $0.key == key }) {
+                    try setting.set(&configuration, text)
+                } else if key.hasPrefix("method."), let option = Self.methodOption(String(key.dropFirst(7))) {
+                    methodOptions.append((option, text, subject))
+                } else {
+                    throw InputError.unknown(source.map { "key (\($0))" } ?? "key", key, known: Setting.keys)
+                }
+            }
+        } catch let wanted as Setting.Wanted {
+            throw InputError(subject, "must be \(wanted.text), found '\(text)'")
+        } catch let error as InputError {
+            throw error
+        } catch {
+            throw InputError(subject, "\(error)")
+        }
+    }
+
+    /// Takes a `key=value` override.
+    public mutating func set(assignment: String) throws(InputError) {
+        guard let equals = assignment.firstIndex(of: "="), equals != assignment.startIndex else {
+            throw InputError("--set \(assignment)", "is not of the form key=value", advice: "for example --set optimizer.momentum=0.8")
+        }
+        let key = String(assignment[..<equals]).trimmingCharacters(in: .whitespaces)
+        let value = String(assignment[assignment.index(after: equals)...]).trimmingCharacters(in: .whitespaces)
+        try set(key, to: value, source: "--set \(key)")
+    }
+
+    /// Reads a file of settings.
+    public mutating func read(file path: String) throws(InputError) {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            let exists = FileManager.default.fileExists(atPath: path)
+            throw InputError(path, exists ? "cannot be read as text" : "does not exist", advice: "give a YAML file to --config")
+        }
+        try read(yaml: text, source: path)
+    }
+
+    /// Reads settings from YAML.
+    /// - Parameter source: the file's name, for messages.
+    public mutating func read(yaml: String, source: String) throws(InputError) {
+        let node: Node?
+        do {
+            node = try Yams.compose(yaml: yaml)
+        } catch {
+            throw InputError(source, "is not valid YAML: \(Self.oneLine("\(error)"))")
+        }
+        guard let node else { return }
+        guard let mapping = node.mapping else {
+            throw InputError(source, "must hold keys and values (epochs: 5), found a \(node.sequence == nil ? "single value" : "list")")
+        }
+        try read(mapping, prefix: "", source: source)
+    }
+
+    private mutating func read(_ mapping: Node.Mapping, prefix: String, source: String) throws(InputError) {
+        for (keyNode, value) in mapping {
+            let place = keyNode.mark.map { "\(source):\($0.line)" } ?? source
+            guard let name = keyNode.string else { throw InputError(place, "has a key that is not a word") }
+            let key = prefix + Setting.underscored(name)
+            if let group = value.mapping {
+                let known = Set(Setting.keys.compactMap { $0.contains(".") ? String($0.prefix { $0 != "." }) : nil })
+                guard prefix.isEmpty, known.contains(key) else {
+                    throw Setting.keys.contains(key)
+                        ? InputError("\(key) (\(place))", "takes a value, not a group of keys")
+                        : InputError.unknown("key (\(place))", key, known: prefix.isEmpty ? known.sorted() : Setting.keys)
+                }
+                try read(group, prefix: key + ".", source: source)
+            } else if let list = value.sequence {
+                try set(key, to: "[" + list.compactMap(\.string).joined(separator: ", ") + "]", source: place)
+            } else {
+                let text = value.string ?? ""
+                try set(key, to: value.null != nil && (text == "~" || text == "null") ? "" : text, source: place)
+            }
+        }
+    }
+
+    /// The checked configuration, and warnings about settings that were given and do nothing.
+    public func finish() throws(InputError) -> (configuration: TrainingConfiguration, warnings: [String]) {
+        var result = configuration
+        var warnings: [String] = []
+        var method = result.method
+        if method.id != methodID { method = try Method.make(id: methodID).method }
+        if lskd { method = method.applyingLSKD() }
+        for (option, text, source) in methodOptions {
+            if method.value(of: option) == nil {
+                warnings.append("\(source) does nothing: method '\(methodID)' has no \(option.name)")
+            } else {
+                let value: Double
+                do {
+                    value = try Method.make(id: methodID, options: [option.name: .text(text)]).method.value(of: option) ?? 0
+                } catch {
+                    throw InputError(source, error.problem, advice: error.advice)
+                }
+                try method.set(option, to: value)
+            }
+        }
+        result.method = method
+        func warn(_ keys: [String], _ reason: String) {
+            for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
+        }
+        if !method.needsTeacher { warn(["teacher.model", "teacher.weights"], "method '\(method.id)' has no teacher") }
+        if result.schedule.kind != .multistep {
+            warn(["schedule.milestones", "schedule.factor"], "schedule '\(result.schedule.kind.rawValue)' has none")
+        }
+        try result.validate()
+        return (result, warnings)
+    }
+
+    /// `method` stands for `method.id`, and a last part that only one key has stands for that key.
+    private static func fullKey(_ key: String) -> String {
+        if Setting.keys.contains(key) { return key }
+        if Setting.keys.contains(key + ".id") { return key + ".id" }
+        let matches = Setting.keys.filter { $0.hasSuffix("." + key) }
+        return matches.count == 1 ? matches[0] : key
+    }
+
+    private static func methodOption(_ name: String) -> MethodOption? {
+        MethodOption.allCases.first { Setting.underscored($0.name) == name }
+    }
+
+    private static func oneLine(_ text: String) -> String {
+        text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
+    }
+}
+
+extension TrainingConfiguration {
+    /// The configuration as YAML that `ConfigurationReader` reads back to an equal value.
+    public var yaml: String {
+        var lines: [String] = []
+        var group = ""
+        func append(_ key: String, _ value: String) {
+            let parts = key.split(separator: ".", maxSplits: 1)
+            if parts.count == 1 {
+                lines.append("\(key): \(value)")
+                group = ""
+                return
+            }
+            if parts[0] != group {
+                group = String(parts[0])
+                lines.append("\(group):")
+            }
+            lines.append("  \(parts[1]): \(value)")
+        }
+        for setting in Setting.all { if let value = setting.get(self) { append(setting.key, value) } }
+        append("method.id", method.id)
+        for option in method.options {
+            guard let value = method.value(of: option) else { continue }
+            append("method.\(Setting.underscored(option.name))", option.kind == .flag ? (value != 0 ? "true" : "false") : Setting.text(value))
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}

@@ -1,0 +1,146 @@
+import Foundation
+import RLDGraph
+import RLDMethods
+
+/// One key of a configuration file, with how to read and how to write it. The table is the only place that knows the keys:
+/// files, `--set` and options read through it, config.yaml and error messages are written from it.
+/// The options of methods are not in it; `MethodOption` is their table, and their keys begin with "method.".
+struct Setting: Sendable {
+    let key: String
+    /// The value as YAML; nil when it is not set and may be left out.
+    let get: @Sendable (TrainingConfiguration) -> String?
+    /// Throws what was wanted instead ("a whole number").
+    let set: @Sendable (inout TrainingConfiguration, String) throws(Wanted) -> Void
+
+    struct Wanted: Error {
+        let text: String
+        init(_ text: String) { self.text = text }
+    }
+
+    static let all: [Setting] = [
+        name("model", \.model),
+        name("data", \.data),
+        Setting(key: "limit", get: { $0.limit.map(String.init) }, set: { c, t throws(Wanted) in c.limit = t.isEmpty ? nil : try whole(t) }),
+        number("validation", \.validation),
+        Setting(
+            key: "seed", get: { String($0.seed) },
+            set: { c, t throws(Wanted) in
+                guard let seed = UInt64(t) else { throw Wanted("a whole number, at least 0") }
+                c.seed = seed
+            }),
+        integer("epochs", \.epochs),
+        integer("batch_size", \.batchSize),
+        number("optimizer.learning_rate", \.optimizer.learningRate),
+        number("optimizer.momentum", \.optimizer.momentum),
+        number("optimizer.weight_decay", \.optimizer.weightDecay),
+        flag("optimizer.nesterov", \.optimizer.nesterov),
+        Setting(
+            key: "schedule.kind", get: { $0.schedule.kind.rawValue },
+            set: { c, t throws(Wanted) in
+                guard let kind = Schedule.Kind(rawValue: t) else {
+                    let known = Schedule.Kind.allCases.map(\.rawValue)
+                    let near = nearestName(to: t, among: known).map { "; did you mean '\($0)'?" } ?? ""
+                    throw Wanted("one of \(known.joined(separator: ", "))\(near)")
+                }
+                c.schedule.kind = kind
+            }),
+        Setting(
+            key: "schedule.milestones", get: { "[\($0.schedule.milestones.map(String.init).joined(separator: ", "))]" },
+            set: { c, t throws(Wanted) in c.schedule.milestones = try wholes(t) }),
+        number("schedule.factor", \.schedule.factor),
+        integer("schedule.warmup_epochs", \.schedule.warmupEpochs),
+        Setting(
+            key: "augmentation.crop_padding", get: { $0.cropPadding.map(String.init) },
+            set: { c, t throws(Wanted) in c.cropPadding = t.isEmpty ? nil : try whole(t) }),
+        Setting(
+            key: "augmentation.flip", get: { $0.flip.map { $0 ? "true" : "false" } },
+            set: { c, t throws(Wanted) in c.flip = t.isEmpty ? nil : try truth(t) }),
+        optionalName("teacher.model", \.teacherModel),
+        optionalName("teacher.weights", \.teacherWeights),
+        integer("log_every", \.logEvery),
+        optionalName("device", \.device),
+    ]
+
+    /// Every key that a configuration file may hold.
+    static let keys: [String] =
+        all.map(\.key) + ["method.id", "method.lskd"] + MethodOption.allCases.map { "method.\(underscored($0.name))" }
+
+    static func underscored(_ name: String) -> String { String(name.map { $0 == "-" ? "_" : $0 }) }
+
+    /// A number without a needless fraction: 5, 0.05.
+    static func text(_ value: Double) -> String {
+        value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
+    }
+
+    /// A string as YAML, quoted when it would read as something else.
+    static func quoted(_ text: String) -> String {
+        let plain = text.allSatisfy { $0.isLetter || $0.isNumber || "_-./".contains($0) }
+        let words = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"]
+        let safe = plain && text.first?.isLetter == true && !words.contains(text.lowercased())
+        let escaped = text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"")
+        return safe || Int(text) != nil && text == "\(Int(text) ?? 0)" ? text : "\"\(escaped)\""
+    }
+
+    // MARK: - Kinds of settings
+
+    private typealias Path<Value> = WritableKeyPath<TrainingConfiguration, Value> & Sendable
+
+    private static func name(_ key: String, _ path: any Path<String>) -> Setting {
+        Setting(
+            key: key, get: { quoted($0[keyPath: path]) },
+            set: { c, t throws(Wanted) in
+                guard !t.isEmpty else { throw Wanted("a name") }
+                c[keyPath: path] = t
+            })
+    }
+
+    private static func optionalName(_ key: String, _ path: any Path<String?>) -> Setting {
+        Setting(key: key, get: { $0[keyPath: path].map(quoted) }, set: { c, t throws(Wanted) in c[keyPath: path] = t.isEmpty ? nil : t })
+    }
+
+    private static func integer(_ key: String, _ path: any Path<Int>) -> Setting {
+        Setting(
+            key: key, get: { String($0[keyPath: path]) },
+            set: { c, t throws(Wanted) in c[keyPath: path] = try whole(t) })
+    }
+
+    private static func number(_ key: String, _ path: any Path<Double>) -> Setting {
+        Setting(
+            key: key, get: { text($0[keyPath: path]) },
+            set: { c, t throws(Wanted) in
+                guard let value = Double(t) else { throw Wanted("a number") }
+                c[keyPath: path] = value
+            })
+    }
+
+    private static func flag(_ key: String, _ path: any Path<Bool>) -> Setting {
+        Setting(
+            key: key, get: { $0[keyPath: path] ? "true" : "false" },
+            set: { c, t throws(Wanted) in c[keyPath: path] = try truth(t) })
+    }
+
+    static func truth(_ text: String) throws(Wanted) -> Bool {
+        switch text.lowercased() {
+        case "true", "yes", "on", "1": return true
+        case "false", "no", "off", "0": return false
+        default: throw Wanted("true or false")
+        }
+    }
+
+    private static func whole(_ text: String) throws(Wanted) -> Int {
+        guard let value = Int(text) else { throw Wanted("a whole number") }
+        return value
+    }
+
+    private static func wholes(_ text: String) throws(Wanted) -> [Int] {
+        let inner = text.trimmingCharacters(in: CharacterSet(charactersIn: "[] "))
+        var values: [Int] = []
+        for part in inner.split(separator: ",") {
+            guard let value = Int(part.trimmingCharacters(in: .whitespaces)) else {
+                throw Wanted("whole numbers with commas between them")
+            }
+            values.append(value)
+        }
+        return values
+    }
+}

@@ -1,0 +1,84 @@
+import Foundation
+import RLDGraph
+import RLDMethods
+
+/// Everything that decides a training run, as one value. The defaults are the authors' CIFAR recipe.
+public struct TrainingConfiguration: Sendable, Equatable, Codable {
+    /// Published id of the network to train ("resnet8").
+    public var model = "resnet8"
+    /// NAME or NAME:PATH, as `DatasetCatalog` reads it.
+    public var data = "fashion-mnist"
+    /// Only the first so many training images; nil for all.
+    public var limit: Int?
+    /// Below 1 a share of the training images, from 1 on a number of images; 0 for no validation part.
+    public var validation: Double = 0.1
+    /// Of the fresh weights, the order of the images and their augmentation.
+    public var seed: UInt64 = 1
+    public var epochs = 240
+    public var batchSize = 64
+    public var optimizer = SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)
+    public var schedule = Schedule()
+    /// Pixels of zero padding before a random crop, 0 for none; nil for what suits the data set.
+    public var cropPadding: Int?
+    /// Mirror left-right with probability one half; nil for what suits the data set.
+    public var flip: Bool?
+    public var method: Method = .crossEntropy(CrossEntropy())
+    /// Published id of the teacher's network.
+    public var teacherModel: String?
+    /// File with the teacher's weights.
+    public var teacherWeights: String?
+    /// Steps between two readings of the metrics from the device.
+    public var logEvery = 50
+    /// Index or name of the device, or "reference"; nil for the best one found.
+    public var device: String?
+
+    public init() {}
+
+    /// Throws an `InputError` that names the first setting that cannot be.
+    public func validate() throws(InputError) {
+        func require(_ good: Bool, _ key: String, _ wanted: String, _ found: some Any) throws(InputError) {
+            if !good { throw InputError(key, "must be \(wanted), found \(found)") }
+        }
+        func number(_ value: Double, _ key: String) throws(InputError) {
+            try require(value.isFinite && value >= 0, key, "finite and at least 0", value)
+        }
+        try require(epochs >= 1, "epochs", "at least 1", epochs)
+        try require(batchSize >= 1, "batch_size", "at least 1", batchSize)
+        try require(logEvery >= 1, "log_every", "at least 1", logEvery)
+        if let limit { try require(limit >= 1, "limit", "at least 1", limit) }
+        try number(validation, "validation")
+        try require(
+            validation < 1 || validation == validation.rounded(), "validation", "a share below 1 or a whole number of images",
+            validation)
+        try require(
+            optimizer.learningRate.isFinite && optimizer.learningRate > 0, "optimizer.learning_rate",
+            "finite and more than 0", optimizer.learningRate)
+        try number(optimizer.momentum, "optimizer.momentum")
+        try require(optimizer.momentum < 1, "optimizer.momentum", "below 1", optimizer.momentum)
+        try number(optimizer.weightDecay, "optimizer.weight_decay")
+        try require(
+            !optimizer.nesterov || optimizer.momentum > 0, "optimizer.nesterov", "off when the momentum is 0", true)
+        try schedule.validate(epochs: epochs)
+        if let cropPadding { try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding) }
+        try method.validate()
+    }
+
+    /// What the run will really do, line by line, for a person to read before it starts.
+    public var effectiveDescription: [String] {
+        var lines = [
+            "model      \(model), seed \(seed)",
+            "data       \(data)" + (limit.map { ", first \($0) training images" } ?? "")
+                + (validation == 0 ? ", no validation part" : ", validation \(Setting.text(validation))"),
+            "method     \(method.effectiveDescription)",
+            "optimizer  SGD, learning rate \(optimizer.learningRate), momentum \(optimizer.momentum), "
+                + "weight decay \(optimizer.weightDecay)" + (optimizer.nesterov ? ", Nesterov" : ""),
+            "schedule   \(schedule.effectiveDescription)",
+            "training   \(epochs) epochs, batch \(batchSize), crop padding \(cropPadding.map(String.init) ?? "as the data's"), "
+                + "flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")",
+        ]
+        if method.needsTeacher {
+            lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
+        }
+        return lines
+    }
+}

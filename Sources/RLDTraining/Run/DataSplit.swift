@@ -1,0 +1,54 @@
+import RLDGraph
+
+/// Which rows of the training table are trained on and which validate. A function of the counts alone, not of the run's seed,
+/// so that runs with different seeds are compared on the same images.
+public struct DataSplit: Sendable, Equatable {
+    /// In table order.
+    public let training: [Int]
+    /// In table order; empty without a validation part.
+    public let validation: [Int]
+
+    /// - Parameters:
+    ///   - count: rows of the training table.
+    ///   - limit: only the first so many rows are trained on; the rows after them are then free for validation.
+    ///   - validation: below 1 a share of the (limited) training rows, from 1 on a number of rows. They come from the rows
+    ///     that the limit leaves out if those suffice, otherwise from the training rows, drawn without regard to order, because
+    ///     some tables are sorted by class.
+    /// - Throws: `InputError` when nothing would be left to train on.
+    public init(count: Int, limit: Int?, validation: Double) throws(InputError) {
+        if let limit, limit > count {
+            throw InputError("limit", "is \(limit), but the training set has only \(count) images")
+        }
+        let used = limit ?? count
+        let wanted = validation < 1 ? Int((validation * Double(used)).rounded()) : Int(validation)
+        let rest = count - used
+        let pool = rest >= wanted ? used..<count : 0..<used
+        guard wanted == 0 || rest >= wanted || wanted < used else {
+            throw InputError(
+                "validation", "takes \(wanted) images, which leaves none of \(used) to train on",
+                advice: "give a smaller number or a share such as 0.1")
+        }
+        guard used > 0 else { throw InputError("data", "has no training images") }
+        let order = CounterRandom.permutation(of: pool.count, seed: 0, stream: 0x5B11_7000)
+        let chosen = order.prefix(wanted).map { pool.lowerBound + $0 }.sorted()
+        let taken = Set(chosen)
+        self.validation = chosen
+        training = (0..<used).filter { !taken.contains($0) }
+    }
+}
+
+/// The order of the training images in one epoch: a permutation that (seed, epoch) alone decides.
+public enum TrainingOrder {
+    /// Keeps the shuffle apart from the other uses of the seed (augmentation uses the epoch, weights 0x5EED....).
+    private static let stream: UInt64 = 0x0DE2_0000_0000
+
+    /// - Parameter epoch: from 1.
+    public static func indices(_ rows: [Int], seed: UInt64, epoch: Int) -> [Int] {
+        CounterRandom.permutation(of: rows.count, seed: seed, stream: stream + UInt64(epoch)).map { rows[$0] }
+    }
+
+    /// Consecutive batches; the last one holds the remainder, neither padded nor dropped.
+    public static func batches(_ order: [Int], size: Int) -> [ArraySlice<Int>] {
+        stride(from: 0, to: order.count, by: size).map { order[$0..<min($0 + size, order.count)] }
+    }
+}

@@ -1,0 +1,21 @@
+import Foundation
+import Synchronization
+
+/// Turns Ctrl-C (SIGINT) and SIGTERM into a flag that the trainer polls between two steps. A second signal kills as usual.
+public enum Interruption {
+    private static let flag = Atomic<Bool>(false)
+
+    /// Whether a signal has come since `install`.
+    public static var requested: Bool { flag.load(ordering: .relaxed) }
+
+    /// Takes over the two signals. For programs; a library that is a guest in another program leaves signals alone.
+    public static func install() {
+        flag.store(false, ordering: .relaxed)
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { number in
+                Interruption.flag.store(true, ordering: .relaxed)
+                signal(number, SIG_DFL)
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+import Foundation
+import RLDVersion
+
+/// What a run ran on: environment.json.
+public struct RunEnvironment: Sendable, Equatable, Encodable {
+    /// What computed, driver included.
+    public var executor: String
+    /// NAME[:PATH].
+    public var data: String
+    /// Of the pixels and labels that were loaded, hexadecimal.
+    public var dataHash: String
+    public var trainingImages: Int
+    public var validationImages: Int
+    public var testImages: Int
+    public var commit = BuildVersion.commit
+    public var swift = BuildVersion.swift
+    public var clblast = BuildVersion.clblast
+    public var openclLoader = BuildVersion.openCLLoader
+    public var system = ProcessInfo.processInfo.operatingSystemVersionString
+    public var processors = ProcessInfo.processInfo.activeProcessorCount
+    /// ISO 8601, UTC.
+    public var started = Date().formatted(.iso8601)
+}

@@ -1,0 +1,117 @@
+import Foundation
+import RLDMethods
+
+/// What the steps since the previous reading did: one line of metrics.jsonl.
+public struct StepRecord: Sendable, Equatable, Encodable {
+    public var kind = "step"
+    /// From 1.
+    public var epoch: Int
+    /// Steps of the epoch that are done.
+    public var step: Int
+    public var steps: Int
+    /// Of the last of these steps.
+    public var learningRate: Double
+    /// Factor of the distillation terms.
+    public var warmup: Double
+    /// Images that these steps trained on.
+    public var images: Int
+    /// Weighted total, mean over the images.
+    public var loss: Double
+    /// Unweighted terms by name, mean over the images.
+    public var terms: [String: Double]
+    /// Shares of one.
+    public var accuracy: Double
+    public var top5: Double
+    public var imagesPerSecond: Double
+    /// Since the run began, all included.
+    public var seconds: Double
+    /// Estimate until the last epoch ends.
+    public var secondsLeft: Double
+}
+
+/// What an epoch did: one line of metrics.jsonl.
+public struct EpochRecord: Sendable, Equatable, Encodable {
+    public var kind = "epoch"
+    public var epoch: Int
+    public var epochs: Int
+    /// Of the epoch's last step.
+    public var learningRate: Double
+    public var trainLoss: Double
+    /// On the augmented images, in training mode, while the weights moved. Share of one.
+    public var trainAccuracy: Double
+    public var terms: [String: Double]
+    /// Cross-entropy on the validation part; nil without one.
+    public var validationLoss: Double?
+    public var validationAccuracy: Double?
+    public var validationTop5: Double?
+    /// Training loop only, without the first reading of the run (plans and kernels are built there).
+    public var imagesPerSecond: Double
+    /// Since the run began, all included.
+    public var seconds: Double
+    /// Whether this epoch's weights are the best so far.
+    public var best: Bool
+}
+
+/// The test set's verdict on one set of weights: one line of metrics.jsonl.
+public struct TestRecord: Sendable, Equatable, Encodable {
+    public var kind = "test"
+    /// "last" or "best".
+    public var weights: String
+    /// The epoch that these weights ended.
+    public var epoch: Int
+    public var images: Int
+    /// Cross-entropy, mean.
+    public var loss: Double
+    /// Shares of one.
+    public var accuracy: Double
+    public var top5: Double
+}
+
+/// What a run tells while it goes on.
+public enum TrainingEvent: Sendable {
+    /// Lines about what the run will do, before its first step.
+    case begins([String])
+    case steps(StepRecord)
+    case epoch(EpochRecord)
+    case test(TestRecord)
+    /// Something a person should know.
+    case note(String)
+}
+
+extension StepMetrics {
+    /// Unweighted terms by name, mean over the rows.
+    func terms(named names: [String]) -> [String: Double] {
+        Dictionary(uniqueKeysWithValues: zip(names, termSums.map { rows > 0 ? $0 / Double(rows) : 0 }))
+    }
+
+    var top5Share: Double { rows > 0 ? Double(top5) / Double(rows) : 0 }
+
+    /// Whether every number that it holds is finite.
+    var isFinite: Bool { totalSum.isFinite && termSums.allSatisfy(\.isFinite) }
+
+    static func + (a: StepMetrics, b: StepMetrics) -> StepMetrics {
+        let terms = a.termSums.isEmpty ? b.termSums : b.termSums.isEmpty ? a.termSums : zip(a.termSums, b.termSums).map(+)
+        return StepMetrics(
+            rows: a.rows + b.rows, termSums: terms, totalSum: a.totalSum + b.totalSum, top1: a.top1 + b.top1,
+            top5: a.top5 + b.top5)
+    }
+}
+
+extension EpochRecord {
+    /// One line for a person.
+    public var text: String {
+        func percent(_ share: Double) -> String { String(format: "%.2f %%", 100 * share) }
+        let validation = validationAccuracy.map { ", validation \(percent($0))" } ?? ""
+        return "epoch \(epoch)/\(epochs): loss \(String(format: "%.4f", trainLoss)), training \(percent(trainAccuracy))\(validation)"
+            + ", \(Int(imagesPerSecond.rounded())) images/s\(best ? ", best so far" : "")"
+    }
+}
+
+extension TestRecord {
+    /// One line for a person.
+    public var text: String {
+        func fixed(_ value: Double, _ decimals: Int) -> String { String(format: "%.\(decimals)f", value) }
+        return "test: \(weights) weights (epoch \(epoch)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
+            + "cross-entropy \(fixed(loss, 4)), \(images) images"
+    }
+}

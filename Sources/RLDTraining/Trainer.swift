@@ -1,0 +1,124 @@
+import Foundation
+import RLDDatasets
+import RLDGraph
+import RLDMethods
+import RLDModels
+
+/// What a run ended with.
+public struct TrainingResult: Sendable {
+    public var network: Network
+    public var epochs: [EpochRecord]
+    /// The epoch with the highest validation accuracy (the first of equals); the last epoch without a validation part; 0 when
+    /// no epoch was finished.
+    public var bestEpoch: Int
+    /// Weights after the last step.
+    public var lastState: NetworkState
+    /// Weights after the best epoch.
+    public var bestState: NetworkState
+    /// The test set, evaluated once with each; nil when the run was interrupted or the data has no test images.
+    public var lastTest: TestRecord?
+    public var bestTest: TestRecord?
+    /// Of the training loop, without the first reading of the metrics (plans and kernels are built there).
+    public var imagesPerSecond: Double
+    /// The whole run, evaluation included.
+    public var seconds: Double
+    /// Whether a stop was asked for before the last epoch ended.
+    public var interrupted: Bool
+}
+
+/// Training went wrong in a way that no other input would have shown before.
+public enum TrainingError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// A loss or a weight became nan or infinite in the steps up to `step`, counted from 1 in the epoch.
+    case nonFinite(what: String, epoch: Int, firstStep: Int, step: Int, kept: String)
+
+    public var description: String {
+        switch self {
+        case .nonFinite(let what, let epoch, let firstStep, let step, let kept):
+            let place = firstStep == step ? "step \(step)" : "step \(step) (it began in steps \(firstStep) to \(step))"
+            return "epoch \(epoch), \(place): the \(what) is not finite; \(kept); try a lower learning rate or a warm-up"
+        }
+    }
+}
+
+/// Trains a student, alone or from a frozen teacher, on any executor.
+///
+/// One run: load the images, prepare networks, then per epoch a shuffled pass over the training images (the last, smaller batch
+/// is trained on too, neither padded nor dropped; batch norm sees it as PyTorch would, and a last batch of one image leaves a
+/// 1 x 1 feature map with a variance of 0) and an evaluation on the validation part. At the very end, and only there, the test
+/// set is evaluated once with the last and once with the best weights; the executor is left holding the best.
+public final class Trainer {
+    /// A frozen teacher with its weights.
+    public struct Teacher: Sendable {
+        public var network: Network
+        public var state: NetworkState
+        public init(network: Network, state: NetworkState) {
+            self.network = network
+            self.state = state
+        }
+    }
+
+    /// What the run uses: what was given, the data set's augmentation filled in.
+    public let configuration: TrainingConfiguration
+    let executor: any NetworkExecutor
+    let dataset: Dataset
+    let teacher: Teacher?
+    let folder: RunFolder?
+    let shouldStop: () -> Bool
+    let observer: (TrainingEvent) -> Void
+
+    /// - Parameters:
+    ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
+    ///   - folder: where the run is recorded; nil for nowhere.
+    ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
+    ///   - observer: hears what happens, on the task that called `run`.
+    public init(
+        configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, teacher: Teacher? = nil,
+        folder: RunFolder? = nil, shouldStop: @escaping () -> Bool = { false },
+        observer: @escaping (TrainingEvent) -> Void = { _ in }
+    ) {
+        var effective = configuration
+        effective.cropPadding = configuration.cropPadding ?? dataset.transform.cropPadding
+        effective.flip = configuration.flip ?? dataset.transform.horizontalFlip
+        self.configuration = effective
+        self.executor = executor
+        self.dataset = dataset
+        self.teacher = teacher
+        self.folder = folder
+        self.shouldStop = shouldStop
+        self.observer = observer
+    }
+
+    /// Trains.
+    /// - Throws: `InputError` for settings or files that cannot be used, `TrainingError` for a loss that becomes non-finite,
+    ///   and what the executor throws.
+    public func run() throws -> TrainingResult {
+        try configuration.validate()
+        let split = try DataSplit(count: dataset.train.count, limit: configuration.limit, validation: configuration.validation)
+        guard configuration.batchSize <= split.training.count else {
+            throw InputError(
+                "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
+                advice: "give a smaller batch")
+        }
+        let network = try dataset.network(configuration.model)
+        let teacher = try configuration.method.needsTeacher ? self.teacher ?? readTeacher() : nil
+        if let teacher, teacher.network.classes != network.classes || teacher.network.inputShape != network.inputShape {
+            throw InputError(
+                "teacher \(teacher.network.id)",
+                "has \(teacher.network.classes) classes and input \(teacher.network.inputShape), "
+                    + "the student \(network.classes) and \(network.inputShape)", advice: "both must be for the same data")
+        }
+        var session = TrainingSession(trainer: self, network: network, split: split)
+        return try session.run(teacher: teacher)
+    }
+
+    private func readTeacher() throws -> Teacher {
+        guard let model = configuration.teacherModel else {
+            throw InputError("teacher.model", "is missing, and method '\(configuration.method.id)' needs a teacher")
+        }
+        guard let path = configuration.teacherWeights else {
+            throw InputError("teacher.weights", "is missing, and method '\(configuration.method.id)' needs a teacher")
+        }
+        let network = try dataset.network(model)
+        return Teacher(network: network, state: try NetworkState(weights: path, for: network))
+    }
+}

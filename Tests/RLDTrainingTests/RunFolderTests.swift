@@ -1,0 +1,137 @@
+import Foundation
+import RLD
+import Testing
+
+struct RunFolderTests {
+    private func run(
+        _ folder: RunFolder, executor: FakeExecutor = FakeExecutor(), epochs: Int = 3, shouldStop: @escaping () -> Bool = { false }
+    ) throws -> TrainingResult {
+        try Trainer(
+            configuration: bandConfiguration(epochs: epochs), executor: executor, dataset: bandData(), folder: folder,
+            shouldStop: shouldStop
+        ).run()
+    }
+
+    @Test("a run leaves exactly its files: configuration, environment, metrics, log, last and best weights")
+    func contract() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/a/run"
+        let result = try run(RunFolder(path))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == RunFolder.fileNames.sorted())
+
+        var reader = ConfigurationReader()
+        try reader.read(file: path + "/config.yaml")
+        #expect(try reader.finish().configuration == bandConfiguration())
+
+        let network = try bandData().network("resnet8")
+        let last = try NetworkState(weights: path + "/last.safetensors", for: network)
+        for name in last.names { #expect(last[name]?.values == result.lastState[name]?.values.map { Double(Float($0)) }, "\(name)") }
+        #expect(try SafetensorsFile(path: path + "/best.safetensors").metadata["epoch"] == "\(result.bestEpoch)")
+        #expect(try SafetensorsFile(path: path + "/best.safetensors").metadata["model"] == "resnet8")
+
+        let environment = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: path + "/environment.json")))
+        let keys = (environment as? [String: Any])?.keys.sorted() ?? []
+        #expect(keys.contains("executor") && keys.contains("data_hash") && keys.contains("commit") && keys.contains("swift"))
+    }
+
+    @Test("metrics.jsonl has one line per logged step and per epoch, in full precision")
+    func metrics() throws {
+        let temporary = TemporaryFolder()
+        let result = try run(RunFolder(temporary.path), epochs: 2)
+        let lines = try temporary.text("metrics.jsonl").split(separator: "\n").map {
+            try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] ?? [:]
+        }
+        #expect(lines.map { $0["kind"] as? String ?? "" } == ["step", "step", "step", "epoch", "step", "step", "step", "epoch", "test", "test"])
+        #expect(lines[3]["train_loss"] as? Double == result.epochs[0].trainLoss)
+        #expect(lines[3]["validation_accuracy"] as? Double == result.epochs[0].validationAccuracy)
+        #expect(lines[9]["weights"] as? String == "best")
+        #expect((lines[0]["terms"] as? [String: Any])?["ce"] is Double)
+    }
+
+    @Test("a folder that holds a run is refused, unless it may be overwritten")
+    func existing() throws {
+        let temporary = TemporaryFolder()
+        try _ = run(RunFolder(temporary.path))
+        let text = inputErrorText { _ = try RunFolder(temporary.path) }
+        #expect(text.contains("already holds a run (config.yaml)") && text.contains("--overwrite"))
+        try _ = run(RunFolder(temporary.path, overwrite: true), epochs: 1)
+        #expect(try temporary.text("metrics.jsonl").split(separator: "\n").count == 6)
+    }
+
+    @Test("a folder that cannot be is named, and nothing is left behind")
+    func unwritable() throws {
+        let temporary = TemporaryFolder()
+        let file = temporary.path + "/file"
+        try Data().write(to: URL(fileURLWithPath: file))
+        #expect(inputErrorText { _ = try RunFolder(file) }.contains("is a file, expected a folder"))
+        #expect(inputErrorText { _ = try run(RunFolder(file + "/run")) }.contains("cannot be created"))
+        #expect(temporary.contents == ["file"])
+    }
+
+    @Test("a run that fails on its input writes nothing")
+    func nothingHalfWritten() throws {
+        let temporary = TemporaryFolder()
+        var configuration = bandConfiguration()
+        configuration.model = "resnet9"
+        let folder = try RunFolder(temporary.path + "/run")
+        #expect(throws: InputError.self) {
+            _ = try Trainer(configuration: configuration, executor: FakeExecutor(), dataset: bandData(), folder: folder).run()
+        }
+        #expect(temporary.contents.isEmpty)
+    }
+
+    @Test("a full disk is said plainly")
+    func fullDisk() throws {
+        let temporary = TemporaryFolder()
+        let folder = try RunFolder(temporary.path)
+        try FileManager.default.createSymbolicLink(atPath: temporary.path + "/metrics.jsonl", withDestinationPath: "/dev/full")
+        let text = inputErrorText { _ = try run(folder) }
+        #expect(text.contains("metrics.jsonl: cannot be written: No space left on device"), "\(text)")
+    }
+
+    @Test("a non-finite loss stops the run, names epoch and step, and keeps the weights of the epoch before")
+    func nonFinite() throws {
+        let temporary = TemporaryFolder()
+        let executor = FakeExecutor()
+        executor.nonFiniteStep = 5 + 3
+        do {
+            try _ = run(RunFolder(temporary.path), executor: executor)
+            Issue.record("the run went on")
+        } catch let error as TrainingError {
+            guard case .nonFinite(_, let epoch, let firstStep, let step, _) = error else { return }
+            #expect(epoch == 2 && firstStep == 3 && step == 4)
+            #expect(error.description.contains("epoch 2, step 4"))
+            #expect(error.description.contains("the weights of epoch 1 are kept"))
+        }
+        let state = try NetworkState(safetensors: temporary.path + "/last.safetensors")
+        #expect(state.allFinite)
+        #expect(try SafetensorsFile(path: temporary.path + "/last.safetensors").metadata["epoch"] == "1")
+        #expect(try temporary.text("log.txt").contains("is not finite"))
+        #expect(executor.trainCalls.count == 9)
+    }
+
+    @Test("non-finite weights after an epoch's last step are caught although the loss was finite")
+    func nonFiniteWeights() throws {
+        let temporary = TemporaryFolder()
+        let executor = FakeExecutor()
+        executor.nonFiniteStep = 3
+        #expect(throws: TrainingError.self) { _ = try run(RunFolder(temporary.path), executor: executor) }
+        #expect(!temporary.contents.contains("last.safetensors"))
+    }
+
+    @Test("a stop finishes the step, saves the weights and skips the test set")
+    func interruption() throws {
+        let temporary = TemporaryFolder()
+        let executor = FakeExecutor()
+        var stop = false
+        executor.beforeStep = { if $0 == 8 { stop = true } }
+        let result = try run(RunFolder(temporary.path), executor: executor, shouldStop: { stop })
+        #expect(result.interrupted)
+        #expect(executor.trainCalls.count == 8)
+        #expect(result.lastTest == nil)
+        let file = try SafetensorsFile(path: temporary.path + "/last.safetensors")
+        #expect(file.metadata["epoch"] == "2" && file.metadata["step"] == "3")
+        #expect(try temporary.text("log.txt").contains("interrupted in epoch 2 after step 3 of 5"))
+        #expect(result.lastState == (try executor.studentState()))
+    }
+}

@@ -1,0 +1,39 @@
+import RLD
+import Testing
+
+struct ScheduleTests {
+    private func rate(_ schedule: Schedule, epoch: Int, step: Int = 0, steps: Int = 10, epochs: Int = 240) -> Double {
+        schedule.learningRate(base: 0.05, epoch: epoch, step: step, stepsPerEpoch: steps, epochs: epochs)
+    }
+
+    @Test("multistep drops once the epoch, counted from 1, is past a milestone")
+    func multistep() {
+        let schedule = Schedule()
+        for (epoch, wanted) in [(1, 0.05), (150, 0.05), (151, 0.005), (180, 0.005), (181, 0.0005), (210, 0.0005), (211, 0.00005)] {
+            #expect(abs(rate(schedule, epoch: epoch) - wanted) < 1e-12, "epoch \(epoch)")
+        }
+    }
+
+    @Test("cosine starts at the base, is half way at the half and nears 0, step by step")
+    func cosine() {
+        let schedule = Schedule(kind: .cosine)
+        #expect(rate(schedule, epoch: 1, epochs: 10) == 0.05)
+        #expect(abs(rate(schedule, epoch: 6, epochs: 10) - 0.025) < 1e-12)
+        #expect(rate(schedule, epoch: 10, step: 9, epochs: 10) < 0.05 * 0.001)
+        #expect(rate(schedule, epoch: 1, step: 1, epochs: 10) < 0.05)
+        #expect(rate(schedule, epoch: 10, step: 9, epochs: 10) > 0)
+    }
+
+    @Test("the warm-up is linear by step and the cosine begins after it")
+    func warmup() {
+        let schedule = Schedule(kind: .cosine, warmupEpochs: 2)
+        #expect(abs(rate(schedule, epoch: 1, step: 0, epochs: 10) - 0.05 / 20) < 1e-12)
+        #expect(abs(rate(schedule, epoch: 1, step: 9, epochs: 10) - 0.05 / 2) < 1e-12)
+        #expect(abs(rate(schedule, epoch: 2, step: 9, epochs: 10) - 0.05) < 1e-12)
+        #expect(rate(schedule, epoch: 3, step: 0, epochs: 10) == 0.05)
+        #expect(abs(rate(schedule, epoch: 7, step: 0, epochs: 10) - 0.025) < 1e-12)
+        let constant = Schedule(kind: .constant, warmupEpochs: 1)
+        #expect(abs(rate(constant, epoch: 1, step: 4) - 0.025) < 1e-12)
+        #expect(rate(constant, epoch: 100) == 0.05)
+    }
+}

@@ -1,0 +1,149 @@
+import Foundation
+import RLD
+import Testing
+
+struct TrainerTests {
+    @Test("a run learns, trains on every image of every epoch and on the last, smaller batch")
+    func learns() throws {
+        let executor = FakeExecutor()
+        let configuration = bandConfiguration(epochs: 4)
+        let result = try Trainer(configuration: configuration, executor: executor, dataset: bandData()).run()
+        #expect(executor.trainCalls.count == 4 * 5)
+        for epoch in 1...4 {
+            let calls = executor.trainCalls.filter { $0.batch.epoch == epoch }
+            #expect(calls.map(\.batch.indices.count) == [16, 16, 16, 16, 16])
+            let rows = calls.flatMap(\.batch.indices)
+            #expect(Set(rows).count == 80)
+        }
+        #expect(result.epochs.count == 4)
+        #expect((result.epochs.last?.trainLoss ?? 9) < (result.epochs.first?.trainLoss ?? 0))
+        #expect((result.lastTest?.accuracy ?? 0) > 0.6)
+        #expect(result.lastTest?.images == 40)
+        #expect(result.imagesPerSecond > 0)
+        #expect(!result.interrupted)
+    }
+
+    @Test("the last partial batch is trained on, neither padded nor dropped")
+    func partialBatch() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 2)
+        configuration.batchSize = 32
+        try _ = Trainer(configuration: configuration, executor: executor, dataset: bandData()).run()
+        #expect(executor.trainCalls.map(\.batch.indices.count) == [32, 32, 16, 32, 32, 16])
+        // Validation: 20 rows in one batch, after each epoch; test: 40 rows, once or twice.
+        #expect(executor.evaluateCalls.prefix(2).map(\.indices.count) == [20, 20])
+        #expect(executor.evaluateCalls.dropFirst(2).prefix(2).map(\.indices.count) == [32, 8])
+        #expect(executor.evaluateCalls.allSatisfy { $0.transform == bandData().transform.evaluation })
+    }
+
+    @Test("the same seed repeats the run, another does not")
+    func deterministic() throws {
+        func run(seed: UInt64) throws -> (NetworkState, [[Int]]) {
+            let executor = FakeExecutor()
+            var configuration = bandConfiguration()
+            configuration.seed = seed
+            let result = try Trainer(configuration: configuration, executor: executor, dataset: bandData()).run()
+            return (result.lastState, executor.trainCalls.map(\.batch.indices))
+        }
+        let (first, again, other) = (try run(seed: 1), try run(seed: 1), try run(seed: 2))
+        #expect(first == again)
+        #expect(first.0 != other.0)
+        #expect(first.1 != other.1)
+    }
+
+    @Test("learning rate and warm-up of the distillation terms follow the epochs, counted from 1")
+    func schedules() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 4)
+        configuration.schedule = Schedule(kind: .multistep, milestones: [2], factor: 0.1)
+        var method = RefinedLogitDistillation()
+        method.warmupEpochs = 2
+        configuration.method = .refinedLogitDistillation(method)
+        let data = bandData()
+        let network = try data.network("resnet14")
+        let teacher = Trainer.Teacher(network: network, state: network.initialState(seed: 5))
+        try _ = Trainer(configuration: configuration, executor: executor, dataset: data, teacher: teacher).run()
+        #expect(executor.teacher?.id == "resnet14")
+        let firsts = [0, 5, 10, 15].map { executor.trainCalls[$0] }
+        #expect(firsts.map(\.warmup) == [0.5, 1, 1, 1])
+        #expect(zip(firsts.map(\.optimizer.learningRate), [0.5, 0.5, 0.05, 0.05]).allSatisfy { abs($0 - $1) < 1e-12 })
+        #expect(firsts.allSatisfy { $0.method == configuration.method })
+    }
+
+    @Test("metrics are read every log_every steps and at the end of an epoch, not more often")
+    func logging() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 1)
+        configuration.logEvery = 2
+        var steps: [Int] = []
+        var kinds: [String] = []
+        try _ = Trainer(
+            configuration: configuration, executor: executor, dataset: bandData(),
+            observer: { event in
+                switch event {
+                case .begins: kinds.append("begins")
+                case .steps(let record):
+                    kinds.append("steps")
+                    steps.append(record.step)
+                case .epoch: kinds.append("epoch")
+                case .test(let record): kinds.append(record.weights)
+                case .note: kinds.append("note")
+                }
+            }
+        ).run()
+        #expect(steps == [2, 4, 5])
+        // Three readings of training steps, one of the validation part, one of the test set (last and best are the same epoch).
+        #expect(executor.metricsTaken == 5)
+        #expect(kinds == ["begins", "steps", "steps", "steps", "epoch", "last", "best"])
+    }
+
+    @Test("best is the epoch with the highest validation accuracy, and the test set sees its weights")
+    func best() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 6)
+        // From the third epoch on the rate is so large that accuracy falls.
+        configuration.schedule = Schedule(kind: .multistep, milestones: [3], factor: 3000)
+        let result = try Trainer(configuration: configuration, executor: executor, dataset: bandData()).run()
+        let accuracies = result.epochs.compactMap(\.validationAccuracy)
+        let highest = accuracies.max() ?? 0
+        #expect(result.bestEpoch == (accuracies.firstIndex(of: highest) ?? -1) + 1)
+        #expect(result.bestEpoch < 6)
+        #expect(result.bestState != result.lastState)
+        #expect(result.lastTest?.epoch == 6)
+        #expect(result.bestTest?.epoch == result.bestEpoch)
+        #expect(executor.studentsPrepared == 2)
+        #expect(try executor.studentState() == result.bestState)
+        #expect(result.epochs.filter(\.best).last?.epoch == result.bestEpoch)
+    }
+
+    @Test("without a validation part the last epoch is the best")
+    func noValidation() throws {
+        var configuration = bandConfiguration(epochs: 2)
+        configuration.validation = 0
+        let result = try Trainer(configuration: configuration, executor: FakeExecutor(), dataset: bandData()).run()
+        #expect(result.bestEpoch == 2)
+        #expect(result.epochs.allSatisfy { $0.validationAccuracy == nil })
+    }
+
+    @Test("settings that do not fit the data are named")
+    func badInput() {
+        func message(_ change: (inout TrainingConfiguration) -> Void) -> String {
+            var configuration = bandConfiguration()
+            change(&configuration)
+            let executor = FakeExecutor()
+            let text = inputErrorText { _ = try Trainer(configuration: configuration, executor: executor, dataset: bandData()).run() }
+            #expect(executor.trainCalls.isEmpty)
+            return text
+        }
+        #expect(message { $0.batchSize = 81 }.contains("there are only 80 training images"))
+        #expect(message { $0.model = "resnet9" }.contains("did you mean 'resnet8'?"))
+        #expect(message { $0.limit = 101 }.contains("only 100 images"))
+        #expect(message { $0.method = .knowledgeDistillation(KnowledgeDistillation()) }.contains("teacher.model: is missing"))
+        #expect(
+            message {
+                $0.method = .knowledgeDistillation(KnowledgeDistillation())
+                $0.teacherModel = "resnet14"
+                $0.teacherWeights = "/no/such.safetensors"
+            }.hasPrefix("/no/such.safetensors: does not exist"))
+    }
+}
