@@ -20,12 +20,13 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Kernels: every .cl file becomes a string literal, includes resolved.
-        .executableTarget(name: "KernelEmbedder", path: "Plugins/KernelEmbedder"),
+        .target(name: "KernelText", path: "Plugins/KernelText"),
+        .executableTarget(name: "KernelEmbedder", dependencies: ["KernelText"], path: "Plugins/KernelEmbedder"),
         .plugin(name: "EmbedKernels", capability: .buildTool(), dependencies: ["KernelEmbedder"], path: "Plugins/EmbedKernels"),
         .target(name: "KernelSources", path: "kernels", plugins: ["EmbedKernels"]),
 
         // The library, lowest room first.
-        .target(name: "OpenCLRuntime", dependencies: ["COpenCL"]),
+        .target(name: "OpenCLRuntime", dependencies: ["COpenCL", "KernelText"]),
         .target(name: "RLDGraph"),
         .target(name: "RLDModels", dependencies: ["RLDGraph"]),
         .target(name: "RLDMethods", dependencies: ["RLDGraph"]),
@@ -62,16 +63,15 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
             path: "Tests/TestSupport"),
+        .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
         .testTarget(name: "TestSupportTests", dependencies: ["RLDGraph", "RLDModels", "TestSupport"]),
-        .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "TestSupport"]),
         .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
         .testTarget(name: "RLDReferenceTests", dependencies: ["RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
         .testTarget(
             name: "RLDExecutionTests",
-            dependencies: ["RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
+            dependencies: ["RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
         .testTarget(
-            name: "RLDFormatsTests",
-            dependencies: ["RLDFormats", "RLDModels", "RLDDatasets", "CZlib", "TestSupport"]),
+            name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDModels", "RLDDatasets", "CZlib", "TestSupport"]),
         .testTarget(name: "RLDTrainingTests", dependencies: ["RLD", "TestSupport"]),
         .testTarget(name: "RLDCommandTests", dependencies: ["RLD", "TestSupport"]),
     ],

@@ -35,7 +35,8 @@ public enum DatasetCatalog {
     /// Loads a data set.
     /// - Parameter path: its folder, a leading `~` for the home folder (shells leave it alone after a colon); nil for the
     ///   default one.
-    /// - Throws: when the name is unknown, the path is needed and missing, or the files are missing, broken or do not fit together.
+    /// - Throws: when the name is unknown, the path is needed and missing, or the files are missing, broken or do not fit
+    ///   together.
     public static func load(_ name: String, path: String?) throws(InputError) -> Dataset {
         let entry = try entry(name)
         guard let folder = path ?? entry.folder else {

@@ -115,7 +115,8 @@ struct SafetensorsTests {
     @Test func valuesThatATypeCannotGiveAreErrors() throws {
         let path = try folder.write(
             safetensors([
-                ("large", "I64", [2], bytes([Int64.max, 0])), ("flags", "BOOL", [2], [1, 2]), ("float", "F32", [1], [0, 0, 0, 0]),
+                ("large", "I64", [2], bytes([Int64.max, 0])), ("flags", "BOOL", [2], [1, 2]),
+                ("float", "F32", [1], [0, 0, 0, 0]),
             ]), "x")
         let file = try SafetensorsFile(path: path)
         expectRefusal("tensor 'large' holds 9223372036854775807") { _ = try file.doubles("large") }

@@ -1,0 +1,181 @@
+import RLDGraph
+
+extension Method {
+    /// Every method with the authors' defaults, in the order of `ids`.
+    public static let defaults: [Method] = [
+        .crossEntropy(CrossEntropy()),
+        .knowledgeDistillation(KnowledgeDistillation()),
+        .refinedLogitDistillation(RefinedLogitDistillation()),
+    ]
+
+    /// The options that this method has, in table order.
+    public var options: [MethodOption] { MethodOption.allCases.filter { value(of: $0) != nil } }
+
+    /// The method's value of an option (a flag is 0 or 1), nil when the method does not have the option.
+    public func value(of option: MethodOption) -> Double? {
+        switch self {
+        case .crossEntropy(let m):
+            option == .crossEntropyWeight ? m.weight : nil
+        case .knowledgeDistillation(let m):
+            switch option {
+            case .crossEntropyWeight: m.crossEntropyWeight
+            case .distillationWeight: m.weight
+            case .temperature: m.temperature
+            case .standardize: m.standardize ? 1 : 0
+            case .alpha, .beta, .confidenceTemperature, .warmUp: nil
+            }
+        case .refinedLogitDistillation(let m):
+            switch option {
+            case .crossEntropyWeight: m.crossEntropyWeight
+            case .alpha: m.alpha
+            case .beta: m.beta
+            case .temperature: m.temperature
+            case .confidenceTemperature: m.confidenceTemperature
+            case .standardize: m.standardize ? 1 : 0
+            case .warmUp: Double(m.warmupEpochs)
+            case .distillationWeight: nil
+            }
+        }
+    }
+
+    /// Sets an option; options that the method does not have are left alone.
+    /// - Throws: `InputError` when the value is not one that the option takes.
+    public mutating func set(_ option: MethodOption, to value: Double) throws(InputError) {
+        try option.check(value, method: id)
+        switch self {
+        case .crossEntropy(var m):
+            if option == .crossEntropyWeight { m.weight = value }
+            self = .crossEntropy(m)
+        case .knowledgeDistillation(var m):
+            switch option {
+            case .crossEntropyWeight: m.crossEntropyWeight = value
+            case .distillationWeight: m.weight = value
+            case .temperature: m.temperature = value
+            case .standardize: m.standardize = value != 0
+            case .alpha, .beta, .confidenceTemperature, .warmUp: break
+            }
+            self = .knowledgeDistillation(m)
+        case .refinedLogitDistillation(var m):
+            switch option {
+            case .crossEntropyWeight: m.crossEntropyWeight = value
+            case .alpha: m.alpha = value
+            case .beta: m.beta = value
+            case .temperature: m.temperature = value
+            case .confidenceTemperature: m.confidenceTemperature = value
+            case .standardize: m.standardize = value != 0
+            case .warmUp: m.warmupEpochs = Int(value)
+            case .distillationWeight: break
+            }
+            self = .refinedLogitDistillation(m)
+        }
+    }
+
+    /// The method of an id with some options set; the rest keep the authors' defaults.
+    /// - Parameter options: by name, with `-` or `_` between words.
+    /// - Returns: the method, and the names of given options that only other methods have (for a warning), sorted.
+    /// - Throws: `InputError` for an unknown id or option (with the nearest name) and for a value out of range.
+    public static func make(
+        id: String, options: [String: MethodOptionValue] = [:]
+    ) throws(InputError) -> (method: Method, ignored: [String]) {
+        guard var method = defaults.first(where: { $0.id == id }) else {
+            throw .unknown("method", id, known: ids)
+        }
+        var ignored: [String] = []
+        for (given, value) in options.sorted(by: { $0.key < $1.key }) {
+            let name = String(given.map { $0 == "_" ? "-" : $0 })
+            guard let option = MethodOption(rawValue: name) else {
+                throw .unknown("option", given, known: MethodOption.allCases.map(\.name))
+            }
+            let number = try option.number(value)
+            if method.value(of: option) == nil {
+                ignored.append(option.name)
+            } else {
+                try method.set(option, to: number)
+            }
+        }
+        return (method, ignored)
+    }
+
+    /// Throws when a value makes no loss: temperatures must be finite and more than 0, weights finite and at least 0,
+    /// the warm-up at least 0.
+    public func validate() throws(InputError) {
+        for option in MethodOption.allCases {
+            if let value = value(of: option) { try option.check(value, method: id) }
+        }
+    }
+
+    /// The authors' recipe for standardised logits (their `--logit-stand`): all temperatures 2, the weights of the
+    /// distillation terms times 9, standardisation on. Cross-entropy alone stays as it is.
+    public func applyingLSKD() -> Method {
+        switch self {
+        case .crossEntropy: return self
+        case .knowledgeDistillation(var m):
+            m.temperature = 2
+            m.weight *= 9
+            m.standardize = true
+            return .knowledgeDistillation(m)
+        case .refinedLogitDistillation(var m):
+            m.temperature = 2
+            m.confidenceTemperature = 2
+            m.alpha *= 9
+            m.beta *= 9
+            m.standardize = true
+            return .refinedLogitDistillation(m)
+        }
+    }
+
+    /// The effective values on one line, for example
+    /// `rld: ce-weight 1, alpha 1, beta 8, temperature 4, confidence-temperature 1, standardize false, warm-up 20`.
+    public var effectiveDescription: String {
+        let values = MethodOption.allCases.compactMap { option in
+            value(of: option).map { "\(option.name) \(option.text($0))" }
+        }
+        return "\(id): " + values.joined(separator: ", ")
+    }
+}
+
+extension Method: Codable {
+    private struct Key: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(_ name: String) { stringValue = name }
+        init?(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    /// A flat object: `id` and every option that the method has, under the option's name.
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Key.self)
+        try container.encode(id, forKey: Key("id"))
+        for option in options {
+            guard let value = value(of: option) else { continue }
+            switch option.kind {
+            case .flag: try container.encode(value != 0, forKey: Key(option.name))
+            case .epochs: try container.encode(Int(value), forKey: Key(option.name))
+            case .weight, .temperature: try container.encode(value, forKey: Key(option.name))
+            }
+        }
+    }
+
+    /// Reads what `encode` writes; missing options keep their defaults, unknown ones are errors, and so are options that the
+    /// method does not have.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Key.self)
+        var values: [String: MethodOptionValue] = [:]
+        for key in container.allKeys where key.stringValue != "id" {
+            if let flag = try? container.decode(Bool.self, forKey: key) {
+                values[key.stringValue] = .flag(flag)
+            } else if let number = try? container.decode(Double.self, forKey: key) {
+                values[key.stringValue] = .number(number)
+            } else {
+                values[key.stringValue] = .text(try container.decode(String.self, forKey: key))
+            }
+        }
+        let id = try container.decode(String.self, forKey: Key("id"))
+        let made = try Method.make(id: id, options: values)
+        if let name = made.ignored.first {
+            throw InputError("option '\(name)'", "does nothing for method '\(id)'")
+        }
+        self = made.method
+    }
+}

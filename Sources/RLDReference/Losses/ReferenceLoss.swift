@@ -1,0 +1,130 @@
+import RLDGraph
+import RLDMethods
+
+/// Losses in Double on the host, plain and in the log domain: what every device kernel is compared with.
+public enum ReferenceLoss {
+    /// A method's loss on a batch of logits, and its gradient with respect to the student's.
+    ///
+    /// A finite batch (|logit| <= 1e30) gives a finite loss and gradient. -infinity means that a class is excluded and is
+    /// computed by limits: the loss is infinite where the student excludes a class that the target needs, the gradient stays
+    /// finite. Every mean is sum(weight * value) / sum(weight) over the counted rows; without counted rows it is 0.
+    /// - Parameters:
+    ///   - student: [rows, classes], row-major.
+    ///   - teacher: the same shape; needed when `method.needsTeacher`, not looked at otherwise.
+    ///   - labels: one per row.
+    ///   - warmup: the factor of the distillation terms, `Method.warmup(epoch:)`.
+    ///   - scale: upstream factor of the gradient; the loss is not multiplied by it.
+    ///   - ignoreLabel: rows with this label have no loss and no gradient, and their logits are not looked at.
+    ///   - rowWeights: one per row, finite and at least 0; all 1 when nil.
+    /// - Throws: `InputError` for shapes that do not fit, labels outside 0..<classes, logits that are nan or +infinity and
+    ///   rows without any finite logit (all naming row and side), and for a method that does not validate.
+    public static func evaluate(
+        _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int, warmup: Double = 1,
+        scale: Double = 1, ignoring ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil
+    ) throws(InputError) -> LossResult {
+        try method.validate()
+        let teacher = method.needsTeacher ? teacher : nil
+        try checkShapes(method, student, teacher, labels, classes, rowWeights)
+        let rows = labels.count
+        let weights = method.termWeights(warmup: warmup)
+        var result = LossResult(
+            terms: Array(repeating: 0, count: weights.count), total: 0,
+            gradient: Array(repeating: 0, count: student.count),
+            perRow: Array(repeating: Array(repeating: 0, count: rows), count: weights.count), top1: 0, top5: 0, rows: 0)
+        let counted = (0..<rows).filter { labels[$0] != ignoreLabel }
+        let weightSum = counted.reduce(0) { $0 + (rowWeights?[$1] ?? 1) }
+        for row in counted {
+            let range = (row * classes)..<((row + 1) * classes)
+            let label = Int(labels[row])
+            guard (0..<classes).contains(label) else {
+                throw InputError("label of row \(row)", "is \(label), expected 0..<\(classes) or \(ignoreLabel) (ignored)")
+            }
+            let s = try checkedRow(student[range], side: "student", row: row)
+            let t = try teacher.map { t throws(InputError) in try checkedRow(t[range], side: "teacher", row: row) }
+            let rank = rank(of: label, in: s)
+            result.rows += 1
+            result.top1 += rank == 0 ? 1 : 0
+            result.top5 += rank < 5 ? 1 : 0
+            let share = weightSum > 0 ? (rowWeights?[row] ?? 1) / weightSum : 0
+            for (k, term) in terms(method, s, t ?? [], label: label).enumerated() {
+                result.perRow[k][row] = term.value
+                guard share > 0 else { continue }
+                result.terms[k] += share * term.value
+                guard weights[k] > 0 else { continue }
+                for i in 0..<classes { result.gradient[range.lowerBound + i] += scale * weights[k] * share * term.gradient[i] }
+            }
+        }
+        for (weight, term) in zip(weights, result.terms) where weight > 0 { result.total += weight * term }
+        return result
+    }
+
+    /// The terms of one row, in the order of `method.termNames`, each with its gradient with respect to the raw logits.
+    private static func terms(_ method: Method, _ student: [Double], _ teacher: [Double], label: Int) -> [RowTerm] {
+        let crossEntropy = crossEntropyTerm(student, label: label)
+        switch method {
+        case .crossEntropy:
+            return [crossEntropy]
+        case .knowledgeDistillation(let m):
+            let all = Array(student.indices)
+            return [crossEntropy] + standardized(m.standardize, student, teacher) { s, t in
+                [divergenceTerm(s, t, over: all, temperature: m.temperature)]
+            }
+        case .refinedLogitDistillation(let m):
+            return [crossEntropy] + standardized(m.standardize, student, teacher) { s, t in
+                // The label and everything that the teacher puts level with it or above is masked.
+                let kept = t.indices.filter { t[$0] < t[label] }
+                return [
+                    confidenceTerm(s, label: label, t, teacherClass: firstArgmax(t), temperature: m.confidenceTemperature),
+                    divergenceTerm(s, t, over: kept, temperature: m.temperature),
+                ]
+            }
+        }
+    }
+
+    /// Terms of standardised rows, their gradients passed through the student's standardisation; of the raw rows when off.
+    private static func standardized(
+        _ on: Bool, _ student: [Double], _ teacher: [Double], _ terms: ([Double], [Double]) -> [RowTerm]
+    ) -> [RowTerm] {
+        guard on else { return terms(student, teacher) }
+        let s = Standardization(student)
+        return terms(s.values, Standardization(teacher).values).map {
+            RowTerm(value: $0.value, gradient: s.backward($0.gradient))
+        }
+    }
+
+    /// A row as an array.
+    private static func checkedRow(_ row: ArraySlice<Double>, side: String, row index: Int) throws(InputError) -> [Double] {
+        for (i, x) in row.enumerated() where !(x < .infinity) {
+            throw InputError("\(side) logits, row \(index)", "class \(i) is \(x)", advice: "logits must be finite or -inf (excluded)")
+        }
+        guard row.contains(where: { $0 > -.infinity }) else {
+            throw InputError("\(side) logits, row \(index)", "every class is excluded (-inf)")
+        }
+        return Array(row)
+    }
+
+    private static func checkShapes(
+        _ method: Method, _ student: [Double], _ teacher: [Double]?, _ labels: [Int32], _ classes: Int, _ rowWeights: [Double]?
+    ) throws(InputError) {
+        guard classes > 0 else { throw InputError("classes", "must be at least 1, found \(classes)") }
+        guard student.count == labels.count * classes else {
+            throw InputError(
+                "student logits", "expected \(labels.count) rows x \(classes) classes, found \(student.count) values")
+        }
+        if method.needsTeacher {
+            guard let teacher else { throw InputError("method '\(method.id)'", "needs teacher logits") }
+            guard teacher.count == student.count else {
+                throw InputError(
+                    "teacher logits", "expected \(labels.count) rows x \(classes) classes, found \(teacher.count) values")
+            }
+        }
+        if let rowWeights {
+            guard rowWeights.count == labels.count else {
+                throw InputError("row weights", "expected \(labels.count), found \(rowWeights.count)")
+            }
+            if let bad = rowWeights.firstIndex(where: { !($0.isFinite && $0 >= 0) }) {
+                throw InputError("row weights", "row \(bad): must be finite and at least 0, found \(rowWeights[bad])")
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import Foundation
+
+/// Cross-entropy of one row: logsumexp(s) - s_y. Gradient: softmax(s) - onehot(y).
+func crossEntropyTerm(_ student: [Double], label: Int) -> RowTerm {
+    guard let logP = logSoftmax(student, over: Array(student.indices), temperature: 1) else { return .zero(student.count) }
+    let others = student.indices.filter { $0 != label }
+    // -log p = log(1 + sum of exp(s_i - s_y)): no cancellation when the label leads.
+    let gap = logSumExp(student, over: others, temperature: 1) - student[label]
+    let value = gap > 0 ? gap + log1p(exp(-gap)) : log1p(exp(gap))
+    var gradient = logP.map { exp($0) }
+    // p - 1 from the other classes, so that a sure row keeps its small gradient.
+    gradient[label] = -others.reduce(0) { $0 + gradient[$1] }
+    return RowTerm(value: value, gradient: gradient)
+}
+
+/// T^2 KL(softmax(t / T) || softmax(s / T)) over a subset of the classes. Gradient: T (s~_i - t~_i) there, 0 elsewhere.
+/// A subset of fewer than two classes, or without a finite logit on one side, has nothing to compare: 0.
+func divergenceTerm(_ student: [Double], _ teacher: [Double], over classes: [Int], temperature: Double) -> RowTerm {
+    var term = RowTerm.zero(student.count)
+    guard classes.count > 1,
+        let logP = logSoftmax(student, over: classes, temperature: temperature),
+        let logQ = logSoftmax(teacher, over: classes, temperature: temperature)
+    else { return term }
+    for (k, i) in classes.enumerated() {
+        term.value += divergence(logQ: logQ[k], logP: logP[k])
+        term.gradient[i] = temperature * (exp(logP[k]) - exp(logQ[k]))
+    }
+    term.value *= temperature * temperature
+    return term
+}
+
+/// a^2 KL({q, 1 - q} || {p, 1 - p}) with q = softmax(t / a) at `teacherClass` and p = softmax(s / a) at the label.
+/// Gradient: a (p - q) at the label, -a (p - q) r_i elsewhere, r = softmax(s / a) over the other classes.
+/// log(1 - p) and log(1 - q) are sums over the other classes, never differences from 1.
+func confidenceTerm(
+    _ student: [Double], label: Int, _ teacher: [Double], teacherClass: Int, temperature a: Double
+) -> RowTerm {
+    let (logQ, logRestQ, _) = binaryLogs(teacher, at: teacherClass, temperature: a)
+    let (logP, logRestP, logR) = binaryLogs(student, at: label, temperature: a)
+    let value = divergence(logQ: logQ, logP: logP) + divergence(logQ: logRestQ, logP: logRestP)
+    let p = exp(logP)
+    let difference = p > 0.5 ? exp(logRestQ) - exp(logRestP) : p - exp(logQ)
+    var gradient = logR.map { -a * difference * exp($0) }
+    gradient[label] = a * difference
+    return RowTerm(value: a * a * value, gradient: gradient)
+}
+
+/// log p, log(1 - p) and log r_i of a row, p = softmax(row / a) at `index`, r = softmax over the other classes
+/// (-infinity at `index`, and everywhere when every other class is excluded).
+private func binaryLogs(
+    _ row: [Double], at index: Int, temperature a: Double
+) -> (inside: Double, rest: Double, others: [Double]) {
+    let others = row.indices.filter { $0 != index }
+    var logR = Array(repeating: -Double.infinity, count: row.count)
+    guard let largest = others.map({ row[$0] }).max(), largest > -.infinity else { return (0, -.infinity, logR) }
+    let logOthers = log(others.reduce(0) { $0 + exp((row[$1] - largest) / a) })
+    for i in others { logR[i] = (row[i] - largest) / a - logOthers }
+    // gap = log(rest / inside), so log p = -log(1 + exp(gap)) and log(1 - p) = -log(1 + exp(-gap)).
+    let gap = (largest - row[index]) / a + logOthers
+    return (-softplus(gap), -softplus(-gap), logR)
+}
+
+/// log(1 + exp(x)) without overflow or cancellation.
+private func softplus(_ x: Double) -> Double {
+    x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))
+}

@@ -1,0 +1,80 @@
+import Foundation
+import RLDGraph
+import RLDMethods
+import Testing
+
+/// The one table of options that the command line and configuration files share.
+@Suite struct MethodOptionTests {
+    @Test func optionsReachTheirMethod() throws {
+        let made = try Method.make(
+            id: "rld", options: ["alpha": "0.5", "warm_up": 3, "confidence-temperature": 2.5, "standardize": "true"])
+        var wanted = RefinedLogitDistillation()
+        (wanted.alpha, wanted.warmupEpochs, wanted.confidenceTemperature, wanted.standardize) = (0.5, 3, 2.5, true)
+        #expect(made.method == .refinedLogitDistillation(wanted))
+        #expect(made.ignored.isEmpty)
+    }
+
+    @Test func optionsOfOtherMethodsAreReported() throws {
+        let made = try Method.make(id: "kd", options: ["beta": 2, "alpha": 1, "temperature": 3])
+        #expect(made.ignored == ["alpha", "beta"])
+        #expect(made.method.value(of: .temperature) == 3)
+    }
+
+    @Test func unknownNamesSuggestTheNearest() throws {
+        func message(_ id: String, _ options: [String: MethodOptionValue]) -> String {
+            do throws(InputError) {
+                _ = try Method.make(id: id, options: options)
+                return "none"
+            } catch { return error.description }
+        }
+        #expect(message("rld", ["temprature": 4]).contains("did you mean 'temperature'"))
+        #expect(message("rlds", [:]).contains("did you mean 'rld'"))
+        #expect(message("rld", ["temperature": 0]).contains("more than 0"))
+        #expect(message("rld", ["alpha": -1]).contains("at least 0"))
+        #expect(message("rld", ["beta": "nan"]).contains("finite"))
+        #expect(message("rld", ["beta": "much"]).contains("takes a number, found 'much'"))
+        #expect(message("rld", ["warm-up": 1.5]).contains("whole number"))
+        #expect(message("kd", ["standardize": "maybe"]).contains("true or false"))
+    }
+
+    @Test func everyOptionBelongsToAMethodAndCanBeSet() throws {
+        for option in MethodOption.allCases {
+            #expect(!option.methods.isEmpty)
+            for var method in Method.defaults {
+                let had = method.value(of: option) != nil
+                try method.set(option, to: 1)
+                #expect(method.value(of: option) == (had ? 1 : nil))
+            }
+        }
+        #expect(Method.defaults.map(\.id) == Method.ids)
+    }
+
+    @Test func validation() throws {
+        for method in Method.defaults { try method.validate() }
+        var broken = KnowledgeDistillation()
+        broken.temperature = -.infinity
+        #expect(throws: InputError.self) { try Method.knowledgeDistillation(broken).validate() }
+        var negative = RefinedLogitDistillation()
+        negative.warmupEpochs = -1
+        #expect(throws: InputError.self) { try Method.refinedLogitDistillation(negative).validate() }
+    }
+
+    @Test func presetAndDescription() throws {
+        let lskd = Method.defaults[2].applyingLSKD()
+        #expect(
+            lskd.effectiveDescription
+                == "rld: ce-weight 1, alpha 9, beta 72, temperature 2, confidence-temperature 2, standardize true, warm-up 20")
+        #expect(Method.defaults[1].effectiveDescription == "kd: ce-weight 0.1, kd-weight 0.9, temperature 4, standardize false")
+        #expect(Method.defaults[0].applyingLSKD() == Method.defaults[0])
+    }
+
+    @Test func codable() throws {
+        for method in Method.defaults.flatMap({ [$0, $0.applyingLSKD()] }) {
+            let data = try JSONEncoder().encode(method)
+            #expect(try JSONDecoder().decode(Method.self, from: data) == method)
+        }
+        #expect(throws: (any Error).self) {
+            try JSONDecoder().decode(Method.self, from: Data(#"{"id": "kd", "gamma": 1}"#.utf8))
+        }
+    }
+}

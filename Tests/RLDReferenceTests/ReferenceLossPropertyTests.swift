@@ -1,0 +1,206 @@
+import RLDGraph
+import RLDMethods
+import RLDReference
+import Testing
+
+/// What must hold for any batch.
+@Suite struct ReferenceLossPropertyTests {
+    static let methods: [Method] = {
+        var lukewarm = RefinedLogitDistillation()
+        lukewarm.confidenceTemperature = 3
+        return Method.defaults + Method.defaults.map { $0.applyingLSKD() } + [.refinedLogitDistillation(lukewarm)]
+    }()
+
+    /// Logits of about +-6 and labels from a plain generator, the same every time.
+    struct Batch {
+        let rows: Int
+        let classes: Int
+        var student: [Double] = []
+        var teacher: [Double] = []
+        var labels: [Int32] = []
+
+        init(rows: Int = 6, classes: Int = 7, seed: UInt64 = 1) {
+            (self.rows, self.classes) = (rows, classes)
+            var state = seed
+            func next() -> Double {
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                return Double(state >> 11) / 9_007_199_254_740_992
+            }
+            for _ in 0..<(rows * classes) {
+                student.append(12 * next() - 6)
+                teacher.append(12 * next() - 6)
+            }
+            for _ in 0..<rows { labels.append(Int32(next() * Double(classes))) }
+        }
+
+        func evaluate(_ method: Method, scale: Double = 1, weights: [Double]? = nil) throws -> LossResult {
+            try ReferenceLoss.evaluate(
+                method, student: student, teacher: teacher, labels: labels, classes: classes, warmup: 0.5, scale: scale,
+                rowWeights: weights)
+        }
+    }
+
+    func expectNear(_ a: [Double], _ b: [Double], _ bound: Double = 1e-12) {
+        #expect(a.count == b.count)
+        for (x, y) in zip(a, b) { #expect(abs(x - y) <= bound * max(1, abs(y))) }
+    }
+
+    @Test(arguments: methods) func shiftOfARowChangesNothing(_ method: Method) throws {
+        let batch = Batch()
+        var shifted = batch
+        for i in batch.student.indices {
+            shifted.student[i] += 3.5 * Double(i / batch.classes)
+            shifted.teacher[i] -= 1.25 * Double(i / batch.classes)
+        }
+        let (a, b) = (try batch.evaluate(method), try shifted.evaluate(method))
+        expectNear(b.terms, a.terms, 1e-11)
+        expectNear(b.gradient, a.gradient, 1e-11)
+        #expect(a.top1 == b.top1 && a.top5 == b.top5)
+    }
+
+    @Test(arguments: methods) func permutedClassesPermuteTheGradient(_ method: Method) throws {
+        let batch = Batch()
+        let order = [3, 0, 6, 1, 5, 2, 4]
+        var permuted = batch
+        for row in 0..<batch.rows {
+            for (i, j) in order.enumerated() {
+                permuted.student[row * 7 + j] = batch.student[row * 7 + i]
+                permuted.teacher[row * 7 + j] = batch.teacher[row * 7 + i]
+            }
+            permuted.labels[row] = Int32(order[Int(batch.labels[row])])
+        }
+        let (a, b) = (try batch.evaluate(method), try permuted.evaluate(method))
+        expectNear(b.terms, a.terms)
+        for row in 0..<batch.rows {
+            for (i, j) in order.enumerated() { #expect(abs(b.gradient[row * 7 + j] - a.gradient[row * 7 + i]) < 1e-13) }
+        }
+    }
+
+    @Test(arguments: methods) func gradientIsTheCentralDifference(_ method: Method) throws {
+        let batch = Batch(rows: 3)
+        let gradient = try batch.evaluate(method, scale: 2).gradient
+        let step = 1e-5
+        for i in batch.student.indices {
+            var (up, down) = (batch, batch)
+            up.student[i] += step
+            down.student[i] -= step
+            let difference = 2 * (try up.evaluate(method).total - down.evaluate(method).total) / (2 * step)
+            #expect(abs(gradient[i] - difference) <= 1e-8 + 1e-6 * abs(difference))
+        }
+    }
+
+    @Test(arguments: methods) func gradientsSumToZero(_ method: Method) throws {
+        let batch = Batch()
+        let gradient = try batch.evaluate(method).gradient
+        for row in 0..<batch.rows { #expect(abs(gradient[(row * 7)..<(row * 7 + 7)].reduce(0, +)) < 1e-13) }
+    }
+
+    @Test func correlationGradientIsZeroOnMaskedClasses() throws {
+        var method = RefinedLogitDistillation()
+        (method.crossEntropyWeight, method.alpha) = (0, 0)
+        let batch = Batch(rows: 40)
+        let gradient = try batch.evaluate(.refinedLogitDistillation(method)).gradient
+        for row in 0..<batch.rows {
+            let y = batch.teacher[row * 7 + Int(batch.labels[row])]
+            let kept = (0..<7).filter { batch.teacher[row * 7 + $0] < y }
+            for i in 0..<7 {
+                #expect((gradient[row * 7 + i] != 0) == (kept.count > 1 && kept.contains(i)))
+            }
+        }
+    }
+
+    @Test(arguments: methods) func doublingTheBatchChangesNoMean(_ method: Method) throws {
+        let batch = Batch()
+        var twice = Batch(rows: 12)
+        (twice.student, twice.teacher) = (batch.student + batch.student, batch.teacher + batch.teacher)
+        twice.labels = batch.labels + batch.labels
+        let (a, b) = (try batch.evaluate(method), try twice.evaluate(method))
+        expectNear(b.terms, a.terms)
+        expectNear(Array(b.gradient[0..<42]), a.gradient.map { $0 / 2 })
+        #expect(b.top1 == 2 * a.top1 && b.rows == 12)
+    }
+
+    @Test(arguments: methods) func ignoredRowsAreNotThere(_ method: Method) throws {
+        let batch = Batch(rows: 4)
+        var longer = Batch(rows: 6)
+        let junk = Array(repeating: Double.nan, count: 7)
+        longer.student = junk + batch.student + junk
+        longer.teacher = junk + batch.teacher + junk
+        longer.labels = [-100] + batch.labels + [-100]
+        let (a, b) = (try batch.evaluate(method), try longer.evaluate(method))
+        #expect(a.terms == b.terms && a.total == b.total && b.rows == 4)
+        #expect(b.gradient == Array(repeating: 0, count: 7) + a.gradient + Array(repeating: 0, count: 7))
+        longer.labels = Array(repeating: -100, count: 6)
+        let none = try longer.evaluate(method)
+        #expect(none.total == 0 && none.rows == 0 && none.gradient.allSatisfy { $0 == 0 })
+    }
+
+    @Test(arguments: methods) func rowWeightsWeighTheMean(_ method: Method) throws {
+        let batch = Batch(rows: 4)
+        let plain = try batch.evaluate(method)
+        let same = try batch.evaluate(method, weights: [3, 3, 3, 3])
+        expectNear(same.terms, plain.terms)
+        expectNear(same.gradient, plain.gradient)
+        let weighted = try batch.evaluate(method, weights: [1, 0, 2, 1])
+        for (k, rows) in plain.perRow.enumerated() {
+            #expect(abs(weighted.terms[k] - (rows[0] + 2 * rows[2] + rows[3]) / 4) < 1e-12)
+        }
+        #expect(weighted.gradient[7..<14].allSatisfy { $0 == 0 })
+        #expect(try batch.evaluate(method, weights: [0, 0, 0, 0]).total == 0)
+    }
+
+    @Test(arguments: methods) func hugeLogitsStayFinite(_ method: Method) throws {
+        var batch = Batch(rows: 20)
+        let sizes = [1e30, -1e30, 0, 1e-30, 5, 1e30, -1e30]
+        for i in batch.student.indices {
+            batch.student[i] = sizes[(i * 5 + i / 7) % 7]
+            batch.teacher[i] = sizes[(i * 3 + i / 7) % 7]
+        }
+        let result = try batch.evaluate(method)
+        #expect(result.total.isFinite)
+        #expect(result.perRow.allSatisfy { $0.allSatisfy { $0.isFinite && $0 >= 0 } })
+        #expect(result.gradient.allSatisfy { $0.isFinite })
+    }
+
+    @Test func excludedClassesTakeNoPart() throws {
+        // A class that both sides exclude might as well not exist, also to the standardisation.
+        for method in Self.methods {
+            let batch = Batch()
+            var wider = Batch(rows: 6, classes: 8)
+            (wider.student, wider.teacher, wider.labels) = ([], [], batch.labels)
+            for row in 0..<6 {
+                wider.student += Array(batch.student[(row * 7)..<(row * 7 + 7)]) + [-.infinity]
+                wider.teacher += Array(batch.teacher[(row * 7)..<(row * 7 + 7)]) + [-.infinity]
+            }
+            let (a, b) = (try batch.evaluate(method), try wider.evaluate(method))
+            expectNear(b.terms, a.terms)
+            for i in wider.student.indices {
+                #expect(abs(b.gradient[i] - (i % 8 == 7 ? 0 : a.gradient[i / 8 * 7 + i % 8])) < 1e-13)
+            }
+        }
+    }
+
+    @Test func errorsNameRowAndSide() throws {
+        func message(_ change: (inout Batch) -> Void) -> String {
+            var batch = Batch(rows: 3)
+            change(&batch)
+            do {
+                _ = try batch.evaluate(Method.defaults[2])
+                return "none"
+            } catch { return "\(error)" }
+        }
+        #expect(message { $0.student[8] = .nan }.contains("student logits, row 1: class 1"))
+        #expect(message { $0.teacher[20] = .infinity }.contains("teacher logits, row 2: class 6"))
+        #expect(message { $0.labels[1] = 7 }.contains("label of row 1: is 7"))
+        #expect(message { $0.labels[0] = -1 }.contains("label of row 0: is -1"))
+        #expect(message { for i in 0..<7 { $0.teacher[i] = -.infinity } }.contains("teacher logits, row 0: every class"))
+        #expect(message { $0.teacher.removeLast() }.contains("teacher logits: expected 3 rows"))
+        #expect(throws: InputError.self) {
+            try ReferenceLoss.evaluate(Method.defaults[1], student: [1, 2], teacher: nil, labels: [0], classes: 2)
+        }
+        // Ties go to the lower index.
+        let tied = try ReferenceLoss.evaluate(
+            Method.defaults[0], student: Array(repeating: 1, count: 14), teacher: nil, labels: [0, 5], classes: 7)
+        #expect(tied.top1 == 1 && tied.top5 == 1)
+    }
+}
