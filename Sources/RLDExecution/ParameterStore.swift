@@ -128,7 +128,7 @@ package final class ParameterStore {
     }
 
     /// torch.optim.SGD on every parameter in one launch, then the packed copies in another.
-    func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
+    package func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
         guard let update else { return }
         try update.setArgument(4, Float(learningRate))
         try update.setArgument(5, Float(momentum))
