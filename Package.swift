@@ -20,12 +20,13 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Kernels: every .cl file becomes a string literal, includes resolved.
-        .executableTarget(name: "KernelEmbedder", path: "Plugins/KernelEmbedder"),
+        .target(name: "KernelText", path: "Plugins/KernelText"),
+        .executableTarget(name: "KernelEmbedder", dependencies: ["KernelText"], path: "Plugins/KernelEmbedder"),
         .plugin(name: "EmbedKernels", capability: .buildTool(), dependencies: ["KernelEmbedder"], path: "Plugins/EmbedKernels"),
         .target(name: "KernelSources", path: "kernels", plugins: ["EmbedKernels"]),
 
         // The library, lowest room first.
-        .target(name: "OpenCLRuntime", dependencies: ["COpenCL"]),
+        .target(name: "OpenCLRuntime", dependencies: ["COpenCL", "KernelText"]),
         .target(name: "RLDGraph"),
         .target(name: "RLDModels", dependencies: ["RLDGraph"]),
         .target(name: "RLDMethods", dependencies: ["RLDGraph"]),
@@ -63,7 +64,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
             path: "Tests/TestSupport"),
         .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
-        .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "TestSupport"]),
+        .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
         .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
         .testTarget(name: "RLDReferenceTests", dependencies: ["RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
         .testTarget(

@@ -1,0 +1,46 @@
+# make test and make demo work in a fresh clone: they install what is missing (Debian, Ubuntu) or say what to install.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build test demo check-kernels ci format clean
+
+help:
+	@echo 'make setup          install the missing system packages, or say which'
+	@echo 'make build          build .build/release/rld'
+	@echo 'make test           build and run all tests'
+	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
+	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
+	@echo 'make ci             test with a device required, then check-kernels'
+	@echo 'make format         format the Swift sources'
+	@echo 'make clean          remove build products'
+
+setup:
+	@.ci/setup
+
+build: setup
+	swift build -c release --product rld
+
+# One flavour for building and testing: release, internals reached through package access.
+test: setup
+	swift build -c release --build-tests
+	@mkdir -p .build
+	swift test -c release --skip-build --disable-xctest --no-parallel 2>&1 | tee .build/test.log
+	@grep -E 'skipped: ' .build/test.log || true
+	@echo "rld: all tests passed, $$(grep -cE 'skipped: ' .build/test.log || true) skipped"
+
+demo: build
+	.build/release/rld demo
+
+check-kernels:
+	@.ci/check-kernels
+
+ci:
+	RLD_REQUIRE_DEVICE=1 $(MAKE) test
+	$(MAKE) check-kernels
+
+format:
+	swift format --in-place --parallel --recursive Package.swift Sources Tests Plugins kernels
+
+clean:
+	swift package clean

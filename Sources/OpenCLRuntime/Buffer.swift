@@ -1,0 +1,66 @@
+import COpenCL
+
+/// Memory on the device, read and written by kernels. Its contents are undefined until something writes them.
+///
+/// OpenCL allocates lazily: most drivers reserve the memory at the first command that uses the buffer, so a buffer that could be
+/// created can still fail there, with `.outOfMemory` from the write, fill or launch. To find out early, `fill` it.
+/// Commands that are already queued keep the memory alive: a buffer may be let go at any time.
+public final class Buffer: Sendable {
+    public let context: Context
+    public let bytes: Int
+    /// What it holds, for messages.
+    public let label: String
+
+    package nonisolated(unsafe) let handle: OpaquePointer
+
+    /// - Throws: `.outOfMemory` if the driver refuses or `bytes` is beyond the device's `maxAllocation`;
+    ///   `.shapeMismatch` if `bytes` is not positive.
+    public init(_ context: Context, bytes: Int, label: String) throws(DeviceError) {
+        let device = context.device
+        guard bytes > 0 else {
+            throw DeviceError(.shapeMismatch, "buffer '\(label)' of \(bytes) bytes: a buffer holds at least one byte")
+        }
+        guard bytes <= device.maxAllocation else {
+            throw DeviceError(
+                .outOfMemory,
+                "buffer '\(label)' of \(bytes) bytes: \(device) allows at most \(device.maxAllocation) bytes in one buffer; "
+                    + "use a smaller batch or spread it over several buffers")
+        }
+        var status: Int32 = 0
+        let handle = clCreateBuffer(context.handle, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status)
+        guard let handle, status == 0 else {
+            throw DeviceError(
+                .outOfMemory,
+                "buffer '\(label)' of \(bytes) bytes on \(device), where \(context.counters.allocatedBytes) bytes are in use "
+                    + "of \(device.globalMemory); use a smaller batch",
+                status: CLStatus(rawValue: status))
+        }
+        self.context = context
+        self.bytes = bytes
+        self.label = label
+        self.handle = handle
+        context.counters.allocated(bytes)
+        LiveObjects.Kind.buffers.created()
+    }
+
+    deinit {
+        StandardError.released(clReleaseMemObject(handle), "buffer '\(label)'")
+        context.counters.freed(bytes)
+        LiveObjects.Kind.buffers.released()
+    }
+
+    /// The byte offset of an element range, if it lies inside the buffer.
+    func byteOffset<T: BitwiseCopyable>(_ type: T.Type, at elementOffset: Int, count: Int, for action: String) throws(DeviceError)
+        -> Int
+    {
+        let size = MemoryLayout<T>.stride
+        let capacity = bytes / size
+        guard elementOffset >= 0, count >= 0, elementOffset <= capacity, count <= capacity - elementOffset else {
+            throw DeviceError(
+                .shapeMismatch,
+                "\(action) buffer '\(label)': elements from \(elementOffset), \(count) of them, but it holds \(capacity) of \(type)"
+            )
+        }
+        return elementOffset * size
+    }
+}

@@ -1,0 +1,225 @@
+import COpenCL
+
+/// An in-order queue of commands on one device. Not `Sendable`: one queue, one owner.
+///
+/// Commands run in the order in which they were enqueued, each seeing the results of those before it. Only `read`, `finish`,
+/// `drainProfile` and a `write` of more than 4 MiB wait for the device.
+public final class CommandQueue {
+    public let context: Context
+    /// Whether launches are timed. Off in training: some drivers run slower with it.
+    public let isProfiling: Bool
+
+    package let handle: OpaquePointer
+
+    private let writes = PendingWrites()
+    private let profiler: Profile?
+    private let synchronous: Bool
+    private let debug: Int
+
+    public init(_ context: Context, profiling: Bool = false) throws(DeviceError) {
+        let settings = Environment.settings
+        let measures = profiling || settings.debug >= 2
+        var status: Int32 = 0
+        let properties = measures ? cl_command_queue_properties(CL_QUEUE_PROFILING_ENABLE) : 0
+        let handle = clCreateCommandQueue(context.handle, context.device.handle, properties, &status)
+        guard let handle, status == 0 else {
+            throw DeviceError(.failed, "creating a command queue on \(context.device)", status: CLStatus(rawValue: status))
+        }
+        self.context = context
+        self.handle = handle
+        isProfiling = profiling
+        profiler = measures ? Profile(keepsRecords: profiling) : nil
+        synchronous = settings.synchronous
+        debug = settings.debug
+        LiveObjects.Kind.queues.created()
+    }
+
+    deinit {
+        // What is still queued reads host memory that goes away with this object.
+        let status = clFinish(handle)
+        if status != 0 { StandardError.print("finishing a queue on \(context.device): \(CLStatus(rawValue: status))") }
+        if debug >= 2 { profiler?.summary().forEach(StandardError.print) }
+        StandardError.released(clReleaseCommandQueue(handle), "a queue on \(context.device)")
+        LiveObjects.Kind.queues.released()
+    }
+
+    // MARK: - Launches
+
+    /// Launches a kernel with the arguments it holds now.
+    /// - Parameters:
+    ///   - global: work-items in each of one to three dimensions.
+    ///   - local: work-items of a work-group in each; must divide `global`. nil leaves it to the driver.
+    ///   - label: what traces call it; the kernel's name if nil.
+    public func enqueue(
+        _ kernel: Kernel, global: [Int], local: [Int]? = nil, label: String? = nil
+    ) throws(DeviceError) {
+        guard (1...3).contains(global.count), global.allSatisfy({ $0 > 0 }) else {
+            throw launchError(kernel, global, local, "the global size needs one to three positive numbers")
+        }
+        if let local {
+            guard local.count == global.count, zip(global, local).allSatisfy({ $1 > 0 && $0 % $1 == 0 }) else {
+                throw launchError(kernel, global, local, "the local size must divide the global size in every dimension")
+            }
+            guard local.reduce(1, *) <= kernel.maxWorkGroupSize else {
+                throw launchError(
+                    kernel, global, local, "the device allows work-groups of at most \(kernel.maxWorkGroupSize) for this kernel")
+            }
+        }
+        if debug >= 3 { StandardError.print("launch \(describe(kernel, global, local))") }
+        try submit(label ?? kernel.name, .launchFailed, describe(kernel, global, local)) { event in
+            clEnqueueNDRangeKernel(handle, kernel.handle, cl_uint(global.count), nil, global, local, 0, nil, event)
+        }
+    }
+
+    /// Runs a library call that enqueues on this queue (CLBlast), with the same counting, tracing, `RLD_SYNC` and errors as a launch.
+    /// - Parameter call: gets the queue and, while launches are timed, a place for the event; returns a status.
+    package func enqueueExternal(
+        _ label: String, _ call: (UnsafeMutablePointer<OpaquePointer?>, UnsafeMutablePointer<OpaquePointer?>?) -> Int32
+    ) throws(DeviceError) {
+        if debug >= 3 { StandardError.print("call \(label)") }
+        var queue: OpaquePointer? = handle
+        try submit(label, .blasFailed, "\(label) on \(context.device)") { event in call(&queue, event) }
+    }
+
+    private func submit(
+        _ label: String, _ code: DeviceError.Code, _ describe: @autoclosure () -> String,
+        _ call: (UnsafeMutablePointer<OpaquePointer?>?) -> Int32
+    ) throws(DeviceError) {
+        if let profiler {
+            var event: OpaquePointer?
+            try DeviceError.check(call(&event), code, describe())
+            if let event { profiler.add(label, Event(adopting: event)) }
+        } else {
+            try DeviceError.check(call(nil), code, describe())
+        }
+        context.counters.launched()
+        if synchronous { try DeviceError.check(clFinish(handle), code, "running \(describe())") }
+    }
+
+    // MARK: - Moving bytes
+
+    /// Writes an array into a buffer. Up to 4 MiB the values are copied and the call returns at once; more is written in place,
+    /// and the call waits.
+    public func write<T: BitwiseCopyable>(_ values: [T], to buffer: Buffer, at elementOffset: Int = 0) throws(DeviceError) {
+        let offset = try buffer.byteOffset(T.self, at: elementOffset, count: values.count, for: "writing")
+        guard !values.isEmpty else { return }
+        let size = values.count * MemoryLayout<T>.stride
+        if size > PendingWrites.largestCopy {
+            let status = values.withUnsafeBytes {
+                clEnqueueWriteBuffer(handle, buffer.handle, cl_bool(CL_TRUE), offset, size, $0.baseAddress, 0, nil, nil)
+            }
+            try DeviceError.check(status, .transferFailed, "writing \(size) bytes to buffer '\(buffer.label)'")
+            waited()
+            return
+        }
+        try DeviceError.check(writes.makeRoom(for: size), .transferFailed, "waiting for an earlier write")
+        let block = values.withUnsafeBytes { PendingWrites.Block(copying: $0) }
+        var event: OpaquePointer?
+        let status = clEnqueueWriteBuffer(
+            handle, buffer.handle, cl_bool(CL_FALSE), offset, size, block.memory.baseAddress, 0, nil, &event)
+        try DeviceError.check(status, .transferFailed, "writing \(size) bytes to buffer '\(buffer.label)'")
+        if let event { writes.append(Event(adopting: event), block) }
+    }
+
+    /// Waits for everything before it and returns `count` elements of a buffer.
+    public func read<T: BitwiseCopyable>(
+        _ type: T.Type, from buffer: Buffer, at elementOffset: Int = 0, count: Int
+    ) throws(DeviceError) -> [T] {
+        let offset = try buffer.byteOffset(type, at: elementOffset, count: count, for: "reading")
+        guard count > 0 else { return [] }
+        var status: Int32 = 0
+        let values = [T](unsafeUninitializedCapacity: count) { target, initialized in
+            status = clEnqueueReadBuffer(
+                handle, buffer.handle, cl_bool(CL_TRUE), offset, count * MemoryLayout<T>.stride, target.baseAddress, 0, nil, nil)
+            initialized = status == 0 ? count : 0
+        }
+        try DeviceError.check(
+            status, .transferFailed,
+            "reading \(count) of \(type) from buffer '\(buffer.label)'; RLD_SYNC=1 names a kernel that failed")
+        waited()
+        return values
+    }
+
+    /// Sets elements of a buffer to one value, on the device.
+    /// - Parameter count: all from `elementOffset` on if nil.
+    public func fill<T: BitwiseCopyable>(
+        _ buffer: Buffer, _ pattern: T, at elementOffset: Int = 0, count: Int? = nil
+    ) throws(DeviceError) {
+        let size = MemoryLayout<T>.stride
+        guard size == MemoryLayout<T>.size, size & (size - 1) == 0, size > 0, size <= 128 else {
+            throw DeviceError(
+                .shapeMismatch, "filling buffer '\(buffer.label)': a pattern has 1, 2, 4 ... 128 bytes, not \(size)")
+        }
+        let count = count ?? max(0, buffer.bytes / size - elementOffset)
+        let offset = try buffer.byteOffset(T.self, at: elementOffset, count: count, for: "filling")
+        guard count > 0 else { return }
+        let status = withUnsafeBytes(of: pattern) {
+            clEnqueueFillBuffer(handle, buffer.handle, $0.baseAddress, size, offset, count * size, 0, nil, nil)
+        }
+        try DeviceError.check(status, .transferFailed, "filling \(count * size) bytes of buffer '\(buffer.label)'")
+    }
+
+    /// Copies elements from one buffer to another, or within one where the ranges do not overlap, on the device.
+    public func copy<T: BitwiseCopyable>(
+        _ type: T.Type, from source: Buffer, at sourceOffset: Int = 0, to target: Buffer, at targetOffset: Int = 0, count: Int
+    ) throws(DeviceError) {
+        let from = try source.byteOffset(type, at: sourceOffset, count: count, for: "copying from")
+        let to = try target.byteOffset(type, at: targetOffset, count: count, for: "copying to")
+        guard count > 0 else { return }
+        let size = count * MemoryLayout<T>.stride
+        let status = clEnqueueCopyBuffer(handle, source.handle, target.handle, from, to, size, 0, nil, nil)
+        try DeviceError.check(
+            status, .transferFailed, "copying \(size) bytes from buffer '\(source.label)' to '\(target.label)'")
+    }
+
+    // MARK: - Waiting
+
+    /// Sends what is queued to the device without waiting.
+    public func flush() throws(DeviceError) {
+        try DeviceError.check(clFlush(handle), .failed, "flushing the queue on \(context.device)")
+    }
+
+    /// Waits until everything queued is done.
+    public func finish() throws(DeviceError) {
+        try DeviceError.check(
+            clFinish(handle), .failed, "finishing the queue on \(context.device); RLD_SYNC=1 names a kernel that failed")
+        waited()
+    }
+
+    private func waited() {
+        writes.clear()
+        context.counters.synchronised()
+    }
+
+    /// Bytes of host memory held for writes that may not be done.
+    package var pendingWriteBytes: Int { writes.bytes }
+
+    // MARK: - Profile
+
+    /// Waits, and returns when each launch since the last `drainProfile` ran. Empty unless the queue was made with `profiling`.
+    public var profile: [LaunchRecord] {
+        get throws(DeviceError) {
+            guard isProfiling, let profiler else { return [] }
+            try finish()
+            return profiler.all()
+        }
+    }
+
+    /// As `profile`, and forgets what it returns: call it between sections to keep memory bounded.
+    public func drainProfile() throws(DeviceError) -> [LaunchRecord] {
+        guard isProfiling, let profiler else { return [] }
+        try finish()
+        return profiler.drain()
+    }
+
+    // MARK: - Messages
+
+    private func describe(_ kernel: Kernel, _ global: [Int], _ local: [Int]?) -> String {
+        let group = local.map { "\($0)" } ?? "of the driver's choice"
+        return "\(kernel.program.name): \(kernel.name), global \(global), local \(group) on \(context.device)"
+    }
+
+    private func launchError(_ kernel: Kernel, _ global: [Int], _ local: [Int]?, _ problem: String) -> DeviceError {
+        DeviceError(.launchFailed, "\(describe(kernel, global, local)): \(problem)")
+    }
+}

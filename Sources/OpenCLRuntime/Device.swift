@@ -1,0 +1,152 @@
+import COpenCL
+
+/// One OpenCL device, as its driver describes it. Immutable; asking for it creates nothing on the device.
+public final class Device: Sendable, CustomStringConvertible {
+    /// Position in the list of all devices of all platforms.
+    public let index: Int
+    /// Position of the platform, and of the device within it: `0:1` selects by these.
+    public let platformIndex: Int
+    public let indexInPlatform: Int
+    public let platformName: String
+    public let name: String
+    public let vendor: String
+    public let driverVersion: String
+    /// `OpenCL 3.0 PoCL ...`
+    public let version: String
+    public let isCPU: Bool
+    public let isGPU: Bool
+    public let computeUnits: Int
+    /// Bytes of memory on the device.
+    public let globalMemory: Int
+    /// Bytes of the largest single buffer, often a quarter of the memory. `RLD_MAX_ALLOCATION` lowers it.
+    public let maxAllocation: Int
+    /// Bytes of local memory of one work-group.
+    public let localMemory: Int
+    public let maxWorkGroupSize: Int
+    /// Floats in a vector register, as the driver sees it.
+    public let nativeFloatWidth: Int
+    public let extensions: Set<String>
+
+    package nonisolated(unsafe) let handle: OpaquePointer
+
+    public var description: String { "\(platformName): \(name)" }
+
+    /// One line per device for listings: `0 (0:0) NVIDIA CUDA: NVIDIA H100`.
+    public var listing: String { "\(index) (\(platformIndex):\(indexInPlatform)) \(platformName): \(name)" }
+
+    // MARK: - Finding one
+
+    /// All devices of all platforms, in the loader's order. Without a platform the list is empty: that is no error.
+    public static func all() throws(DeviceError) -> [Device] {
+        try Environment.check()
+        let limit = Environment.settings.maxAllocation
+        var devices: [Device] = []
+        for (platformIndex, platform) in try platforms().enumerated() {
+            let platformName = DeviceQuery.platformName(platform)
+            for (indexInPlatform, handle) in DeviceQuery.devices(of: platform, named: platformName).enumerated() {
+                devices.append(
+                    Device(
+                        handle, index: devices.count, platformIndex: platformIndex, indexInPlatform: indexInPlatform,
+                        platformName: platformName, maxAllocation: limit))
+            }
+        }
+        return devices
+    }
+
+    /// The GPU with the most compute units; without a GPU, the CPU; without either, the first device there is.
+    public static func best() throws(DeviceError) -> Device {
+        guard let best = best(of: try all()) else { throw noDevice }
+        return best
+    }
+
+    /// The device that a text names: an index (`0`), platform and device (`0:1`), or a part of its name, in any case
+    /// (of the platform's name if no device's has it). The first one if several fit.
+    /// - Parameter text: nil takes `RLD_DEVICE`, or `best()` if that is not set.
+    public static func select(_ text: String?) throws(DeviceError) -> Device {
+        try select(text ?? Environment.settings.device, from: try all())
+    }
+
+    package static func select(_ text: String?, from devices: [Device]) throws(DeviceError) -> Device {
+        guard let best = best(of: devices) else { throw noDevice }
+        guard let text else { return best }
+        if let device = match(text, in: devices) { return device }
+        let list = devices.map { "  \($0.listing)" }.joined(separator: "\n")
+        throw DeviceError(
+            .unknownDevice,
+            "no device is called '\(text)'; give an index, platform:device or a part of the name of one of these:\n\(list)")
+    }
+
+    /// The same device under a lower limit for one buffer: how plans over several buffers are tested on small machines.
+    public func limited(maxAllocation bytes: Int) -> Device {
+        Device(
+            handle, index: index, platformIndex: platformIndex, indexInPlatform: indexInPlatform, platformName: platformName,
+            maxAllocation: min(bytes, maxAllocation))
+    }
+
+    private static func match(_ text: String, in devices: [Device]) -> Device? {
+        if let index = Int(text) { return devices.first { $0.index == index } }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map { Int($0) }
+        if parts.count == 2, let platform = parts[0], let device = parts[1] {
+            return devices.first { $0.platformIndex == platform && $0.indexInPlatform == device }
+        }
+        let wanted = text.lowercased()
+        guard !wanted.isEmpty else { return nil }
+        return devices.first { $0.name.lowercased() == wanted }
+            ?? devices.first { $0.name.lowercased().contains(wanted) }
+            ?? devices.first { $0.platformName.lowercased().contains(wanted) }
+    }
+
+    private static func best(of devices: [Device]) -> Device? {
+        // max(by:) keeps the last of equals; the reversal makes that the first.
+        devices.reversed().filter(\.isGPU).max { $0.computeUnits < $1.computeUnits }
+            ?? devices.first(where: \.isCPU) ?? devices.first
+    }
+
+    private static var noDevice: DeviceError {
+        DeviceError(
+            .noDevice,
+            """
+            no OpenCL device was found; for the CPU: apt-get install ocl-icd-libopencl1 pocl-opencl-icd; for a GPU: the vendor's \
+            driver with its OpenCL package (nvidia-opencl-icd, intel-opencl-icd, mesa-opencl-icd or AMD's ROCm); \
+            if one is installed, check OCL_ICD_VENDORS; `--device reference` computes without any device
+            """)
+    }
+
+    private static func platforms() throws(DeviceError) -> [OpaquePointer] {
+        var count: cl_uint = 0
+        let status = clGetPlatformIDs(0, nil, &count)
+        // An empty ICD folder gives -1001 with this loader; others say 0 and count 0.
+        if CLStatus(rawValue: status) == .platformNotFound || (status == 0 && count == 0) { return [] }
+        try DeviceError.check(status, .failed, "listing the OpenCL platforms")
+        var platforms = [OpaquePointer?](repeating: nil, count: Int(count))
+        try DeviceError.check(clGetPlatformIDs(count, &platforms, nil), .failed, "listing the OpenCL platforms")
+        return platforms.compactMap { $0 }
+    }
+
+    private init(
+        _ handle: OpaquePointer, index: Int, platformIndex: Int, indexInPlatform: Int, platformName: String,
+        maxAllocation limit: Int?
+    ) {
+        let query = DeviceQuery(handle)
+        self.handle = handle
+        self.index = index
+        self.platformIndex = platformIndex
+        self.indexInPlatform = indexInPlatform
+        self.platformName = platformName
+        name = query.string(CL_DEVICE_NAME)
+        vendor = query.string(CL_DEVICE_VENDOR)
+        driverVersion = query.string(CL_DRIVER_VERSION)
+        version = query.string(CL_DEVICE_VERSION)
+        let type = query.value(CL_DEVICE_TYPE, cl_device_type(0))
+        isCPU = type & cl_device_type(CL_DEVICE_TYPE_CPU) != 0
+        isGPU = type & cl_device_type(CL_DEVICE_TYPE_GPU) != 0
+        computeUnits = Int(query.value(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(1)))
+        globalMemory = Int(clamping: query.value(CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong(0)))
+        let allowed = Int(clamping: query.value(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong(0)))
+        maxAllocation = limit.map { min($0, allowed) } ?? allowed
+        localMemory = Int(clamping: query.value(CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong(0)))
+        maxWorkGroupSize = query.value(CL_DEVICE_MAX_WORK_GROUP_SIZE, 1)
+        nativeFloatWidth = Int(query.value(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, cl_uint(1)))
+        extensions = Set(query.string(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
+    }
+}

@@ -1,0 +1,83 @@
+import COpenCL
+
+/// One kernel of a program, with its arguments. Not `Sendable`: OpenCL does not allow arguments to be set from two threads.
+///
+/// Arguments stay set from launch to launch. Each use of a kernel in a plan takes a `Kernel` of its own.
+public final class Kernel {
+    public let program: Program
+    public let name: String
+    public let argumentCount: Int
+    /// Largest work-group that the device allows for this kernel: registers may make it less than the device's own limit.
+    public let maxWorkGroupSize: Int
+
+    package let handle: OpaquePointer
+
+    /// The buffers among the arguments, kept alive because the driver need not do it.
+    private var buffers: [Buffer?]
+
+    public init(_ program: Program, _ name: String) throws(DeviceError) {
+        var status: Int32 = 0
+        let handle = clCreateKernel(program.handle, name, &status)
+        guard let handle, status == 0 else {
+            throw DeviceError(.buildFailed, "kernel '\(name)' of \(program.name)", status: CLStatus(rawValue: status))
+        }
+        var count: cl_uint = 0
+        let counted = clGetKernelInfo(handle, cl_kernel_info(CL_KERNEL_NUM_ARGS), MemoryLayout<cl_uint>.size, &count, nil)
+        var limit = 0
+        let device = program.context.device
+        let asked = clGetKernelWorkGroupInfo(
+            handle, device.handle, cl_kernel_work_group_info(CL_KERNEL_WORK_GROUP_SIZE), MemoryLayout<Int>.size, &limit, nil)
+        self.program = program
+        self.name = name
+        self.handle = handle
+        argumentCount = Int(count)
+        maxWorkGroupSize = asked == 0 && limit > 0 ? limit : device.maxWorkGroupSize
+        buffers = Array(repeating: nil, count: Int(count))
+        LiveObjects.Kind.kernels.created()
+        try DeviceError.check(counted, .buildFailed, "arguments of kernel '\(name)' of \(program.name)")
+    }
+
+    deinit {
+        StandardError.released(clReleaseKernel(handle), "kernel \(name)")
+        LiveObjects.Kind.kernels.released()
+    }
+
+    /// A buffer argument. The kernel keeps it alive until another takes its place.
+    public func setArgument(_ index: Int, _ buffer: Buffer) throws(DeviceError) {
+        try checkIndex(index)
+        var memory: OpaquePointer? = buffer.handle
+        let status = clSetKernelArg(handle, cl_uint(index), MemoryLayout<OpaquePointer?>.size, &memory)
+        try DeviceError.check(status, .launchFailed, "argument \(index) of \(describe), buffer '\(buffer.label)'")
+        buffers[index] = buffer
+    }
+
+    /// An argument passed by value. Its size must be the declared one: Int32 for int, Int or UInt64 for long, Float for float.
+    public func setArgument<T: BitwiseCopyable>(_ index: Int, _ value: T) throws(DeviceError) {
+        try checkIndex(index)
+        let status = withUnsafeBytes(of: value) { clSetKernelArg(handle, cl_uint(index), $0.count, $0.baseAddress) }
+        try DeviceError.check(
+            status, .launchFailed, "argument \(index) of \(describe), \(T.self) of \(MemoryLayout<T>.size) bytes")
+    }
+
+    /// Local memory, of a size in bytes.
+    public func setLocalMemory(_ index: Int, _ bytes: Int) throws(DeviceError) {
+        try checkIndex(index)
+        let device = program.context.device
+        guard bytes > 0, bytes <= device.localMemory else {
+            throw DeviceError(
+                .launchFailed,
+                "argument \(index) of \(describe): \(bytes) bytes of local memory, \(device) has \(device.localMemory)")
+        }
+        try DeviceError.check(
+            clSetKernelArg(handle, cl_uint(index), bytes, nil), .launchFailed,
+            "argument \(index) of \(describe), \(bytes) bytes of local memory")
+    }
+
+    private func checkIndex(_ index: Int) throws(DeviceError) {
+        guard buffers.indices.contains(index) else {
+            throw DeviceError(.launchFailed, "argument \(index) of \(describe), which takes \(argumentCount)")
+        }
+    }
+
+    private var describe: String { "kernel '\(name)' of \(program.name)" }
+}

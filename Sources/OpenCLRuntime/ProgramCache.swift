@@ -1,0 +1,63 @@
+import Foundation
+import KernelText
+
+/// Builds each program once per context, by file, defines and options. There is no cache on disk: the drivers keep their own.
+public final class ProgramCache {
+    public let context: Context
+
+    private struct Key: Hashable {
+        let file: String
+        let defines: String
+        let options: String
+    }
+
+    private let source: (String) -> String?
+    private let settings = Environment.settings
+    private var programs: [Key: Program] = [:]
+
+    /// - Parameter source: the text of a kernel file by name, includes resolved; nil if there is none. `RLD_KERNEL_DIR` goes before it.
+    public init(_ context: Context, source: @escaping (String) -> String?) {
+        self.context = context
+        self.source = source
+    }
+
+    /// A new kernel object of a program that is built at most once.
+    /// - Parameters:
+    ///   - file: name of the kernel file, such as `copy.cl`.
+    ///   - defines: compile-time choices, defined before the file's own defaults. Tile sizes only: layer sizes are arguments.
+    ///   - options: compiler options of this kernel. None relaxes floating point unless a test proves it harmless here.
+    public func kernel(
+        _ file: String, _ function: String, defines: [(String, String)] = [], options: String = ""
+    ) throws(DeviceError) -> Kernel {
+        try Kernel(program(file, defines: defines, options: options), function)
+    }
+
+    /// The program of a file, built at the first request.
+    public func program(
+        _ file: String, defines: [(String, String)] = [], options: String = ""
+    ) throws(DeviceError) -> Program {
+        let header = defines.sorted { $0.0 < $1.0 }.map { "#define \($0.0) \($0.1)\n" }.joined()
+        let options = ["-cl-std=CL1.2", options, settings.buildOptions].filter { !$0.isEmpty }.joined(separator: " ")
+        let key = Key(file: file, defines: header, options: options)
+        if let program = programs[key] { return program }
+        // Defines travel in the source, so that a saved source is complete and no value needs quoting.
+        let program = try Program(context, name: file, source: header + text(of: file), options: options)
+        programs[key] = program
+        return program
+    }
+
+    private func text(of file: String) throws(DeviceError) -> String {
+        if let folder = settings.kernelDirectory {
+            let root = URL(fileURLWithPath: folder)
+            do {
+                return try KernelText.expand(file) { try String(contentsOf: root.appendingPathComponent($0), encoding: .utf8) }
+            } catch {
+                throw DeviceError(.buildFailed, "kernel file '\(file)' from RLD_KERNEL_DIR=\(folder): \(error)")
+            }
+        }
+        guard let text = source(file) else {
+            throw DeviceError(.buildFailed, "there is no kernel file '\(file)'")
+        }
+        return text
+    }
+}

@@ -1,0 +1,13 @@
+import Foundation
+
+/// Diagnostics of the runtime: asked for by `RLD_DEBUG`, or failures in a `deinit`, where nothing can be thrown.
+enum StandardError {
+    static func print(_ line: String) {
+        FileHandle.standardError.write(Data("rld: \(line)\n".utf8))
+    }
+
+    /// A release that failed is told and survived: the object is gone for us either way.
+    static func released(_ status: Int32, _ what: @autoclosure () -> String) {
+        if status != 0 { print("releasing \(what()) failed: \(CLStatus(rawValue: status))") }
+    }
+}

@@ -1,0 +1,139 @@
+import Foundation
+import OpenCLRuntime
+import TestSupport
+import Testing
+
+@Suite struct DeviceTests {
+    @Test func withoutDevicesTheErrorSaysWhatToInstall() {
+        for text in [nil, "0", "gpu"] as [String?] {
+            let error = #expect(throws: DeviceError.self) { try Device.select(text, from: []) }
+            #expect(error?.code == .noDevice)
+            #expect(error?.message.contains("pocl-opencl-icd") == true)
+            #expect(error?.message.contains("--device reference") == true)
+        }
+    }
+
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func factsArePlausible() throws {
+        let device = try TestDevice.device()
+        #expect(!device.name.isEmpty && !device.platformName.isEmpty && device.version.hasPrefix("OpenCL "))
+        #expect(device.isCPU || device.isGPU)
+        #expect(device.computeUnits > 0 && device.maxWorkGroupSize > 0 && device.nativeFloatWidth > 0)
+        #expect(device.maxAllocation > 0 && device.maxAllocation <= device.globalMemory)
+        #expect(device.localMemory >= 16 << 10)
+        #expect(device.extensions.contains("cl_khr_byte_addressable_store"))
+        #expect(device.limited(maxAllocation: 1 << 20).maxAllocation == 1 << 20)
+    }
+
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func selectionByIndexPlatformAndName() throws {
+        let devices = try Device.all()
+        for device in devices {
+            #expect(try Device.select("\(device.index)").index == device.index)
+            #expect(try Device.select("\(device.platformIndex):\(device.indexInPlatform)").index == device.index)
+            #expect(try Device.select(device.name.uppercased()).name == device.name)
+            #expect(try Device.select(String(device.platformName.prefix(4))).index >= 0)
+        }
+        if let gpu = devices.first(where: \.isGPU) { #expect(try Device.best().isGPU, "\(gpu)") }
+    }
+
+    @Test(
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
+        arguments: ["no such device", "99", "0:99", "", "-1"])
+    func unknownDevicesListTheKnown(text: String) throws {
+        let error = #expect(throws: DeviceError.self) { try Device.select(text) }
+        #expect(error?.code == .unknownDevice)
+        #expect(error?.message.contains(try TestDevice.device().name) == true)
+    }
+
+    #if compiler(>=6.2)
+    // Each in a process of its own: drivers and the runtime read the environment once.
+
+    @Test func noPlatformIsAnEmptyListAndASelectionError() async {
+        await #expect(processExitsWith: .success) {
+            setenv("OCL_ICD_VENDORS", "/nonexistent/", 1)
+            unsetenv("RLD_DEVICE")
+            let devices = try Device.all()
+            #expect(devices.isEmpty)
+            let error = #expect(throws: DeviceError.self) { try Device.best() }
+            #expect(error?.code == .noDevice)
+        }
+    }
+
+    @Test(.enabled(if: (try? Device.select("portable computing")) != nil, "PoCL is not installed"))
+    func severalDevices() async {
+        await #expect(processExitsWith: .success) {
+            setenv("POCL_DEVICES", "basic pthread", 1)
+            setenv("RLD_DEVICE", "0:1", 1)
+            let devices = try Device.all().filter { $0.platformName == "Portable Computing Language" }
+            #expect(devices.count == 2)
+            for device in devices {
+                #expect(try Device.select("\(device.index)").index == device.index)
+                #expect(try Device.select("\(device.platformIndex):\(device.indexInPlatform)").index == device.index)
+            }
+            #expect(try Device.select("BASIC").name.hasPrefix("basic"))
+            #expect(try Device.select("pthread").name.hasPrefix("pthread"))
+            let chosen = try Device.select(nil)
+            #expect(chosen.platformIndex == 0 && chosen.indexInPlatform == 1)
+        }
+    }
+
+    @Test func badEnvironmentStopsEveryWayToADevice() async {
+        await #expect(processExitsWith: .success) {
+            setenv("RLD_DEVIZE", "0", 1)
+            for attempt in [{ _ = try Device.all() }, { _ = try Device.best() }, { try Environment.check() }]
+                as [() throws -> Void]
+            {
+                let error = #expect(throws: DeviceError.self) { try attempt() }
+                #expect(error?.code == .badEnvironment)
+            }
+        }
+    }
+
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func maxAllocationOfTheEnvironmentHolds() async {
+        await #expect(processExitsWith: .success) {
+            setenv("RLD_MAX_ALLOCATION", "1000", 1)
+            let device = try Device.select(nil)
+            #expect(device.maxAllocation == 1000)
+            let context = try Context(device)
+            _ = try Buffer(context, bytes: 1000, label: "fits")
+            let error = #expect(throws: DeviceError.self) { _ = try Buffer(context, bytes: 1001, label: "weights") }
+            #expect(error?.code == .outOfMemory)
+        }
+    }
+
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func buildsAfterTheSteadyStateFailOnRequest() async {
+        await #expect(processExitsWith: .success) {
+            setenv("RLD_ASSERT_COMPILE", "1", 1)
+            let context = try Context(try Device.select(nil))
+            let cache = ProgramCache(context) { _ in "__kernel void nothing() {}" }
+            _ = try cache.kernel("x.cl", "nothing")
+            context.counters.markSteadyState()
+            _ = try cache.kernel("x.cl", "nothing")
+            let error = #expect(throws: DeviceError.self) { _ = try cache.kernel("y.cl", "nothing") }
+            #expect(error?.code == .buildFailed)
+            #expect(error?.message.contains("y.cl") == true)
+        }
+    }
+
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func kernelsAreReadFromAFolderOnRequest() async {
+        await #expect(processExitsWith: .success) {
+            let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            defer { try? FileManager.default.removeItem(at: folder) }
+            try "#include \"b.clh\"\n__kernel void f() {}".write(
+                to: folder.appendingPathComponent("a.cl"), atomically: true, encoding: .utf8)
+            try "__kernel void g() {}".write(to: folder.appendingPathComponent("b.clh"), atomically: true, encoding: .utf8)
+            setenv("RLD_KERNEL_DIR", folder.path, 1)
+            let cache = ProgramCache(try Context(try Device.select(nil))) { _ in nil }
+            _ = try cache.kernel("a.cl", "f")
+            _ = try cache.kernel("a.cl", "g")
+            let error = #expect(throws: DeviceError.self) { _ = try cache.kernel("none.cl", "f") }
+            #expect(error?.message.contains("RLD_KERNEL_DIR") == true)
+        }
+    }
+    #endif
+}

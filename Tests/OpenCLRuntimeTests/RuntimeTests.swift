@@ -1,0 +1,290 @@
+import Foundation
+import KernelSources
+import KernelText
+import OpenCLRuntime
+import TestSupport
+import Testing
+
+/// Everything that needs a device. Each test has a context of its own, and with it counters of its own.
+@Suite(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+struct RuntimeTests {
+    let context: Context
+    let queue: CommandQueue
+    let cache: ProgramCache
+
+    init() throws {
+        context = try Context(try TestDevice.device())
+        queue = try CommandQueue(context)
+        cache = ProgramCache(context, source: KernelSources.source)
+    }
+
+    private func error(_ body: () throws -> Void) -> DeviceError? {
+        #expect(throws: DeviceError.self, performing: body)
+    }
+
+    private func numbers(_ count: Int, from start: Int = 0) -> [Float] {
+        (0..<count).map { Float(start + $0) }
+    }
+
+    // MARK: - Buffers and transfers
+
+    @Test func roundTripsWithOffsets() throws {
+        let buffer = try Buffer(context, bytes: 4 * 20, label: "numbers")
+        try queue.fill(buffer, Float(-1))
+        try queue.write(numbers(5, from: 10), to: buffer, at: 3)
+        let expected = [-1, -1, -1, 10, 11, 12, 13, 14] + [Float](repeating: -1, count: 12)
+        #expect(try queue.read(Float.self, from: buffer, count: 20) == expected)
+        #expect(try queue.read(Float.self, from: buffer, at: 6, count: 3) == [13, 14, -1])
+        try queue.fill(buffer, Int32(7), at: 18, count: 1)
+        #expect(try queue.read(Int32.self, from: buffer, at: 18, count: 1) == [7])
+
+        let other = try Buffer(context, bytes: 4 * 4, label: "other")
+        try queue.fill(other, UInt8(0))
+        try queue.copy(Float.self, from: buffer, at: 3, to: other, at: 1, count: 3)
+        #expect(try queue.read(Float.self, from: other, count: 4) == [0, 10, 11, 12])
+        // Nothing to do is fine, at the very end too.
+        try queue.write([Float](), to: other, at: 4)
+        try queue.fill(other, Float(9), at: 4)
+        try queue.copy(Float.self, from: buffer, to: other, count: 0)
+        #expect(try queue.read(Float.self, from: other, at: 4, count: 0).isEmpty)
+        #expect(try queue.read(Float.self, from: other, count: 4) == [0, 10, 11, 12])
+    }
+
+    @Test func rangesOutsideABufferAreErrors() throws {
+        let buffer = try Buffer(context, bytes: 4 * 8, label: "small")
+        let attempts: [() throws -> Void] = [
+            { try queue.write(numbers(9), to: buffer) },
+            { try queue.write(numbers(1), to: buffer, at: 8) },
+            { try queue.write(numbers(1), to: buffer, at: -1) },
+            { _ = try queue.read(Float.self, from: buffer, at: 1, count: 8) },
+            { _ = try queue.read(Float.self, from: buffer, at: 1, count: Int.max) },
+            { _ = try queue.read(Double.self, from: buffer, count: 5) },
+            { _ = try queue.read(Float.self, from: buffer, count: -1) },
+            { try queue.fill(buffer, Float(0), at: 9) },
+            { try queue.fill(buffer, Float(0), at: 4, count: 5) },
+            { try queue.copy(Float.self, from: buffer, at: 4, to: buffer, count: 5) },
+        ]
+        for attempt in attempts {
+            let error = error(attempt)
+            #expect(error?.code == .shapeMismatch)
+            #expect(error?.message.contains("'small'") == true)
+        }
+    }
+
+    @Test func impossibleBuffers() throws {
+        let tooLarge = error { _ = try Buffer(context, bytes: context.device.maxAllocation + 1, label: "table") }
+        #expect(tooLarge?.code == .outOfMemory)
+        #expect(tooLarge?.message.contains("'table'") == true)
+        #expect(tooLarge?.message.contains("\(context.device.maxAllocation)") == true)
+        #expect(error { _ = try Buffer(context, bytes: 0, label: "empty") }?.code == .shapeMismatch)
+        #expect(context.counters.allocations == 0)
+    }
+
+    @Test func arraysOfPendingWritesStayAlive() throws {
+        // The arrays are gone, and their memory is used again, before the queue is flushed.
+        let count = 1 << 14
+        let buffer = try Buffer(context, bytes: 4 * count * 16, label: "blocks")
+        for block in 0..<16 {
+            try queue.write(numbers(count, from: block * count), to: buffer, at: block * count)
+        }
+        let values = try queue.read(Float.self, from: buffer, count: count * 16)
+        #expect(values == numbers(count * 16))
+        #expect(queue.pendingWriteBytes == 0)
+    }
+
+    @Test func pendingWritesAreBoundedAndLargeOnesWait() throws {
+        let count = 1 << 20
+        let buffer = try Buffer(context, bytes: 4 * count * 2, label: "large")
+        let values = numbers(count)
+        for _ in 0..<40 {
+            try queue.write(values, to: buffer, at: 5)
+            #expect(queue.pendingWriteBytes <= 64 << 20)
+        }
+        #expect(context.counters.hostSynchronisations == 0)
+        try queue.write(numbers(count * 2), to: buffer)
+        #expect(context.counters.hostSynchronisations == 1)
+        #expect(queue.pendingWriteBytes == 0)
+        #expect(try queue.read(Float.self, from: buffer, at: count * 2 - 1, count: 1) == [Float(count * 2 - 1)])
+    }
+
+    // MARK: - Programs and kernels
+
+    @Test(arguments: KernelSources.names)
+    func everyKernelFileCompilesAlone(file: String) throws {
+        let program = try cache.program(file)
+        #expect(!program.buildLog.contains("warning:"), "\(program.buildLog)")
+    }
+
+    @Test(arguments: [1, 3, 4, 5, 63, 64, 65, 1000], ["4", "16"])
+    func copyKernel(count: Int, width: String) throws {
+        let kernel = try cache.kernel("copy.cl", "copy_elements", defines: [("COPY_WIDTH", width)])
+        let source = try Buffer(context, bytes: 4 * (count + 7), label: "source")
+        let target = try Buffer(context, bytes: 4 * (count + 6), label: "target")
+        try queue.write(numbers(count + 7), to: source)
+        try queue.fill(target, Float.nan)
+        try kernel.setArgument(0, count)
+        try kernel.setArgument(1, source)
+        try kernel.setArgument(2, 7)
+        try kernel.setArgument(3, target)
+        try kernel.setArgument(4, 3)
+        let perItem = try #require(Int(width))
+        try queue.enqueue(kernel, global: [(count + perItem - 1) / perItem + 2])
+        let values = try queue.read(Float.self, from: target, count: count + 6)
+        #expect(Array(values[3..<(3 + count)]) == numbers(count, from: 7))
+        #expect(values[..<3].allSatisfy(\.isNaN) && values[(3 + count)...].allSatisfy(\.isNaN))
+    }
+
+    @Test(arguments: [1, 2, 3, 5, 31, 32, 33, 63, 64, 65, 100, 255, 256])
+    func reductions(group: Int) throws {
+        let size = min(group, context.device.maxWorkGroupSize)
+        let source = """
+            #include "common/reduce.clh"
+            __kernel void reduce(__global const float *values, __global float *results, __local float *scratch)
+            {
+                const float value = values[get_global_id(0)];
+                const float sum = reduce_sum(value, scratch);
+                const float largest = reduce_max(value, scratch);
+                results[get_global_id(0) * 2] = sum;
+                results[get_global_id(0) * 2 + 1] = largest;
+            }
+            """
+        let text = try KernelText.expand("test.cl") { name in
+            name == "test.cl" ? source : try String(contentsOf: kernelsFolder.appendingPathComponent(name), encoding: .utf8)
+        }
+        let kernel = try Kernel(try Program(context, name: "test.cl", source: text, options: ""), "reduce")
+        let values = (0..<(size * 3)).map { Float(($0 * 37) % 101) - 50 }
+        let input = try Buffer(context, bytes: 4 * values.count, label: "values")
+        let output = try Buffer(context, bytes: 8 * values.count, label: "results")
+        try queue.write(values, to: input)
+        try kernel.setArgument(0, input)
+        try kernel.setArgument(1, output)
+        try kernel.setLocalMemory(2, 4 * size)
+        try queue.enqueue(kernel, global: [values.count], local: [size])
+        let results = try queue.read(Float.self, from: output, count: values.count * 2)
+        for (item, _) in values.enumerated() {
+            let rows = values[(item / size * size)..<(item / size * size + size)]
+            #expect(results[item * 2] == rows.reduce(0, +))
+            #expect(results[item * 2 + 1] == rows.max())
+        }
+    }
+
+    @Test func badSourceGivesLogAndSavedSource() throws {
+        let source = "__kernel void broken() { this is no C; }"
+        let error = try #require(error { _ = try Program(context, name: "broken.cl", source: source, options: "") })
+        #expect(error.code == .buildFailed)
+        #expect(error.status == .buildProgramFailure)
+        #expect(error.buildLog?.contains("error") == true)
+        let path = try #require(error.message.split(separator: " ").last.map(String.init))
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == source)
+        try FileManager.default.removeItem(atPath: path)
+        #expect(context.counters.programsBuilt == 0)
+    }
+
+    @Test func programsAreBuiltOnce() throws {
+        let first = try cache.kernel("copy.cl", "copy_elements", defines: [("COPY_WIDTH", "8"), ("A", "1")])
+        let second = try cache.kernel("copy.cl", "copy_elements", defines: [("A", "1"), ("COPY_WIDTH", "8")])
+        #expect(first !== second)
+        #expect(first.program === second.program)
+        #expect(context.counters.programsBuilt == 1)
+        _ = try cache.kernel("copy.cl", "copy_elements")
+        #expect(context.counters.programsBuilt == 2)
+    }
+
+    @Test func missingFilesAndKernels() throws {
+        #expect(error { _ = try cache.kernel("none.cl", "f") }?.message.contains("none.cl") == true)
+        let error = error { _ = try cache.kernel("copy.cl", "none") }
+        #expect(error?.code == .buildFailed)
+        #expect(error?.message.contains("'none'") == true)
+    }
+
+    @Test func wrongArgumentsAndSizesNameTheKernel() throws {
+        let kernel = try cache.kernel("copy.cl", "copy_elements")
+        #expect(kernel.argumentCount == 5)
+        let attempts: [() throws -> Void] = [
+            { try kernel.setArgument(5, 1) },
+            { try kernel.setArgument(-1, 1) },
+            { try kernel.setArgument(0, Float(1)) },
+            { try kernel.setLocalMemory(0, context.device.localMemory + 1) },
+            { try queue.enqueue(kernel, global: []) },
+            { try queue.enqueue(kernel, global: [0]) },
+            { try queue.enqueue(kernel, global: [1, 1, 1, 1]) },
+            { try queue.enqueue(kernel, global: [10], local: [4]) },
+            { try queue.enqueue(kernel, global: [8], local: [4, 1]) },
+            { try queue.enqueue(kernel, global: [1 << 20], local: [1 << 20]) },
+        ]
+        for (index, attempt) in attempts.enumerated() {
+            let error = error(attempt)
+            #expect(error?.code == .launchFailed, "attempt \(index)")
+            #expect(error?.message.contains("copy_elements") == true)
+        }
+        #expect(context.counters.launches == 0)
+    }
+
+    @Test func externalCallsAreCountedAndTheirStatusNamed() throws {
+        try queue.enqueueExternal("product") { queue, _ in queue.pointee == nil ? -36 : 0 }
+        #expect(context.counters.launches == 1)
+        let error = error { try queue.enqueueExternal("product") { _, _ in -1011 } }
+        #expect(error?.code == .blasFailed)
+        #expect(error?.status?.name == "CLBlastInsufficientMemoryA")
+        #expect(self.error { try queue.enqueueExternal("product") { _, _ in -4 } }?.code == .outOfMemory)
+    }
+
+    @Test func launchesAreTimedOnRequest() throws {
+        let timed = try CommandQueue(context, profiling: true)
+        let kernel = try cache.kernel("copy.cl", "copy_elements")
+        let buffer = try Buffer(context, bytes: 4 * 64, label: "x")
+        try timed.fill(buffer, Float(1))
+        try kernel.setArgument(0, 16)
+        try kernel.setArgument(1, buffer)
+        try kernel.setArgument(2, 0)
+        try kernel.setArgument(3, buffer)
+        try kernel.setArgument(4, 32)
+        for index in 0..<2100 { try timed.enqueue(kernel, global: [4], label: index == 0 ? "first" : nil) }
+        let records = try timed.profile
+        #expect(records.count == 2100)
+        #expect(records.map(\.label).prefix(2) == ["first", "copy_elements"])
+        #expect(records.allSatisfy { $0.queued <= $0.start && $0.start <= $0.end })
+        #expect(try timed.drainProfile() == records)
+        #expect(try timed.drainProfile().isEmpty)
+        #expect(try queue.profile.isEmpty)
+        #expect(context.counters.launches == 2100)
+    }
+
+    // MARK: - Life and counting
+
+    @Test func countersFollowBuffers() throws {
+        let counters = context.counters
+        do {
+            let first = try Buffer(context, bytes: 100, label: "a")
+            let second = try Buffer(context, bytes: 50, label: "b")
+            #expect(counters.allocatedBytes == first.bytes + second.bytes)
+        }
+        _ = try Buffer(context, bytes: 10, label: "c")
+        #expect(counters.allocatedBytes == 0)
+        #expect(counters.peakBytes == 150)
+        #expect(counters.allocations == 3)
+        try queue.finish()
+        #expect(counters.hostSynchronisations == 1)
+    }
+
+    @Test func kernelsKeepTheirBuffersAlive() throws {
+        let kernel = try cache.kernel("copy.cl", "copy_elements")
+        let target = try Buffer(context, bytes: 16, label: "target")
+        weak var watched: Buffer?
+        do {
+            let source = try Buffer(context, bytes: 16, label: "source")
+            watched = source
+            try queue.write(numbers(4), to: source)
+            try kernel.setArgument(1, source)
+        }
+        #expect(watched != nil)
+        try kernel.setArgument(0, 4)
+        try kernel.setArgument(2, 0)
+        try kernel.setArgument(3, target)
+        try kernel.setArgument(4, 0)
+        try queue.enqueue(kernel, global: [1])
+        #expect(try queue.read(Float.self, from: target, count: 4) == [0, 1, 2, 3])
+        try kernel.setArgument(1, target)
+        #expect(watched == nil)
+    }
+}
