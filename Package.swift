@@ -63,14 +63,15 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
             path: "Tests/TestSupport"),
-        .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"]),
         .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
+        .testTarget(name: "TestSupportTests", dependencies: ["RLDGraph", "RLDModels", "TestSupport"]),
         .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
         .testTarget(name: "RLDReferenceTests", dependencies: ["RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
         .testTarget(
             name: "RLDExecutionTests",
-            dependencies: ["RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
-        .testTarget(name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDDatasets", "TestSupport"]),
+            dependencies: ["RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
+        .testTarget(
+            name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDModels", "RLDDatasets", "CZlib", "TestSupport"]),
         .testTarget(name: "RLDTrainingTests", dependencies: ["RLD", "TestSupport"]),
         .testTarget(name: "RLDCommandTests", dependencies: ["RLD", "TestSupport"]),
     ],

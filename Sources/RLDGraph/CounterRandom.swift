@@ -22,7 +22,7 @@ public enum CounterRandom {
 
     /// Uniform in 0..<bound. The multiply-shift leaves a bias below bound / 2^32, far under what a shuffle can show.
     public static func integer(below bound: Int, seed: UInt64, stream: UInt64, counter: UInt64) -> Int {
-        Int((bits(seed: seed, stream: stream, counter: counter) >> 32) &* UInt64(bound) >> 32)
+        Int(((bits(seed: seed, stream: stream, counter: counter) >> 32) &* UInt64(bound)) >> 32)
     }
 
     /// A permutation of 0..<count (Fisher-Yates), a function of (seed, stream) alone.

@@ -92,4 +92,10 @@ public protocol NetworkExecutor: AnyObject {
     /// The student's logits in evaluation mode for images that are already normalised.
     /// - Parameter images: [N, C, H, W]. - Returns: [N, classes].
     func studentLogits(_ images: Tensor) throws -> Tensor
+
+    /// A method's loss on given logits, warm-up over.
+    /// - Parameters:
+    ///   - student: [rows, classes]; teacher the same, needed if `method.needsTeacher`.
+    ///   - labels: one per row; -100 leaves the row out.
+    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport
 }

@@ -1,0 +1,121 @@
+import KernelSources
+import OpenCLRuntime
+import RLDGraph
+
+/// One device made ready: context, in-order queue, program cache and matrix products. Owned by one task, not shared.
+package final class DeviceEngine {
+    package let device: Device
+    package let context: Context
+    package let queue: CommandQueue
+    package let programs: ProgramCache
+    package let profile: KernelProfile
+    let products: MatrixProducts
+    /// Bytes that plans may take in all; the device's memory unless a test lowers it.
+    package let memoryLimit: Int
+    /// Largest single allocation, in bytes.
+    package let allocationLimit: Int
+    /// Sentinels around every planned value; 0 but in tests.
+    package let guardElements: Int
+
+    /// - Parameters:
+    ///   - profile: which kernels to use; by default those for the device's kind, or RLD_PROFILE.
+    ///   - profiling: record the time of every launch (costs time; for benchmarks and traces).
+    package init(
+        _ device: Device, profile: KernelProfile? = nil, profiling: Bool = false, memoryLimit: Int? = nil,
+        allocationLimit: Int? = nil, guardElements: Int = 0
+    ) throws(DeviceError) {
+        self.device = device
+        if let profile { self.profile = profile } else { self.profile = try KernelProfile.automatic(for: device) }
+        self.memoryLimit = memoryLimit ?? device.globalMemory
+        self.allocationLimit = min(allocationLimit ?? device.maxAllocation, device.maxAllocation)
+        self.guardElements = guardElements
+        context = try Context(device)
+        queue = try CommandQueue(context, profiling: profiling)
+        programs = ProgramCache(context) { KernelSources.source($0) }
+        products = try MatrixProducts(context: context, queue: queue)
+    }
+
+    private var zeroBuffer: Buffer?
+
+    // MARK: Memory
+
+    /// At least `count` zeros: what a convolution reads outside the image.
+    func zeros(_ count: Int) throws(DeviceError) -> Buffer {
+        if let zeroBuffer, zeroBuffer.bytes >= count * 4 { return zeroBuffer }
+        let buffer = try makeBuffer(max(count, 1024), label: "zeros")
+        try queue.write([Float](repeating: 0, count: buffer.bytes / 4), to: buffer)
+        zeroBuffer = buffer
+        return buffer
+    }
+
+    /// A buffer of `count` float32 or int32 elements (at least one).
+    func makeBuffer(_ count: Int, label: String) throws(DeviceError) -> Buffer {
+        try Buffer(context, bytes: max(count, 1) * 4, label: label)
+    }
+
+    package func write(_ values: [Double], to slice: DeviceSlice) throws(DeviceError) {
+        try queue.write(values.map(Float.init), to: slice.buffer, at: slice.offset)
+    }
+
+    package func read(_ slice: DeviceSlice) throws(DeviceError) -> [Double] {
+        try queue.read(Float.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
+    }
+
+    // MARK: Launches
+
+    /// A kernel with its arguments set.
+    /// - Parameter heavyItems: each work-item does much work, so a CPU device gets work-groups of one.
+    func launch(
+        _ node: String, _ file: String, _ function: String, defines: [(String, String)] = [], global: [Int],
+        heavyItems: Bool = false, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        let kernel = try programs.kernel(file, function, defines: defines)
+        var index = 0
+        for argument in arguments {
+            switch argument {
+            case .int(let value): try kernel.setArgument(index, Int32(value))
+            case .long(let value): try kernel.setArgument(index, UInt64(value))
+            case .float(let value): try kernel.setArgument(index, Float(value))
+            case .buffer(let buffer): try kernel.setArgument(index, buffer)
+            case .slice(let slice):
+                try kernel.setArgument(index, slice.buffer)
+                index += 1
+                try kernel.setArgument(index, UInt64(slice.offset))
+            }
+            index += 1
+        }
+        let local = heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : nil
+        return Launch(node: node, work: .kernel(kernel, global: global, local: local))
+    }
+
+    /// Enqueues launches in order; returns at once.
+    package func replay(_ launches: [Launch]) throws(DeviceError) {
+        for launch in launches {
+            switch launch.work {
+            case .kernel(let kernel, let global, let local): try queue.enqueue(kernel, global: global, local: local)
+            case .product(let product): try products.enqueue(product)
+            }
+        }
+    }
+
+    // MARK: Sizes that depend on the profile
+
+    /// Elements per work-item of elementwise kernels.
+    var elementsPerItem: Int { profile == .cpu ? 4096 : 1 }
+    /// Rows per work-item of per-channel kernels.
+    var rowsPerItem: Int { profile == .cpu ? 128 : 1 }
+
+    /// Floats per vector for a channel count: the widest the kernels have that divides it; 1 on a GPU, where neighbouring
+    /// work-items take neighbouring channels.
+    func vectorWidth(_ channels: Int) -> Int {
+        profile == .cpu ? [16, 8, 4, 2].first { channels % $0 == 0 } ?? 1 : 1
+    }
+
+    /// Chunks of rows for two-stage sums: enough to fill the device, few enough to merge quickly.
+    func rowChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
+        let rowsPerChunk = max(64, (rows + 255) / 256)
+        return (rowsPerChunk, (rows + rowsPerChunk - 1) / rowsPerChunk)
+    }
+}
+
+func ceilDivide(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }

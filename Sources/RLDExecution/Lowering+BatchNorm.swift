@@ -1,0 +1,126 @@
+import OpenCLRuntime
+import RLDGraph
+
+extension Lowering {
+    private func statistics(_ id: Network.NodeID) -> PlanBuilder.Value { batchNormStatistics[id] ?? value(id) }
+
+    private func perChannel(
+        _ id: Network.NodeID, _ function: String, groups: Int, channels: Int, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        let vector = engine.vectorWidth(channels)
+        return try engine.launch(
+            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(vector)")],
+            global: [channels / vector, groups], heavyItems: true, arguments)
+    }
+
+    private func mergingChunks(
+        _ id: Network.NodeID, _ function: String, channels: Int, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        try engine.launch(network.nodes[id].name, "batch_norm.cl", function, global: [channels], arguments)
+    }
+
+    func lowerBatchNorm(_ id: Network.NodeID, _ b: BatchNorm) throws(DeviceError) {
+        let node = network.nodes[id]
+        let (x, y, statistics) = (value(node.inputs[0]), value(id), statistics(id))
+        let residual = b.epilogue.residual ? value(node.inputs[1]) : x
+        let rows = batch * extent(id).plane
+        let meanOffset = store.runningOffset("\(node.name).running_mean")
+        let varianceOffset = store.runningOffset("\(node.name).running_var")
+        let gamma = store.parameter("\(node.name).weight", count: b.channels)
+        let beta = store.parameter("\(node.name).bias", count: b.channels)
+
+        if mode == .training {
+            let (rowsPerChunk, chunks) = engine.rowChunks(rows)
+            let partial = builder.value(2 * chunks * b.channels)
+            builder.step(reads: [x], writes: [partial, statistics]) { memory throws(DeviceError) in
+                [
+                    try perChannel(
+                        id, "batch_norm_statistics_partial", groups: chunks, channels: b.channels,
+                        [.long(rows), .int(b.channels), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[partial])]),
+                    try mergingChunks(
+                        id, "batch_norm_statistics_combine", channels: b.channels,
+                        [
+                            .long(rows), .int(b.channels), .int(rowsPerChunk), .int(chunks), .slice(memory[partial]),
+                            .slice(memory[statistics]), .buffer(store.running), .long(meanOffset), .long(varianceOffset),
+                            .float(b.epsilon), .float(b.momentum),
+                        ]),
+                ]
+            }
+        } else {
+            builder.step(reads: [], writes: [statistics]) { memory throws(DeviceError) in
+                [
+                    try mergingChunks(
+                        id, "batch_norm_statistics_running", channels: b.channels,
+                        [
+                            .int(b.channels), .buffer(store.running), .long(meanOffset), .long(varianceOffset),
+                            .slice(memory[statistics]), .float(b.epsilon),
+                        ])
+                ]
+            }
+        }
+        builder.step(reads: [x, residual, statistics], writes: [y]) { memory throws(DeviceError) in
+            [
+                try perChannel(
+                    id, "batch_norm_normalize", groups: ceilDivide(rows, engine.rowsPerItem), channels: b.channels,
+                    [
+                        .long(rows), .int(b.channels), .int(engine.rowsPerItem), .slice(memory[x]), .slice(memory[statistics]),
+                        .buffer(gamma.buffer), .long(gamma.offset), .long(beta.offset), .slice(memory[residual]),
+                        .slice(memory[y]), .int(b.epilogue.residual ? 1 : 0), .int(b.epilogue.relu ? 1 : 0),
+                    ])
+            ]
+        }
+    }
+
+    func lowerBatchNormBackward(_ step: BackwardPass.Step, _ b: BatchNorm) {
+        let id = step.node
+        let node = network.nodes[id]
+        let (x, y, dy, statistics) = (value(node.inputs[0]), value(id), gradient(id), statistics(id))
+        let rows = batch * extent(id).plane
+        let (rowsPerChunk, chunks) = engine.rowChunks(rows)
+        let partial = builder.value(2 * chunks * b.channels)
+        let gamma = store.parameter("\(node.name).weight", count: b.channels)
+        let dgamma = store.gradient("\(node.name).weight", count: b.channels)
+        let dbeta = store.gradient("\(node.name).bias", count: b.channels)
+        let rectified = b.epilogue.relu ? 1 : 0
+        // y is read only where it masks; otherwise its place may be taken by then.
+        let mask = b.epilogue.relu ? y : x
+
+        builder.step(reads: [x, mask, dy, statistics], writes: [partial]) { memory throws(DeviceError) in
+            [
+                try perChannel(
+                    id, "batch_norm_gradient_partial", groups: chunks, channels: b.channels,
+                    [
+                        .long(rows), .int(b.channels), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[mask]),
+                        .slice(memory[dy]), .slice(memory[statistics]), .slice(memory[partial]), .int(rectified),
+                    ]),
+                try mergingChunks(
+                    id, "batch_norm_gradient_combine", channels: b.channels,
+                    [
+                        .int(b.channels), .int(chunks), .slice(memory[partial]), .buffer(dgamma.buffer), .long(dgamma.offset),
+                        .long(dbeta.offset),
+                    ]),
+            ]
+        }
+        let dx = target(step, input: 0)
+        let dresidual = target(step, input: 1)
+        guard dx != nil || dresidual != nil else { return }
+        let targets = [dx, dresidual].compactMap { $0 }
+        builder.step(
+            reads: [x, mask, dy, statistics] + targets.flatMap(\.reads), writes: targets.map(\.value)
+        ) { memory throws(DeviceError) in
+            // A gradient that nobody needs gets mode 0 and any address.
+            let dxSlice = memory[dx?.value ?? dy]
+            let dresidualSlice = memory[dresidual?.value ?? dy]
+            return [
+                try perChannel(
+                    id, "batch_norm_gradient_input", groups: ceilDivide(rows, engine.rowsPerItem), channels: b.channels,
+                    [
+                        .long(rows), .int(b.channels), .int(engine.rowsPerItem), .slice(memory[x]), .slice(memory[mask]),
+                        .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .long(gamma.offset),
+                        .buffer(dgamma.buffer), .long(dgamma.offset), .long(dbeta.offset), .slice(dxSlice),
+                        .slice(dresidualSlice), .int(rectified), .int(dx?.mode ?? 0), .int(dresidual?.mode ?? 0),
+                    ])
+            ]
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import OpenCLRuntime
+import RLDGraph
+
+/// relu, add, global average pool, flatten.
+extension Lowering {
+    private func elementwise(
+        _ node: Network.NodeID, _ function: String, count: Int, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        try engine.launch(
+            network.nodes[node].name, "elementwise.cl", function, defines: [("ITEM", "\(engine.elementsPerItem)")],
+            global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true, [.long(count)] + arguments)
+    }
+
+    func lowerReLU(_ id: Network.NodeID) {
+        let (x, y) = (value(network.nodes[id].inputs[0]), value(id))
+        let count = batch * network.nodes[id].size
+        builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
+            [try elementwise(id, "relu_forward", count: count, [.slice(memory[x]), .slice(memory[y])])]
+        }
+    }
+
+    func lowerReLUBackward(_ step: BackwardPass.Step) {
+        guard let target = target(step, input: 0) else { return }
+        let (y, dy) = (value(step.node), gradient(step.node))
+        let count = batch * network.nodes[step.node].size
+        builder.step(reads: [y, dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            [
+                try elementwise(
+                    step.node, "relu_backward", count: count,
+                    [.slice(memory[y]), .slice(memory[dy]), .slice(memory[target.value]), .int(target.mode)])
+            ]
+        }
+    }
+
+    func lowerAdd(_ id: Network.NodeID) {
+        let inputs = network.nodes[id].inputs
+        let (a, b, y) = (value(inputs[0]), value(inputs[1]), value(id))
+        let count = batch * network.nodes[id].size
+        builder.step(reads: [a, b], writes: [y]) { memory throws(DeviceError) in
+            [try elementwise(id, "add_forward", count: count, [.slice(memory[a]), .slice(memory[b]), .slice(memory[y])])]
+        }
+    }
+
+    func lowerAddBackward(_ step: BackwardPass.Step) {
+        let dy = gradient(step.node)
+        let count = batch * network.nodes[step.node].size
+        for index in 0..<2 {
+            guard let target = target(step, input: index) else { continue }
+            builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+                [
+                    try elementwise(
+                        step.node, "add_backward", count: count,
+                        [.slice(memory[dy]), .slice(memory[target.value]), .int(target.mode)])
+                ]
+            }
+        }
+    }
+
+    func lowerGlobalAveragePool(_ id: Network.NodeID) {
+        let input = network.nodes[id].inputs[0]
+        let (x, y, extent) = (value(input), value(id), extent(input))
+        let vector = engine.vectorWidth(extent.channels)
+        builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
+            [
+                try engine.launch(
+                    network.nodes[id].name, "pooling.cl", "global_average_pool_forward", defines: [("VECTOR", "\(vector)")],
+                    global: [extent.channels / vector, batch],
+                    [.int(extent.channels), .int(extent.plane), .slice(memory[x]), .slice(memory[y])])
+            ]
+        }
+    }
+
+    func lowerGlobalAveragePoolBackward(_ step: BackwardPass.Step) {
+        guard let target = target(step, input: 0) else { return }
+        let (dy, extent) = (gradient(step.node), extent(network.nodes[step.node].inputs[0]))
+        let vector = engine.vectorWidth(extent.channels)
+        builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            [
+                try engine.launch(
+                    network.nodes[step.node].name, "pooling.cl", "global_average_pool_backward",
+                    defines: [("VECTOR", "\(vector)")], global: [extent.channels / vector, batch],
+                    [
+                        .int(extent.channels), .int(extent.plane), .slice(memory[dy]), .slice(memory[target.value]),
+                        .int(target.mode),
+                    ])
+            ]
+        }
+    }
+
+    /// PyTorch flattens in C, H, W order; the device keeps channels last.
+    func lowerFlatten(_ id: Network.NodeID) {
+        let input = network.nodes[id].inputs[0]
+        let (x, y, extent) = (value(input), value(id), extent(input))
+        builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
+            [try reorder(id, "nhwc_to_nchw", extent, memory[x], memory[y], mode: 1)]
+        }
+    }
+
+    func lowerFlattenBackward(_ step: BackwardPass.Step) {
+        guard let target = target(step, input: 0) else { return }
+        let (dy, extent) = (gradient(step.node), extent(network.nodes[step.node].inputs[0]))
+        builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            [try reorder(step.node, "nchw_to_nhwc", extent, memory[dy], memory[target.value], mode: target.mode)]
+        }
+    }
+
+    private func reorder(
+        _ id: Network.NodeID, _ function: String, _ extent: Extent, _ x: DeviceSlice, _ y: DeviceSlice, mode: Int
+    ) throws(DeviceError) -> Launch {
+        try engine.launch(
+            network.nodes[id].name, "layout.cl", function, global: [extent.channels, batch * extent.plane],
+            [.int(extent.channels), .int(extent.plane), .slice(x), .slice(y), .int(mode)])
+    }
+}

@@ -1,0 +1,95 @@
+import OpenCLRuntime
+import RLDGraph
+
+/// Linear layers: matrix products through CLBlast, the bias in a launch of its own.
+extension Lowering {
+    func lowerLinear(_ id: Network.NodeID, _ l: Linear) {
+        let node = network.nodes[id]
+        let (x, y) = (value(node.inputs[0]), value(id))
+        let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
+        let bias = store.parameter("\(node.name).bias", count: l.outputs)
+        builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
+            // y [batch, outputs] = x [batch, inputs] weight^T
+            let product = try product(
+                id,
+                MatrixProduct(
+                    m: batch, n: l.outputs, k: l.inputs, a: memory[x], b: weight, transposeB: true, c: memory[y]))
+            guard l.bias else { return [product] }
+            return [
+                product,
+                try epilogue(
+                    id, channels: l.outputs, rows: batch, bias: bias, residual: nil, relu: false, y: memory[y]),
+            ]
+        }
+    }
+
+    func lowerLinearBackward(_ step: BackwardPass.Step, _ l: Linear) {
+        let id = step.node
+        let node = network.nodes[id]
+        let (x, dy) = (value(node.inputs[0]), gradient(id))
+        let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
+        let dweight = store.gradient("\(node.name).weight", count: l.outputs * l.inputs)
+        builder.step(reads: [x, dy], writes: []) { memory throws(DeviceError) in
+            // d weight [outputs, inputs] = dy^T [outputs, batch] x [batch, inputs]
+            [
+                try product(
+                    id,
+                    MatrixProduct(
+                        m: l.outputs, n: l.inputs, k: batch, a: memory[dy], transposeA: true, b: memory[x], c: dweight))
+            ]
+        }
+        if l.bias {
+            lowerColumnSums(
+                id, rows: batch, columns: l.outputs, of: dy, into: store.gradient("\(node.name).bias", count: l.outputs))
+        }
+        guard let target = target(step, input: 0) else { return }
+        builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            // dx [batch, inputs] = dy [batch, outputs] weight [outputs, inputs]
+            [
+                try product(
+                    id,
+                    MatrixProduct(
+                        m: batch, n: l.inputs, k: l.outputs, a: memory[dy], b: weight, c: memory[target.value],
+                        accumulate: target.accumulates))
+            ]
+        }
+    }
+
+    /// A matrix product whose workspace is reserved.
+    func product(_ id: Network.NodeID, _ product: MatrixProduct) throws(DeviceError) -> Launch {
+        try engine.products.reserve(product)
+        return Launch(node: network.nodes[id].name, work: .product(product))
+    }
+
+    /// Sums of a [rows, columns] value over its rows: a bias gradient.
+    func lowerColumnSums(
+        _ id: Network.NodeID, rows: Int, columns: Int, of x: PlanBuilder.Value, into sums: DeviceSlice
+    ) {
+        let (rowsPerChunk, chunks) = engine.rowChunks(rows)
+        let partial = builder.value(chunks * columns)
+        builder.step(reads: [x], writes: [partial]) { memory throws(DeviceError) in
+            [
+                try engine.launch(
+                    network.nodes[id].name, "column_sums.cl", "column_sums_partial", global: [columns, chunks],
+                    [.long(rows), .int(columns), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[partial])]),
+                try engine.launch(
+                    network.nodes[id].name, "column_sums.cl", "column_sums_combine", global: [columns],
+                    [.int(columns), .int(chunks), .slice(memory[partial]), .slice(sums)]),
+            ]
+        }
+    }
+
+    /// In place: bias, residual and rectifier on [rows, channels].
+    func epilogue(
+        _ id: Network.NodeID, channels: Int, rows: Int, bias: DeviceSlice?, residual: DeviceSlice?, relu: Bool, y: DeviceSlice
+    ) throws(DeviceError) -> Launch {
+        let count = rows * channels
+        return try engine.launch(
+            network.nodes[id].name, "elementwise.cl", "bias_epilogue", defines: [("ITEM", "\(engine.elementsPerItem)")],
+            global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true,
+            [
+                .long(count), .int(channels), .slice(bias ?? DeviceSlice(store.parameters)), .slice(residual ?? DeviceSlice(store.parameters)),
+                .slice(y), .int(bias == nil ? 0 : 1), .int(residual == nil ? 0 : 1), .int(relu ? 1 : 0),
+            ])
+    }
+}

@@ -1,0 +1,129 @@
+import OpenCLRuntime
+import RLDGraph
+
+/// A network compiled for one batch size and mode: a flat list of launches over planned memory, replayed for every batch.
+package final class NetworkPlan {
+    package enum Mode: Sendable {
+        /// Running statistics, nothing kept for a backward pass.
+        case inference
+        /// Batch statistics, which move the running ones; forward and backward.
+        case training
+    }
+
+    package let network: Network
+    package let batch: Int
+    package let mode: Mode
+    /// The network's input, [batch, height, width, channels].
+    package let input: DeviceSlice
+    /// The network's output, [batch, classes].
+    package let output: DeviceSlice
+    /// d loss / d output, to be written before `backward`; training mode only.
+    package let outputGradient: DeviceSlice?
+    /// Bytes of activations, gradients and workspaces.
+    package let bytes: Int
+
+    private let engine: DeviceEngine
+    private let store: ParameterStore
+    private let forwardLaunches: [Launch]
+    private let backwardLaunches: [Launch]
+    private let visible: [Network.NodeID: DeviceSlice]
+    private let memory: PlanBuilder.Memory
+
+    /// - Parameters:
+    ///   - network: what to run; fuse it first (`Network.fusingEpilogues`). Its parameters must be those of the store.
+    ///   - input: where the input lies, if it is not to have a place of its own.
+    ///   - keeping: nodes whose values stay readable (`value(of:)`).
+    ///   - inputGradient: also compute d loss / d input; it stays readable (`gradientOfInput`).
+    /// - Throws: `InputError` if the plan does not fit the device's memory, `DeviceError` if the device fails.
+    package init(
+        _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil, keeping: Set<Network.NodeID> = [],
+        inputGradient: Bool = false
+    ) throws {
+        self.network = network
+        self.batch = batch
+        self.mode = mode
+        self.store = store
+        engine = store.engine
+        var lowering = Lowering(
+            network: network, batch: batch, mode: mode, engine: engine, store: store,
+            pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil)
+        if let input { lowering.builder.bind(lowering.value(0), to: input) }
+        try lowering.lower(keeping: keeping)
+
+        let arenaLimit = engine.allocationLimit / 4
+        let plan = try lowering.builder.plan(arenaLimit: arenaLimit)
+        let needed = plan.totalCount * 4
+        let free = engine.memoryLimit - engine.context.counters.allocatedBytes
+        guard needed <= free else {
+            let fitting = max(free, 0) * batch / needed
+            throw InputError(
+                "batch \(batch)",
+                "\(network.id) needs \(needed >> 20) MiB for it, \(engine.device.name) has \(max(free, 0) >> 20) MiB left",
+                advice: fitting > 0 ? "a batch of about \(fitting) would fit" : "use a smaller network or another device")
+        }
+        let (memory, phases) = try lowering.builder.build(plan, engine: engine, label: "activations of \(network.id)")
+        forwardLaunches = phases[0]
+        backwardLaunches = phases.count > 1 ? phases[1] : []
+        self.input = memory[lowering.value(0)]
+        output = memory[lowering.value(network.output)]
+        outputGradient = mode == .training ? memory[lowering.gradient(network.output)] : nil
+        visible = Dictionary(uniqueKeysWithValues: keeping.map { ($0, memory[lowering.value($0)]) })
+        gradientOfInput = inputGradient && mode == .training ? memory[lowering.gradient(0)] : nil
+        bytes = memory.bytes
+        self.memory = memory
+    }
+
+    /// d loss / d input, [batch, height, width, channels], if it was asked for.
+    package let gradientOfInput: DeviceSlice?
+
+    /// Enqueues the forward pass.
+    package func forward() throws(DeviceError) {
+        if mode == .training { store.countBatch() }
+        try engine.replay(forwardLaunches)
+    }
+
+    /// Enqueues the backward pass; parameter gradients are overwritten in the store.
+    package func backward() throws(DeviceError) { try engine.replay(backwardLaunches) }
+
+    /// Launches of one forward and one backward pass.
+    package var launchCount: Int { forwardLaunches.count + backwardLaunches.count }
+
+    /// A kept node's value in logical order, [batch] + its shape (NCHW).
+    package func value(of node: Network.NodeID) throws(DeviceError) -> [Double] {
+        guard let slice = visible[node] else { return [] }
+        return Layout.toNCHW(try engine.read(slice), batch: batch, shape: network.nodes[node].shape)
+    }
+
+    /// Guard elements that something overwrote; 0 without guard zones (`DeviceEngine.guardElements`).
+    package func damagedGuards() throws(DeviceError) -> Int { try memory.damagedGuards(engine.queue) }
+
+    /// Writes a batch of images given in NCHW order.
+    package func write(_ images: [Double]) throws(DeviceError) {
+        try engine.write(Layout.toNHWC(images, batch: batch, shape: network.inputShape), to: input)
+    }
+}
+
+/// Reorders whole values on the host; the device keeps channels last.
+package enum Layout {
+    package static func toNHWC(_ x: [Double], batch: Int, shape: [Int]) -> [Double] {
+        reorder(x, batch: batch, shape: shape) { y, x, channelsLast, channelsFirst in y[channelsLast] = x[channelsFirst] }
+    }
+
+    package static func toNCHW(_ x: [Double], batch: Int, shape: [Int]) -> [Double] {
+        reorder(x, batch: batch, shape: shape) { y, x, channelsLast, channelsFirst in y[channelsFirst] = x[channelsLast] }
+    }
+
+    private static func reorder(
+        _ x: [Double], batch: Int, shape: [Int], _ move: (inout [Double], [Double], Int, Int) -> Void
+    ) -> [Double] {
+        guard shape.count == 3 else { return x }
+        let (channels, plane) = (shape[0], shape[1] * shape[2])
+        var y = x
+        for n in 0..<batch {
+            for c in 0..<channels {
+                for p in 0..<plane { move(&y, x, (n * plane + p) * channels + c, (n * channels + c) * plane + p) }
+            }
+        }
+        return y
+    }
+}

@@ -1,0 +1,68 @@
+import Foundation
+import RLDGraph
+
+/// Writes a file so that a reader sees the old contents or the new, never a part: a temporary file in the same folder is
+/// written, flushed to the disk and renamed. A failure leaves the old file as it was and no temporary one.
+public struct AtomicFile {
+    private let path: String
+    private let descriptor: Int32
+
+    /// Writes what `body` appends.
+    /// - Throws: when the folder is missing or full or may not be written, or what `body` throws.
+    public static func write(
+        to path: String, _ body: (borrowing AtomicFile) throws(InputError) -> Void
+    ) throws(InputError) {
+        let target = URL(fileURLWithPath: path)
+        let unique = "\(getpid()).\(String(UInt64.random(in: .min ... .max), radix: 36))"
+        let folder = target.deletingLastPathComponent().path
+        let temporary = "\(folder)/.\(target.lastPathComponent).\(unique).tmp"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw failure(path, "cannot be written") }
+        do throws(InputError) {
+            let file = AtomicFile(path: path, descriptor: descriptor)
+            defer { close(descriptor) }
+            try body(file)
+            guard fsync(descriptor) == 0 else { throw failure(path, "cannot be flushed to the disk") }
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        guard rename(temporary, target.path) == 0 else {
+            let error = failure(path, "cannot be replaced")
+            unlink(temporary)
+            throw error
+        }
+        // The rename itself survives a power cut only once the folder is flushed; where that is not possible nothing is lost.
+        let folderDescriptor = open(folder, O_RDONLY | O_CLOEXEC)
+        if folderDescriptor >= 0 {
+            fsync(folderDescriptor)
+            close(folderDescriptor)
+        }
+    }
+
+    /// Writes `bytes`.
+    public static func write(_ bytes: [UInt8], to path: String) throws(InputError) {
+        try write(to: path) { file throws(InputError) in try file.append(bytes) }
+    }
+
+    public func append(_ bytes: [UInt8]) throws(InputError) {
+        var code: Int32 = 0
+        bytes.withUnsafeBytes { buffer in
+            var written = 0
+            while let base = buffer.baseAddress, written < buffer.count {
+                let count = Foundation.write(descriptor, base + written, buffer.count - written)
+                if count < 0, errno == EINTR { continue }
+                if count < 0 {
+                    code = errno
+                    return
+                }
+                written += count
+            }
+        }
+        if code != 0 { throw InputError(path, "cannot be written: \(String(cString: strerror(code)))") }
+    }
+
+    private static func failure(_ path: String, _ problem: String) -> InputError {
+        InputError(path, "\(problem): \(String(cString: strerror(errno)))")
+    }
+}

@@ -1,0 +1,60 @@
+/// Reverse-mode differentiation as data: which nodes run backward, in which order, and whether each gradient that they
+/// write is the first to arrive at its value (overwrite) or a later one (accumulate).
+///
+/// Parameter gradients are always overwritten: a network uses each parameter once.
+public struct BackwardPass: Sendable, Equatable {
+    public struct Step: Sendable, Equatable {
+        /// The forward node whose backward runs.
+        public let node: Network.NodeID
+        /// Per input of the node: how its gradient is written; nil where nobody needs it.
+        public let inputGradients: [Write?]
+    }
+
+    public enum Write: Sendable, Equatable {
+        case overwrite
+        case accumulate
+    }
+
+    /// In the order of execution.
+    public let steps: [Step]
+    /// Nodes whose value has a gradient, the output included.
+    public let nodesWithGradient: Set<Network.NodeID>
+}
+
+extension Network {
+    /// The backward pass from the output's gradient to every parameter.
+    /// - Parameter includingInput: also to the network's input.
+    public func backwardPass(includingInput: Bool = false) -> BackwardPass {
+        // A value needs a gradient if a parameter (or the input, when asked for) lies upstream of it.
+        var needsGradient = Array(repeating: false, count: nodes.count)
+        for (id, node) in nodes.enumerated() {
+            let trained = node.operation.stateTensors(named: node.name).contains { $0.kind == .parameter }
+            needsGradient[id] =
+                trained || (includingInput && node.operation == .input) || node.inputs.contains { needsGradient[$0] }
+        }
+        var reached = Array(repeating: false, count: nodes.count)
+        reached[output] = needsGradient[output]
+        var steps: [BackwardPass.Step] = []
+        for id in nodes.indices.reversed() where reached[id] && nodes[id].operation != .input {
+            let writes: [BackwardPass.Write?] = nodes[id].inputs.map { input in
+                guard needsGradient[input] else { return nil }
+                defer { reached[input] = true }
+                return reached[input] ? .accumulate : .overwrite
+            }
+            steps.append(BackwardPass.Step(node: id, inputGradients: writes))
+        }
+        return BackwardPass(steps: steps, nodesWithGradient: Set(nodes.indices.filter { reached[$0] }))
+    }
+
+    /// The forward values that a node's backward reads: its inputs, its output.
+    public func backwardReads(_ id: NodeID) -> [NodeID] {
+        let node = nodes[id]
+        switch node.operation {
+        case .convolution(let c): return [node.inputs[0]] + (c.epilogue.relu ? [id] : [])
+        case .batchNorm(let b): return [node.inputs[0]] + (b.epilogue.relu ? [id] : [])
+        case .linear: return [node.inputs[0]]
+        case .relu: return [id]
+        case .input, .add, .globalAveragePool, .flatten: return []
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import RLDGraph
+import RLDMethods
+
+/// Trains on the host in Double, one plain loop after the other: the oracle for every device, and the way to check a
+/// recipe where there is none. Slow.
+public final class ReferenceExecutor: NetworkExecutor {
+    private var tables: [String: ImageTable] = [:]
+    private var student: ReferenceNetwork?
+    private var teacher: ReferenceNetwork?
+    private var metrics = StepMetrics()
+
+    public init() {}
+
+    public var executorDescription: String { "reference (Double, host)" }
+
+    public func load(_ images: ImageTable, as name: String) { tables[name] = images }
+
+    public func prepareStudent(_ network: Network, state: NetworkState) throws {
+        student = try ReferenceNetwork(network, state: state)
+        metrics = StepMetrics()
+    }
+
+    public func prepareTeacher(_ network: Network, state: NetworkState) throws {
+        teacher = try ReferenceNetwork(network, state: state)
+    }
+
+    public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
+        let student = try prepared(student, "student")
+        let (images, labels) = try gather(batch)
+        let teacherLogits =
+            method.needsTeacher
+            ? try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false) : nil
+        let logits = try student.forward(images, batch: labels.count, training: true)
+        let result = try ReferenceLoss.evaluate(
+            method, student: logits, teacher: teacherLogits, labels: labels, classes: student.network.classes, warmup: warmup)
+        try student.backward(result.gradient)
+        student.applySGD(
+            learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
+            nesterov: optimizer.nesterov)
+        add(result)
+    }
+
+    public func evaluateStep(_ batch: BatchSelection) throws {
+        let student = try prepared(student, "student")
+        let (images, labels) = try gather(batch)
+        let logits = try student.forward(images, batch: labels.count, training: false)
+        add(
+            try ReferenceLoss.evaluate(
+                .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: student.network.classes))
+    }
+
+    public func takeMetrics() -> StepMetrics {
+        defer { metrics = StepMetrics() }
+        return metrics
+    }
+
+    public func studentState() throws -> NetworkState { try prepared(student, "student").state }
+
+    public func studentLogits(_ images: Tensor) throws -> Tensor {
+        let student = try prepared(student, "student")
+        let batch = images.shape.first ?? 0
+        return Tensor(
+            shape: [batch, student.network.classes],
+            values: try student.forward(images.values, batch: batch, training: false))
+    }
+
+    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+        let classes = student.shape.last ?? 0
+        let result = try ReferenceLoss.evaluate(
+            method, student: student.values, teacher: teacher?.values, labels: labels, classes: classes)
+        return LossReport(
+            terms: Array(zip(method.termNames, result.terms)), total: result.total,
+            gradient: Tensor(shape: student.shape, values: result.gradient), top1: result.top1, top5: result.top5,
+            rows: result.rows)
+    }
+
+    private func prepared(_ network: ReferenceNetwork?, _ role: String) throws(InputError) -> ReferenceNetwork {
+        guard let network else { throw InputError(role, "is not prepared", advice: "prepare it before the first step") }
+        return network
+    }
+
+    /// A batch in NCHW, and its labels.
+    private func gather(_ batch: BatchSelection) throws(InputError) -> ([Double], [Int32]) {
+        guard let table = tables[batch.table] else {
+            throw InputError.unknown("image table", batch.table, known: tables.keys.sorted())
+        }
+        var images: [Double] = []
+        images.reserveCapacity(batch.indices.count * table.imageSize)
+        for index in batch.indices {
+            images += batch.transform.apply(to: table, index: index, seed: batch.seed, epoch: batch.epoch)
+        }
+        return (images, batch.indices.map { table.labels[$0] })
+    }
+
+    private func add(_ result: LossResult) {
+        if metrics.termSums.count != result.perRow.count {
+            metrics.termSums = Array(repeating: 0, count: result.perRow.count)
+        }
+        for (i, values) in result.perRow.enumerated() { metrics.termSums[i] += values.reduce(0, +) }
+        metrics.rows += result.rows
+        metrics.totalSum += result.total * Double(result.rows)
+        metrics.top1 += result.top1
+        metrics.top5 += result.top5
+    }
+}

@@ -1,0 +1,250 @@
+import RLDGraph
+
+/// Interprets a network on the host in Double: forward, backward and SGD, one node at a time.
+public final class ReferenceNetwork {
+    public let network: Network
+    /// Parameters and running statistics, by state-dict name.
+    public private(set) var state: NetworkState
+    /// d loss / d parameter after `backward`, by state-dict name.
+    public private(set) var gradients: [String: [Double]] = [:]
+
+    private let pass: BackwardPass
+    private var batch = 0
+    private var training = false
+    private var values: [[Double]] = []
+    private var valueGradients: [[Double]] = []
+    private var batchStatistics: [Network.NodeID: (mean: [Double], inverseDeviation: [Double])] = [:]
+    private var momentum: [String: [Double]] = [:]
+
+    /// - Parameter inputGradient: also compute d loss / d input.
+    /// - Throws: `InputError` naming every tensor that does not fit.
+    public init(_ network: Network, state: NetworkState, inputGradient: Bool = false) throws(InputError) {
+        try state.validate(for: network, source: "state")
+        self.network = network
+        self.state = state
+        pass = network.backwardPass(includingInput: inputGradient)
+    }
+
+    /// A node's value after `forward`: [batch] + the node's shape, row-major.
+    public func value(of node: Network.NodeID) -> [Double] { values[node] }
+
+    /// d loss / d (a node's value) after `backward`; empty if nobody needed it.
+    public func gradient(of node: Network.NodeID) -> [Double] { valueGradients[node] }
+
+    // MARK: Forward
+
+    /// Runs the network.
+    /// - Parameters:
+    ///   - images: [batch] + the input's shape, row-major.
+    ///   - training: batch statistics, and running statistics are updated; otherwise running statistics are used.
+    /// - Returns: the output, [batch] + its shape.
+    @discardableResult
+    public func forward(_ images: [Double], batch: Int, training: Bool) throws(InputError) -> [Double] {
+        let expected = batch * network.nodes[0].size
+        guard images.count == expected else {
+            throw InputError("images", "\(images.count) values, expected \(expected) for a batch of \(batch) x \(network.inputShape)")
+        }
+        self.batch = batch
+        self.training = training
+        values = Array(repeating: [], count: network.nodes.count)
+        values[0] = images
+        for (id, node) in network.nodes.enumerated() where id > 0 { values[id] = evaluate(id, node) }
+        return values[network.output]
+    }
+
+    private func evaluate(_ id: Network.NodeID, _ node: Network.Node) -> [Double] {
+        let x = values[node.inputs[0]]
+        let input = ReferenceOperations.Extent(network.nodes[node.inputs[0]].shape)
+        let output = ReferenceOperations.Extent(node.shape)
+        switch node.operation {
+        case .input, .flatten: return x
+        case .convolution(let c):
+            let y = ReferenceOperations.convolution(
+                x, weight: tensor(node, "weight"), bias: c.bias ? tensor(node, "bias") : nil, c, batch: batch, input: input,
+                output: output)
+            return epilogue(y, c.epilogue, node)
+        case .batchNorm(let b): return epilogue(batchNorm(id, node, b, x, extent: output), b.epilogue, node)
+        case .linear(let l):
+            return ReferenceOperations.linear(
+                x, weight: tensor(node, "weight"), bias: l.bias ? tensor(node, "bias") : nil, l, batch: batch)
+        case .relu: return x.map { max($0, 0) }
+        case .add: return zip(x, values[node.inputs[1]]).map { $0 + $1 }
+        case .globalAveragePool:
+            var y = [Double](repeating: 0, count: batch * input.channels)
+            for row in y.indices {
+                for i in row * input.plane..<(row + 1) * input.plane { y[row] += x[i] }
+                y[row] /= Double(input.plane)
+            }
+            return y
+        }
+    }
+
+    private func epilogue(_ y: [Double], _ epilogue: Epilogue, _ node: Network.Node) -> [Double] {
+        var y = y
+        if epilogue.residual {
+            let residual = values[node.inputs[1]]
+            for i in y.indices { y[i] += residual[i] }
+        }
+        return epilogue.relu ? y.map { max($0, 0) } : y
+    }
+
+    private func batchNorm(
+        _ id: Network.NodeID, _ node: Network.Node, _ b: BatchNorm, _ x: [Double], extent: ReferenceOperations.Extent
+    ) -> [Double] {
+        var mean = tensor(node, "running_mean")
+        var variance = tensor(node, "running_var")
+        if training {
+            let count = Double(batch * extent.plane)
+            mean = ReferenceOperations.channelSums(x, batch: batch, extent: extent).map { $0 / count }
+            var squares = [Double](repeating: 0, count: b.channels)
+            ReferenceOperations.forEachElement(batch: batch, extent: extent) { channel, i in
+                squares[channel] += (x[i] - mean[channel]) * (x[i] - mean[channel])
+            }
+            variance = squares.map { $0 / count }
+            update(node, "running_mean", with: mean, momentum: b.momentum)
+            // One value per channel has no unbiased variance: PyTorch refuses it, here the biased one (0) is kept.
+            update(node, "running_var", with: squares.map { $0 / max(count - 1, 1) }, momentum: b.momentum)
+            if var counter = state["\(node.name).num_batches_tracked"] {
+                counter.values[0] += 1
+                state["\(node.name).num_batches_tracked"] = counter
+            }
+        }
+        let inverse = variance.map { 1 / ($0 + b.epsilon).squareRoot() }
+        batchStatistics[id] = (mean, inverse)
+        let gamma = tensor(node, "weight")
+        let beta = tensor(node, "bias")
+        var y = x
+        ReferenceOperations.forEachElement(batch: batch, extent: extent) { channel, i in
+            y[i] = (x[i] - mean[channel]) * inverse[channel] * gamma[channel] + beta[channel]
+        }
+        return y
+    }
+
+    private func update(_ node: Network.Node, _ suffix: String, with statistic: [Double], momentum: Double) {
+        let name = "\(node.name).\(suffix)"
+        guard var running = state[name] else { return }
+        for i in running.values.indices { running.values[i] = (1 - momentum) * running.values[i] + momentum * statistic[i] }
+        state[name] = running
+    }
+
+    private func tensor(_ node: Network.Node, _ suffix: String) -> [Double] {
+        state["\(node.name).\(suffix)"]?.values ?? []
+    }
+
+    // MARK: Backward
+
+    /// Runs the backward pass of the last training-mode `forward`; `gradients` and `gradient(of:)` are overwritten.
+    /// - Parameter outputGradient: d loss / d output, [batch] + its shape.
+    public func backward(_ outputGradient: [Double]) throws(InputError) {
+        guard outputGradient.count == values[network.output].count else {
+            throw InputError(
+                "output gradient", "\(outputGradient.count) values, expected \(values[network.output].count)")
+        }
+        valueGradients = Array(repeating: [], count: network.nodes.count)
+        valueGradients[network.output] = outputGradient
+        gradients = [:]
+        for step in pass.steps {
+            let contributions = differentiate(step.node)
+            for (index, write) in step.inputGradients.enumerated() {
+                let input = network.nodes[step.node].inputs[index]
+                switch write {
+                case .overwrite: valueGradients[input] = contributions(index)
+                case .accumulate: valueGradients[input] = zip(valueGradients[input], contributions(index)).map { $0 + $1 }
+                case nil: continue
+                }
+            }
+        }
+    }
+
+    /// Stores a node's parameter gradients and returns the gradient of each of its inputs, on demand.
+    private func differentiate(_ id: Network.NodeID) -> (Int) -> [Double] {
+        let node = network.nodes[id]
+        let x = values[node.inputs[0]]
+        let input = ReferenceOperations.Extent(network.nodes[node.inputs[0]].shape)
+        let output = ReferenceOperations.Extent(node.shape)
+        var dy = valueGradients[id]
+        if node.operation.epilogue.relu {
+            for i in dy.indices where values[id][i] <= 0 { dy[i] = 0 }
+        }
+        switch node.operation {
+        case .input, .flatten: return { _ in dy }
+        case .convolution(let c):
+            gradients["\(node.name).weight"] = ReferenceOperations.convolutionWeightGradient(
+                dy, x, c, batch: batch, input: input, output: output)
+            if c.bias {
+                gradients["\(node.name).bias"] = ReferenceOperations.channelSums(dy, batch: batch, extent: output)
+            }
+            let weight = tensor(node, "weight")
+            return { [batch] index in
+                index == 1
+                    ? dy
+                    : ReferenceOperations.convolutionInputGradient(
+                        dy, weight: weight, c, batch: batch, input: input, output: output)
+            }
+        case .batchNorm(let b):
+            let dx = batchNormGradient(id, node, b, x, dy, extent: output)
+            return { $0 == 1 ? dy : dx }
+        case .linear(let l):
+            gradients["\(node.name).weight"] = ReferenceOperations.linearWeightGradient(dy, x, l, batch: batch)
+            if l.bias {
+                gradients["\(node.name).bias"] = ReferenceOperations.channelSums(dy, batch: batch, extent: output)
+            }
+            let weight = tensor(node, "weight")
+            return { [batch] _ in ReferenceOperations.linearInputGradient(dy, weight: weight, l, batch: batch) }
+        case .relu:
+            let y = values[id]
+            return { _ in zip(dy, y).map { $1 > 0 ? $0 : 0 } }
+        case .add: return { _ in dy }
+        case .globalAveragePool:
+            return { _ in dy.flatMap { Array(repeating: $0 / Double(input.plane), count: input.plane) } }
+        }
+    }
+
+    /// dx = gamma * inverse / n * (n dy - sum(dy) - xhat * sum(dy xhat)); in evaluation mode dx = gamma * inverse * dy.
+    private func batchNormGradient(
+        _ id: Network.NodeID, _ node: Network.Node, _ b: BatchNorm, _ x: [Double], _ dy: [Double],
+        extent: ReferenceOperations.Extent
+    ) -> [Double] {
+        guard let statistics = batchStatistics[id] else { return [] }
+        let gamma = tensor(node, "weight")
+        let count = Double(batch * extent.plane)
+        let sums = ReferenceOperations.channelSums(dy, batch: batch, extent: extent)
+        var products = [Double](repeating: 0, count: b.channels)
+        ReferenceOperations.forEachElement(batch: batch, extent: extent) { channel, i in
+            products[channel] += dy[i] * (x[i] - statistics.mean[channel]) * statistics.inverseDeviation[channel]
+        }
+        gradients["\(node.name).weight"] = products
+        gradients["\(node.name).bias"] = sums
+        var dx = dy
+        ReferenceOperations.forEachElement(batch: batch, extent: extent) { [training] channel, i in
+            let inverse = statistics.inverseDeviation[channel]
+            if training {
+                let normalized = (x[i] - statistics.mean[channel]) * inverse
+                dx[i] = gamma[channel] * inverse * (dy[i] - (sums[channel] + normalized * products[channel]) / count)
+            } else {
+                dx[i] = gamma[channel] * inverse * dy[i]
+            }
+        }
+        return dx
+    }
+
+    // MARK: Optimiser
+
+    /// torch.optim.SGD with the gradients of the last `backward`, on every parameter.
+    /// - Parameters: as `SGD` in RLDMethods; the first step sets the velocity to the gradient.
+    public func applySGD(learningRate: Double, momentum factor: Double, weightDecay: Double, nesterov: Bool) {
+        for parameter in network.parameters {
+            guard var tensor = state[parameter.name], let gradient = gradients[parameter.name] else { continue }
+            var velocity = momentum[parameter.name] ?? []
+            let first = velocity.isEmpty
+            if first { velocity = Array(repeating: 0, count: gradient.count) }
+            for i in gradient.indices {
+                let d = gradient[i] + weightDecay * tensor.values[i]
+                velocity[i] = first ? d : factor * velocity[i] + d
+                tensor.values[i] -= learningRate * (nesterov ? d + factor * velocity[i] : velocity[i])
+            }
+            momentum[parameter.name] = velocity
+            state[parameter.name] = tensor
+        }
+    }
+}

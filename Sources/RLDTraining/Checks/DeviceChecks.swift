@@ -1,0 +1,124 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDReference
+
+/// What one check of a device against the reference found.
+public struct CheckResult: Sendable, Equatable {
+    public let name: String
+    /// Largest |error| / bound over everything compared; at most 1 passes. NaN never passes.
+    public let worst: Double
+    /// The tensor with the worst error.
+    public let worstTensor: String
+    /// Values written outside their place.
+    public let damagedGuards: Int
+
+    public var passed: Bool { worst <= 1 && damagedGuards == 0 }
+}
+
+/// Runs every operation on a device against the Double reference.
+public enum DeviceChecks {
+    /// Largest error of one value, relative to the largest magnitude in its tensor: float32 sums of up to a few thousand
+    /// products stay a few times below it.
+    package static let bound = 1e-5
+
+    /// - Parameters:
+    ///   - profile: which kernels; those of the device's kind if nil.
+    ///   - tiny: only the small cases, for simulators.
+    ///   - progress: called after each check.
+    public static func run(
+        _ device: Device, profile: KernelProfile? = nil, tiny: Bool = false, progress: (CheckResult) -> Void = { _ in }
+    ) throws -> [CheckResult] {
+        let engine = try DeviceEngine(device, profile: profile, guardElements: 16)
+        return try (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
+            let result = try check(operation, engine: engine)
+            progress(result)
+            return result
+        }
+    }
+
+    /// One case: forward, and unless it is a folded network backward (twice: it must overwrite) and running statistics.
+    package static func check(_ operation: OperationCase, engine: DeviceEngine) throws -> CheckResult {
+        var worst = 0.0
+        var worstTensor = ""
+        func compare(_ found: [Double], _ expected: [Double], _ name: String) {
+            let error = relativeError(found, expected) / bound
+            if !(error <= worst) { (worst, worstTensor) = (error, name) }
+        }
+
+        let network = operation.network
+        let state = randomState(network)
+        let images = random(operation.batch * network.nodes[0].size, stream: 1)
+        let reference = try ReferenceNetwork(network, state: state, inputGradient: true)
+        let expected = try reference.forward(images, batch: operation.batch, training: !operation.folded)
+
+        let device = try DeviceNetwork(
+            network, state: state, role: operation.folded ? .teacher : .student, engine: engine, inputGradient: true)
+        let plan = try NetworkPlan(
+            device.network, store: device.store, batch: operation.batch, mode: operation.folded ? .inference : .training,
+            inputGradient: !operation.folded)
+        try plan.write(images)
+        try plan.forward()
+        let shape = network.nodes[network.output].shape
+        compare(Layout.toNCHW(try engine.read(plan.output), batch: operation.batch, shape: shape), expected, "output")
+
+        if let outputGradient = plan.outputGradient {
+            let gradient = random(expected.count, stream: 2)
+            try reference.backward(gradient)
+            for _ in 0..<2 {
+                try engine.write(Layout.toNHWC(gradient, batch: operation.batch, shape: shape), to: outputGradient)
+                try plan.backward()
+            }
+            if let dx = plan.gradientOfInput {
+                let found = Layout.toNCHW(try engine.read(dx), batch: operation.batch, shape: network.inputShape)
+                compare(found, reference.gradient(of: 0), "input gradient")
+            }
+            for parameter in network.parameters {
+                let found = try engine.read(device.store.gradient(parameter.name, count: parameter.count))
+                compare(found, reference.gradients[parameter.name] ?? [], "gradient of \(parameter.name)")
+            }
+            let after = try device.store.state()
+            for tensor in network.stateTensors where tensor.kind != .parameter {
+                compare(after[tensor.name]?.values ?? [], reference.state[tensor.name]?.values ?? [], tensor.name)
+            }
+        }
+        return CheckResult(
+            name: operation.name, worst: worst, worstTensor: worstTensor, damagedGuards: try plan.damagedGuards())
+    }
+
+    /// Largest |error| over the largest |expected|; infinite if the counts differ, NaN if a value is.
+    package static func relativeError(_ found: [Double], _ expected: [Double]) -> Double {
+        guard found.count == expected.count else { return .infinity }
+        let scale = expected.reduce(0) { max($0, abs($1)) }
+        var worst = 0.0
+        for (a, b) in zip(found, expected) {
+            let error = abs(a - b)
+            if !(error <= worst) { worst = error }
+            if error.isNaN { return .nan }
+        }
+        return worst == 0 ? 0 : worst / scale
+    }
+
+    /// Values in [-1, 1), rounded to float32.
+    private static func random(_ count: Int, stream: UInt64) -> [Double] {
+        (0..<count).map { Double(Float(2 * CounterRandom.uniform(seed: 7, stream: stream, counter: UInt64($0)) - 1)) }
+    }
+
+    /// Parameters and running statistics of ordinary size, none at its initial value.
+    private static func randomState(_ network: Network) -> NetworkState {
+        var state = NetworkState()
+        for (index, tensor) in network.stateTensors.enumerated() {
+            let values = random(tensor.count, stream: UInt64(100 + index))
+            let isNorm = network.node(named: String(tensor.name.split(separator: ".").dropLast().joined(separator: ".")))
+                .map { if case .batchNorm = network.nodes[$0].operation { true } else { false } } ?? false
+            let scaled: [Double] =
+                switch tensor.kind {
+                case .counter: [3]
+                case .buffer: tensor.name.hasSuffix("running_var") ? values.map { 1 + 0.5 * $0 } : values
+                case .parameter: isNorm && tensor.name.hasSuffix("weight") ? values.map { 1 + 0.5 * $0 } : values
+                }
+            state[tensor.name] = Tensor(shape: tensor.shape, values: scaled.map { Double(Float($0)) })
+        }
+        return state
+    }
+}

@@ -1,0 +1,20 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDTraining
+import TestSupport
+import Testing
+
+/// Every operation, reference against device, at awkward sizes, in both kernel profiles, with guard zones; backward runs twice.
+@Suite("Operations on a device") struct OperationTests {
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: KernelProfile.allCases)
+    func everyOperationMatchesTheReference(profile: KernelProfile) throws {
+        let results = try DeviceChecks.run(TestDevice.device(), profile: profile)
+        #expect(results.count == OperationCase.all.count)
+        for result in results {
+            #expect(result.passed, "\(profile) \(result.name): \(result.worst) x bound in \(result.worstTensor), \(result.damagedGuards) guards damaged")
+        }
+        let worst = results.max { $0.worst < $1.worst }
+        print("worst error / bound, \(profile): \(worst?.worst ?? 0) (\(worst?.name ?? ""), \(worst?.worstTensor ?? ""))")
+    }
+}

@@ -1,0 +1,61 @@
+// Operations on values element by element, and per-channel additions on channels-last values.
+// `count` elements; each work-item takes ITEM of them, in order. A mode writes (1) or adds to what is there (2).
+#ifndef ITEM
+#define ITEM 1  // elements per work-item; on a CPU large enough to amortise a work-item
+#endif
+#define FOR_ITEM(i, count) \
+    const ulong item_first = get_global_id(0) * (ulong)(ITEM); \
+    const ulong item_last = min(item_first + (ulong)(ITEM), (ulong)(count)); \
+    for (ulong i = item_first; i < item_last; ++i)
+
+// y = max(x, 0); a NaN passes.
+kernel void relu_forward(
+    const ulong count, global const float *restrict x, const ulong x_offset, global float *restrict y, const ulong y_offset)
+{
+    FOR_ITEM(i, count) {
+        const float v = x[x_offset + i];
+        y[y_offset + i] = v < 0.0f ? 0.0f : v;
+    }
+}
+
+// dx = dy where y > 0.
+kernel void relu_backward(
+    const ulong count, global const float *restrict y, const ulong y_offset, global const float *restrict dy,
+    const ulong dy_offset, global float *restrict dx, const ulong dx_offset, const int mode)
+{
+    FOR_ITEM(i, count) {
+        const float g = y[y_offset + i] <= 0.0f ? 0.0f : dy[dy_offset + i];
+        dx[dx_offset + i] = mode == 2 ? dx[dx_offset + i] + g : g;
+    }
+}
+
+// y = a + b.
+kernel void add_forward(
+    const ulong count, global const float *restrict a, const ulong a_offset, global const float *restrict b,
+    const ulong b_offset, global float *restrict y, const ulong y_offset)
+{
+    FOR_ITEM(i, count) y[y_offset + i] = a[a_offset + i] + b[b_offset + i];
+}
+
+// dx = dy: the backward of an addition towards one of its inputs.
+kernel void add_backward(
+    const ulong count, global const float *restrict dy, const ulong dy_offset, global float *restrict dx,
+    const ulong dx_offset, const int mode)
+{
+    FOR_ITEM(i, count) dx[dx_offset + i] = mode == 2 ? dx[dx_offset + i] + dy[dy_offset + i] : dy[dy_offset + i];
+}
+
+// In place: y = y + bias[channel] (+ residual), rectified where asked for. Channels-last, count = rows * channels.
+kernel void bias_epilogue(
+    const ulong count, const int channels, global const float *restrict bias, const ulong bias_offset,
+    global const float *restrict residual, const ulong residual_offset, global float *restrict y, const ulong y_offset,
+    const int add_bias, const int add_residual, const int rectify)
+{
+    FOR_ITEM(i, count) {
+        float v = y[y_offset + i];
+        if (add_bias) v += bias[bias_offset + i % (ulong)channels];
+        if (add_residual) v += residual[residual_offset + i];
+        if (rectify) v = v < 0.0f ? 0.0f : v;
+        y[y_offset + i] = v;
+    }
+}

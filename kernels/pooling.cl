@@ -1,0 +1,30 @@
+// Global average pooling of channels-last values: [batch, plane, channels] -> [batch, channels].
+#include "common/vector.clh"
+
+// Global size: [channels / VECTOR, batch].
+kernel void global_average_pool_forward(
+    const int channels, const int plane, global const float *restrict x, const ulong x_offset, global float *restrict y,
+    const ulong y_offset)
+{
+    const int c = (int)get_global_id(0) * VECTOR;
+    const ulong n = get_global_id(1);
+    global const float *restrict p = x + x_offset + n * (ulong)plane * channels + c;
+    real_v sum = (real_v)(0.0f);
+    for (int i = 0; i < plane; ++i) sum += load_v(p + (ulong)i * channels);
+    store_v(sum / (float)plane, y + y_offset + n * channels + c);
+}
+
+// dx = dy / plane, written (mode 1) or added (mode 2). Global size: [channels / VECTOR, batch].
+kernel void global_average_pool_backward(
+    const int channels, const int plane, global const float *restrict dy, const ulong dy_offset,
+    global float *restrict dx, const ulong dx_offset, const int mode)
+{
+    const int c = (int)get_global_id(0) * VECTOR;
+    const ulong n = get_global_id(1);
+    const real_v g = load_v(dy + dy_offset + n * channels + c) / (float)plane;
+    global float *restrict p = dx + dx_offset + n * (ulong)plane * channels + c;
+    for (int i = 0; i < plane; ++i) {
+        global float *restrict q = p + (ulong)i * channels;
+        store_v(mode == 2 ? load_v(q) + g : g, q);
+    }
+}
