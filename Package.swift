@@ -75,7 +75,8 @@ let package = Package(
         .testTarget(
             name: "RLDExecutionTests",
             dependencies: ["RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
-        .testTarget(name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDDatasets", "TestSupport"]),
+        .testTarget(
+            name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDModels", "RLDDatasets", "CZlib", "TestSupport"]),
         .testTarget(name: "RLDTrainingTests", dependencies: ["RLD", "TestSupport"]),
         .testTarget(name: "RLDCommandTests", dependencies: ["RLD", "TestSupport"]),
     ],

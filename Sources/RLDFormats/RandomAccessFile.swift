@@ -3,10 +3,22 @@ import RLDGraph
 
 /// A file that is open for reading at any place. It stays readable when another file is renamed over its path.
 final class RandomAccessFile: Sendable {
+    /// The path, or what messages call bytes that are in memory already.
     let path: String
     /// Bytes, when it was opened.
     let size: Int
-    private let descriptor: Int32
+    private let source: Source
+
+    private enum Source {
+        case descriptor(Int32)
+        case memory([UInt8])
+    }
+
+    init(bytes: [UInt8], named name: String) {
+        path = name
+        size = bytes.count
+        source = .memory(bytes)
+    }
 
     init(path: String) throws(InputError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
@@ -21,14 +33,23 @@ final class RandomAccessFile: Sendable {
             throw InputError(path, "is not a file but a folder or device")
         }
         self.path = path
-        self.descriptor = descriptor
+        source = .descriptor(descriptor)
         size = Int(status.st_size)
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        if case .descriptor(let descriptor) = source { close(descriptor) }
+    }
 
     /// - Precondition: the range lies in `0...size`.
     func read(from offset: Int, count: Int) throws(InputError) -> [UInt8] {
+        switch source {
+        case .memory(let bytes): Array(bytes[offset..<offset + count])
+        case .descriptor(let descriptor): try read(descriptor, from: offset, count: count)
+        }
+    }
+
+    private func read(_ descriptor: Int32, from offset: Int, count: Int) throws(InputError) -> [UInt8] {
         var filled = 0
         var code: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in

@@ -14,7 +14,16 @@ public struct SafetensorsFile: Sendable {
 
     /// - Throws: an error that names the file and what is wrong with it, when the header or the layout breaks the format.
     public init(path: String) throws(InputError) {
-        let file = try RandomAccessFile(path: path)
+        try self.init(RandomAccessFile(path: path))
+    }
+
+    /// The same for a file that is in memory already; `name` stands for its path in messages.
+    public init(bytes: [UInt8], named name: String) throws(InputError) {
+        try self.init(RandomAccessFile(bytes: bytes, named: name))
+    }
+
+    private init(_ file: RandomAccessFile) throws(InputError) {
+        let path = file.path
         guard file.size >= 8 else {
             throw InputError(path, "is truncated: \(file.size) bytes, a safetensors file has at least 8")
         }

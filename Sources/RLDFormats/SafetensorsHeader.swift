@@ -49,7 +49,9 @@ struct SafetensorsHeader: Equatable {
     ///   - bodySize: bytes of the file after the header.
     init(json: [UInt8], bodySize: Int, path: String) throws(InputError) {
         guard String(validating: json, as: UTF8.self) != nil else { throw InputError(path, "the header is not UTF-8") }
-        guard json.first == UInt8(ascii: "{") else { throw InputError(path, "the header is not JSON: it does not begin with '{'") }
+        guard json.first == UInt8(ascii: "{") else {
+            throw InputError(path, "the header is not JSON: it does not begin with '{'")
+        }
         let value: HeaderJSON
         do throws(HeaderJSON.Failure) {
             value = try HeaderJSON.parse(json)
@@ -117,7 +119,8 @@ struct SafetensorsHeader: Equatable {
         }
         guard bytes == offsets[1] - offsets[0] else {
             throw InputError(
-                path, "\(tensor): \(typeName) \(shapeText(shape)) takes \(bytes) bytes, data_offsets give \(offsets[1] - offsets[0])")
+                path,
+                "\(tensor): \(typeName) \(shapeText(shape)) takes \(bytes) bytes, data_offsets give \(offsets[1] - offsets[0])")
         }
         return SafetensorsEntry(name: member.key, type: type, shape: shape, range: offsets[0]..<offsets[1])
     }
@@ -129,7 +132,8 @@ struct SafetensorsHeader: Equatable {
         for entry in ordered {
             let start = entry.range.lowerBound
             guard start >= end else {
-                throw InputError(path, "tensor \(quoted(entry.name)) begins at \(start), inside the tensor before it, which ends at \(end)")
+                throw InputError(
+                    path, "tensor \(quoted(entry.name)) begins at \(start), inside the tensor before it, which ends at \(end)")
             }
             guard start == end else {
                 throw InputError(path, "tensor \(quoted(entry.name)) begins at \(start), after a hole from \(end) on")

@@ -54,8 +54,8 @@ extension SafetensorsFile {
             }
             let shape = item.tensor.shape.map(String.init).joined(separator: ",")
             let stop = start + item.tensor.count * item.type.byteCount
-            members.append(
-                "\(jsonLiteral(item.name)):{\"dtype\":\"\(item.type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(start),\(stop)]}")
+            let entry = "{\"dtype\":\"\(item.type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(start),\(stop)]}"
+            members.append("\(jsonLiteral(item.name)):\(entry)")
         }
         var bytes = Array("{\(members.joined(separator: ","))}".utf8)
         bytes += Array(repeating: UInt8(ascii: " "), count: (8 - bytes.count % 8) % 8)
@@ -81,7 +81,8 @@ extension SafetensorsFile {
             try check(item, path) { value, _ in Int64(exactly: value) == nil }
             return bytes(values.map { Int64($0) })
         case .bfloat16, .int32, .int16, .int8, .uint8, .bool:
-            throw InputError(path, "tensor \(quoted(item.name)): \(item.type.rawValue) is not written", advice: "use F32, F64, F16 or I64")
+            throw InputError(
+                path, "tensor \(quoted(item.name)): \(item.type.rawValue) is not written", advice: "use F32, F64, F16 or I64")
         }
     }
 

@@ -1,8 +1,9 @@
 import RLDGraph
 
 extension Network {
-    /// A residual network of the CIFAR family with basic blocks (He et al. 2015, section 4.2; the paper's ResNet-N and ResNet-Nx4):
-    /// a 3x3 stem, three stages of (depth - 2) / 6 blocks at strides 1, 2, 2, global average pooling, one linear layer.
+    /// A residual network of the CIFAR family with basic blocks (He et al. 2015, section 4.2; the paper's ResNet-N and
+    /// ResNet-Nx4): a 3x3 stem, three stages of (depth - 2) / 6 blocks at strides 1, 2, 2, global average pooling, one linear
+    /// layer.
     /// State-dict names and order are the published models'.
     ///
     /// Features: `feats/0` the rectified stem; `feats/1`...`feats/3` each stage's output;

@@ -1,0 +1,27 @@
+import RLDGraph
+
+/// 64-bit FNV-1a: tells data sets apart, no protection against intent.
+struct ContentHash {
+    private var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    /// Extents and class count, pixels, labels.
+    mutating func add(_ table: ImageTable) {
+        for number in [table.count, table.channels, table.height, table.width, table.classes] {
+            add((0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) })
+        }
+        add(table.pixels)
+        for label in table.labels { add((0..<4).map { UInt8(truncatingIfNeeded: label >> (8 * $0)) }) }
+    }
+
+    mutating func add(_ bytes: [UInt8]) {
+        var hash = value
+        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        value = hash
+    }
+
+    /// 16 hexadecimal digits.
+    var text: String {
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
