@@ -66,12 +66,12 @@ let package = Package(
 
         // Tests. Support holds the comparison helpers, which have tests of their own.
         .target(
-            name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
+            name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDModels", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
             path: "Tests/TestSupport"),
         .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
         .testTarget(name: "TestSupportTests", dependencies: ["RLDGraph", "RLDModels", "TestSupport"]),
         .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
-        .testTarget(name: "RLDReferenceTests", dependencies: ["RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
+        .testTarget(name: "RLDReferenceTests", dependencies: ["RLDTraining", "RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
         .testTarget(
             name: "RLDExecutionTests",
             dependencies: ["RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),

@@ -25,7 +25,11 @@ import Testing
                     try kernel.setArgument(4, 16)
                     try queue.enqueue(kernel, global: [4])
                     #expect(throws: DeviceError.self) { try Kernel(kernel.program, "none") }
-                    #expect(throws: DeviceError.self) { try Program(context, name: "x", source: "nonsense", options: "") }
+                    let error = #expect(throws: DeviceError.self) {
+                        try Program(context, name: "x", source: "nonsense", options: "")
+                    }
+                    let saved = try #require(error?.message.split(separator: " ").last)
+                    try FileManager.default.removeItem(atPath: String(saved))
                     #expect(throws: DeviceError.self) { try Buffer(context, bytes: -1, label: "x") }
                     let live = LiveObjects.now
                     let counts = [live.contexts, live.queues, live.buffers, live.programs, live.kernels, live.events]

@@ -100,12 +100,12 @@ public enum DeviceChecks {
     }
 
     /// Values in [-1, 1), rounded to float32.
-    private static func random(_ count: Int, stream: UInt64) -> [Double] {
+    package static func random(_ count: Int, stream: UInt64) -> [Double] {
         (0..<count).map { Double(Float(2 * CounterRandom.uniform(seed: 7, stream: stream, counter: UInt64($0)) - 1)) }
     }
 
     /// Parameters and running statistics of ordinary size, none at its initial value.
-    private static func randomState(_ network: Network) -> NetworkState {
+    package static func randomState(_ network: Network) -> NetworkState {
         var state = NetworkState()
         for (index, tensor) in network.stateTensors.enumerated() {
             let values = random(tensor.count, stream: UInt64(100 + index))

@@ -9,7 +9,7 @@ package struct OperationCase: Sendable {
     /// As inference with batch norm folded and everything fused, instead of a training step.
     package let folded: Bool
 
-    init(
+    package init(
         _ name: String, input: [Int], batch: Int, folded: Bool = false,
         _ build: (inout NetworkBuilder, NetworkBuilder.Value) -> NetworkBuilder.Value
     ) {

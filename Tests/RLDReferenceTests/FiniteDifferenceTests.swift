@@ -1,0 +1,58 @@
+import RLDGraph
+import RLDReference
+import RLDTraining
+import TestSupport
+import Testing
+
+/// Every differentiable operation: the analytic gradients of the reference against central differences in Double.
+@Suite("Finite differences") struct FiniteDifferenceTests {
+    static let cases = OperationCase.tiny.filter { !$0.folded } + [
+        OperationCase("batch norm + add + relu", input: [3, 2, 3], batch: 3) { net, x in
+            let y = net.batchNorm(net.convolution(x, 3, kernel: 1, name: "c"), name: "bn")
+            return net.relu(net.add(y, x))
+        },
+        OperationCase("flatten + linear", input: [2, 3, 2], batch: 3) { net, x in net.linear(net.flatten(x), 4, name: "fc") },
+    ]
+
+    @Test(arguments: cases, [false, true]) func gradientsMatch(operation: OperationCase, fused: Bool) throws {
+        let network = fused ? operation.network.fusingEpilogues(for: .training) : operation.network
+        let state = DeviceChecks.randomState(network)
+        let images = DeviceChecks.random(operation.batch * network.nodes[0].size, stream: 1)
+        let reference = try ReferenceNetwork(network, state: state, inputGradient: true)
+        let output = try reference.forward(images, batch: operation.batch, training: true)
+        let weights = DeviceChecks.random(output.count, stream: 2)
+        try reference.backward(weights)
+
+        // loss = sum(weights * output), as a function of everything that has a gradient.
+        func loss(_ state: NetworkState, _ images: [Double]) throws -> Double {
+            let network = try ReferenceNetwork(network, state: state)
+            return zip(try network.forward(images, batch: operation.batch, training: true), weights).reduce(0) { $0 + $1.0 * $1.1 }
+        }
+        let h = 1e-5
+        func difference(_ count: Int, _ shifted: (Int, Double) throws -> Double) rethrows -> [Double] {
+            try (0..<count).map { (try shifted($0, h) - shifted($0, -h)) / (2 * h) }
+        }
+        let bound = Bound.relative(1e-6, absolute: 1e-8)
+        expectClose(
+            reference.gradient(of: 0),
+            try difference(images.count) { index, h in
+                var images = images
+                images[index] += h
+                return try loss(state, images)
+            }, bound, "input gradient")
+        for parameter in network.parameters {
+            let expected = try difference(parameter.count) { index, h in
+                var shifted = state
+                var tensor = try #require(state[parameter.name])
+                tensor.values[index] += h
+                shifted[parameter.name] = tensor
+                return try loss(shifted, images)
+            }
+            expectClose(try #require(reference.gradients[parameter.name]), expected, bound, parameter.name)
+        }
+    }
+}
+
+extension OperationCase: CustomTestStringConvertible {
+    public var testDescription: String { name }
+}

@@ -1,0 +1,106 @@
+import RLDGraph
+import Testing
+
+/// One training step as a golden knows it.
+public struct TrainingStepOutcome {
+    public var loss: Double
+    /// [batch, classes].
+    public var logits: [Double]
+    /// By parameter name.
+    public var gradients: [String: [Double]]
+    /// After the optimiser.
+    public var state: NetworkState
+
+    public init(loss: Double, logits: [Double], gradients: [String: [Double]], state: NetworkState) {
+        self.loss = loss
+        self.logits = logits
+        self.gradients = gradients
+        self.state = state
+    }
+}
+
+/// How far a model's numbers may lie from its golden (goldens README, section 7).
+public struct ModelTolerance: Sendable {
+    /// Of logits over the largest, of features and running statistics over their L2, of the loss relative.
+    public let forward: Double
+    /// Of a gradient over max(its L2, 1e-3 of the largest gradient's L2).
+    public let gradient: Double
+
+    public static let float64 = ModelTolerance(forward: 1e-11, gradient: 1e-8)
+    /// Shallow networks: resnet8 to resnet20, resnet8x4.
+    public static let float32 = ModelTolerance(forward: 1e-5, gradient: 1e-4)
+}
+
+extension ModelGolden {
+    /// The network's formula state and inputs, built once.
+    public func evaluationImages() throws -> Tensor {
+        let evaluation = try #require(evaluation)
+        let images = evaluation.images.map { FormulaValues.images($0, shape: input).values }
+        return Tensor(shape: [images.count] + input, values: images.flatMap { $0 })
+    }
+
+    public func trainingImages() throws -> Tensor {
+        let training = try #require(training)
+        return FormulaValues.images(training.images, shape: [training.batch] + input)
+    }
+
+    public func trainingLabels() throws -> [Int32] {
+        let training = try #require(training)
+        return FormulaValues.labels(training.labels, count: training.batch, classes: classes).map(Int32.init)
+    }
+
+    public func expectLogits(_ logits: [Double], _ tolerance: ModelTolerance, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let expected = try #require(evaluation).logits.flatMap { $0 }
+        expectClose(logits, expected, .ofMax(tolerance.forward), "\(id) logits", sourceLocation: sourceLocation)
+    }
+
+    /// Mean, mean magnitude, L2 and probe of every feature over the two evaluation images.
+    public func expectFeature(
+        _ name: String, _ values: [Double], _ tolerance: ModelTolerance, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let evaluation = try #require(evaluation)
+        let norms = try #require(evaluation.featureNorms.byName[name])
+        let count = Double(values.count)
+        let found = [
+            values.reduce(0, +) / count, values.reduce(0) { $0 + abs($1) } / count, l2(values), probe(values, name),
+        ]
+        let expected = norms + [try #require(evaluation.featureProbe.byName[name])]
+        let size = norms[2]
+        let bounds = [size / count.squareRoot(), size / count.squareRoot(), size, size].map { $0 * tolerance.forward }
+        expectClose(found, expected, .each(bounds), "\(id) \(name)", sourceLocation: sourceLocation)
+    }
+
+    public func expectTrainingStep(
+        _ step: TrainingStepOutcome, _ tolerance: ModelTolerance, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let golden = try #require(training)
+        func close(_ found: [Double], _ expected: [Double], _ bounds: [Double], _ name: String) {
+            expectClose(found, expected, .each(bounds), "\(id) \(name)", sourceLocation: sourceLocation)
+        }
+        let scale = golden.logitsL2 / Double(step.logits.count).squareRoot()
+        close([step.loss], [golden.loss], [tolerance.forward * abs(golden.loss)], "loss")
+        close([l2(step.logits)], [golden.logitsL2], [tolerance.forward * golden.logitsL2], "logits L2")
+        close(
+            Array(step.logits.prefix(4)), golden.firstLogits,
+            Array(repeating: tolerance.forward * max(scale, golden.firstLogits.map(abs).max() ?? 0), count: 4), "first logits")
+
+        #expect(Set(step.gradients.keys) == Set(golden.gradients.keys), sourceLocation: sourceLocation)
+        let largest = golden.gradients.values.map { $0[0] }.max() ?? 0
+        for (name, expected) in golden.gradients {
+            let gradient = try #require(step.gradients[name])
+            let bound = tolerance.gradient * max(expected[0], 1e-3 * largest)
+            let found = [l2(gradient)] + gradient.prefix(expected.count - 1) + [probe(gradient, name)]
+            let wanted = expected + [try #require(golden.gradientProbe[name])]
+            close(found, wanted, Array(repeating: bound, count: wanted.count), "gradient of \(name)")
+        }
+        for (name, expected) in golden.runningL2 {
+            let mean = try #require(step.state["\(name).running_mean"]).values
+            let variance = try #require(step.state["\(name).running_var"]).values
+            close([l2(mean), l2(variance)], expected, expected.map { tolerance.forward * $0 }, "running statistics of \(name)")
+        }
+        for (name, expected) in golden.parameterL2AfterSGD {
+            let found = l2(try #require(step.state[name]).values)
+            close([found], [expected], [tolerance.gradient / 10 * expected], "\(name) after the step")
+        }
+    }
+}
