@@ -34,6 +34,7 @@ enum Main {
                 return 0
             }
             try checkSubcommand(arguments.first)
+            try checkOptions(arguments)
             var command = try RLDCommand.parseAsRoot(arguments)
             try command.run()
             return 0
@@ -47,6 +48,19 @@ enum Main {
         guard let name, !name.hasPrefix("-") else { return }
         let known = RLDCommand.configuration.subcommands.map { $0.configuration.commandName ?? "" } + ["help"]
         if !known.contains(name) { throw InputError.unknown("subcommand", name, known: known) }
+    }
+
+    /// An unknown option is named before a missing one: the first is usually why the second is missing. What exists is read
+    /// off the help, so that there is no second list.
+    private static func checkOptions(_ arguments: [String]) throws(InputError) {
+        let commands = RLDCommand.configuration.subcommands
+        guard let command = commands.first(where: { $0.configuration.commandName == arguments.first }) else { return }
+        let help = RLDCommand.helpMessage(for: command, includeHidden: true)
+        let known = Set(help.matches(of: /--[a-z][a-z0-9-]*/).map { String($0.output) })
+        for argument in arguments.dropFirst().prefix(while: { $0 != "--" }) where argument.hasPrefix("--") {
+            let name = String(argument.prefix { $0 != "=" })
+            if !known.contains(name) { throw InputError.unknown("option", name, known: known.sorted()) }
+        }
     }
 }
 

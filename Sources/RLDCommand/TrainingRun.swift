@@ -20,7 +20,7 @@ struct TrainingRun {
         let dataset = try DatasetCatalog.load(configuration.data)
         let executor = try makeExecutor(device: configuration.device)
         Interruption.install()
-        let display = TrainingDisplay(common: common, title: "")
+        let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
         let result = try Trainer(
             configuration: configuration, executor: executor, dataset: dataset, folder: folder,
             shouldStop: { Interruption.requested }, observer: display.show
@@ -63,12 +63,13 @@ final class TrainingDisplay {
     private let title: String
     private let showsPlan: Bool
     private let progress: ProgressLine
-    private var epochs = 0
+    private let epochs: Int
 
     /// - Parameter showsPlan: whether the effective settings are printed before the run.
-    init(common: CommonOptions, title: String, showsPlan: Bool = true) {
+    init(common: CommonOptions, title: String, epochs: Int, showsPlan: Bool = true) {
         self.common = common
         self.title = title
+        self.epochs = epochs
         self.showsPlan = showsPlan
         progress = .standardError(quiet: common.quiet)
     }
@@ -79,7 +80,7 @@ final class TrainingDisplay {
         case .steps(let record):
             progress.show(
                 ProgressState(
-                    title: title, epoch: record.epoch, epochs: max(epochs, record.epoch), step: record.step, steps: record.steps,
+                    title: title, epoch: record.epoch, epochs: epochs, step: record.step, steps: record.steps,
                     loss: record.loss, accuracy: record.accuracy, imagesPerSecond: record.imagesPerSecond,
                     secondsLeft: record.secondsLeft))
         case .epoch(let record): progress.note(title.isEmpty ? record.text : "\(title): \(record.text)")
@@ -87,6 +88,8 @@ final class TrainingDisplay {
         case .note(let line): progress.note(line)
         }
     }
+
+    func say(_ line: String) { progress.note(line) }
 
     func finish() { progress.clear() }
 }

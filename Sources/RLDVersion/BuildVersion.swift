@@ -28,7 +28,9 @@ public enum BuildVersion {
 
     /// The digits after ".so." in the name of a library that this process has loaded.
     private static func loadedVersion(of library: String) -> String {
-        let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
+        // Read to the end: the file says that it has no bytes.
+        let handle = FileHandle(forReadingAtPath: "/proc/self/maps")
+        let maps = String(decoding: (try? handle?.readToEnd()) ?? Data(), as: UTF8.self)
         for line in maps.split(separator: "\n") where line.contains("/\(library).so.") {
             if let range = line.range(of: ".so.") { return String(line[range.upperBound...]) }
         }

@@ -49,9 +49,10 @@ import Testing
     }
 }
 
-@Suite("Suggestions") struct SuggestionTests {
-    @Test func nearestNames() {
+@Suite("Suggestions of near names") struct SuggestionTests {
+    @Test func suggestions() {
         #expect(nearestName(to: "resnet2O", among: ["resnet20", "vgg8"]) == "resnet20")
+        #expect(nearestName(to: "rdl", among: ["ce", "kd", "rld"]) == "rld")
         #expect(nearestName(to: "completely-else", among: ["resnet20", "vgg8"]) == nil)
     }
 }

@@ -108,6 +108,7 @@ struct ConfigurationTests {
         #expect(warnings.count == 2)
         #expect(warnings[0].contains("method.alpha (run.yaml:1) does nothing: method 'kd' has no alpha"))
         #expect(warnings[1].contains("schedule.milestones (run.yaml:2) does nothing"))
+        #expect(try read("method: rld\nepochs: 5").warnings.first?.contains("reach only 5/20 of their weight") == true)
         #expect(try read("teacher: {model: resnet14}").warnings.count == 1)
         #expect(try read("method: rld\nteacher: {model: resnet14}").warnings.isEmpty)
     }

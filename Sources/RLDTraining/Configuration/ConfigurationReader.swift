@@ -141,6 +141,11 @@ public struct ConfigurationReader {
         if result.schedule.kind != .multistep {
             warn(["schedule.milestones", "schedule.factor"], "schedule '\(result.schedule.kind.rawValue)' has none")
         }
+        if method.warmupEpochs > result.epochs {
+            warnings.append(
+                "method.warm_up is \(method.warmupEpochs) epochs and the run has \(result.epochs): the distillation terms reach only "
+                    + "\(result.epochs)/\(method.warmupEpochs) of their weight")
+        }
         try result.validate()
         return (result, warnings)
     }
