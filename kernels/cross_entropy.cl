@@ -57,6 +57,6 @@ __kernel void cross_entropy_rows_fused(
     }
     if (get_local_id(0) == 0) {
         term_rows[term_rows_offset + row] = term;
-        row_status[row_status_offset + row] = status | (isfinite(term) ? 0u : ROW_BAD_LOSS);
+        row_status[row_status_offset + row] = status | ((status & ROW_BAD) || isfinite(term) ? 0u : ROW_BAD_LOSS);
     }
 }

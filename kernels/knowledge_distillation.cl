@@ -95,6 +95,6 @@ __kernel void knowledge_distillation_rows_fused(
     if (get_local_id(0) == 0) {
         term_rows[term_rows_offset + row] = ce;
         term_rows[term_rows_offset + rows + row] = kd;
-        row_status[row_status_offset + row] = status | (isfinite(ce) && isfinite(kd) ? 0u : ROW_BAD_LOSS);
+        row_status[row_status_offset + row] = status | ((status & ROW_BAD) || (isfinite(ce) && isfinite(kd)) ? 0u : ROW_BAD_LOSS);
     }
 }

@@ -147,6 +147,6 @@ __kernel void rld_loss_rows_fused(
         term_rows[term_rows_offset + rows + row] = scd;
         term_rows[term_rows_offset + 2 * (ulong)rows + row] = mcd;
         row_status[row_status_offset + row] =
-            status | (isfinite(ce) && isfinite(scd) && isfinite(mcd) ? 0u : ROW_BAD_LOSS);
+            status | ((status & ROW_BAD) || (isfinite(ce) && isfinite(scd) && isfinite(mcd)) ? 0u : ROW_BAD_LOSS);
     }
 }

@@ -86,7 +86,7 @@ package final class FusedLoss {
         labels: DeviceSlice, gradient: DeviceSlice?, into accumulator: LossAccumulator?, on queue: CommandQueue
     ) throws(DeviceError) {
         let rows = rows ?? capacity
-        let gradient = gradient == nil ? try scratchGradient() : gradient!
+        let gradient = if let gradient { gradient } else { try scratchGradient() }
         try check(method, rows, student, method.needsTeacher ? teacher : student, labels, gradient)
         guard rows > 0 else { return }
         if let ignoreLabel { try countRows(rows, labels, ignoreLabel, on: queue) }
