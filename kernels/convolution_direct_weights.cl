@@ -77,20 +77,23 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_direct_we
     if (c0 + 3 < channels) store_lanes(s3, out + 3 * BLOCK);
 }
 
-// Adds the groups in order; writes d weight [outputs, channels, taps]. Global size: [outputs, channels].
+// Adds the groups in order, BLOCK output channels at a time; writes d weight [outputs, channels, taps].
+// Global size: [channels, taps, blocks of outputs].
 kernel void convolution_direct_weight_combine(
     const int groups, const int channels, const int output_channels, const int taps,
     global const float *restrict partial, const ulong partial_offset, global float *restrict gradients,
     const ulong gradients_offset)
 {
-    const ulong o = get_global_id(0), c = get_global_id(1);
-    const ulong blocks = (ulong)(output_channels + BLOCK - 1) / BLOCK;
+    const ulong c = get_global_id(0), t = get_global_id(1), block = get_global_id(2);
+    const ulong blocks = get_global_size(2);
     const ulong group_size = blocks * taps * channels * BLOCK;
-    for (int t = 0; t < taps; ++t) {
-        global const float *restrict in =
-            partial + partial_offset + ((o / BLOCK * taps + t) * channels + c) * BLOCK + o % BLOCK;
-        float sum = 0.0f;
-        for (int g = 0; g < groups; ++g) sum += in[(ulong)g * group_size];
-        gradients[gradients_offset + (o * channels + c) * taps + t] = sum;
-    }
+    global const float *restrict in = partial + partial_offset + ((block * taps + t) * channels + c) * BLOCK;
+    lane_t sum = (lane_t)(0.0f);
+    for (int g = 0; g < groups; ++g) sum += load_lanes(in + (ulong)g * group_size);
+    float lanes[BLOCK];
+    store_lanes(sum, lanes);
+    const ulong first = block * BLOCK;
+    const ulong last = min(first + BLOCK, (ulong)output_channels);
+    for (ulong o = first; o < last; ++o)
+        gradients[gradients_offset + (o * channels + c) * taps + t] = lanes[o - first];
 }

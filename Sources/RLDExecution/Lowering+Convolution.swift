@@ -148,7 +148,7 @@ extension Lowering {
                     ]),
                 try engine.launch(
                     name, "convolution_direct_weights.cl", "convolution_direct_weight_combine", defines: defines,
-                    global: [c.outputChannels, c.inputChannels],
+                    global: [c.inputChannels, g.taps, blocks],
                     [
                         .int(groupCount), .int(c.inputChannels), .int(c.outputChannels), .int(g.taps), .slice(memory[partial]),
                         .slice(dweight),

@@ -26,7 +26,7 @@ package final class ParameterStore {
     /// - Parameters:
     ///   - trainable: allocate gradients and velocity.
     ///   - needsInputGradient: convolutions whose input gradient will be computed (they get a second packed copy).
-    init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
+    package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
         self.network = network
         self.engine = engine
         var parameterCount = 0
@@ -128,7 +128,7 @@ package final class ParameterStore {
     }
 
     /// torch.optim.SGD on every parameter in one launch, then the packed copies in another.
-    func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
+    package func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
         guard let update else { return }
         try update.setArgument(4, Float(learningRate))
         try update.setArgument(5, Float(momentum))

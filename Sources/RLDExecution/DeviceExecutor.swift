@@ -1,0 +1,208 @@
+import OpenCLRuntime
+import RLDGraph
+import RLDMethods
+
+/// Trains on an OpenCL device. A step enqueues and returns: losses and counters stay on the device until `takeMetrics`.
+/// Owned by one task, like the queue that it holds.
+public final class DeviceExecutor: NetworkExecutor {
+    package let engine: DeviceEngine
+    private let accumulator: LossAccumulator
+    private var losses: [LossKey: FusedLoss] = [:]
+    private var tables: [String: DeviceImageTable] = [:]
+    private var batches: [BatchKey: BatchBuffers] = [:]
+    private var student: DeviceNetwork?
+    private var teacher: DeviceNetwork?
+    /// The method whose terms the accumulator holds; evaluation counts as cross-entropy.
+    private var accumulated: Method?
+
+    private struct BatchKey: Hashable {
+        let batch: Int
+        let shape: [Int]
+    }
+
+    private struct LossKey: Hashable {
+        let method: String
+        let rows: Int
+        let classes: Int
+    }
+
+    /// - Parameter profile: which kernels to use; those for the device's kind if nil.
+    public convenience init(_ device: Device, profile: KernelProfile? = nil) throws(DeviceError) {
+        try self.init(engine: DeviceEngine(device, profile: profile))
+    }
+
+    package init(engine: DeviceEngine) throws(DeviceError) {
+        self.engine = engine
+        accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
+    }
+
+    public var executorDescription: String { "\(engine.device), \(engine.profile.rawValue) kernels" }
+
+    public func load(_ images: ImageTable, as name: String) throws {
+        tables[name] = nil
+        tables[name] = try DeviceImageTable(images, name: name, engine: engine)
+    }
+
+    public func prepareStudent(_ network: Network, state: NetworkState) throws {
+        student = try prepare(network, state: state, role: .student, replacing: student)
+        try accumulator.reset(on: engine.queue)
+        accumulated = nil
+    }
+
+    public func prepareTeacher(_ network: Network, state: NetworkState) throws {
+        teacher = try prepare(network, state: state, role: .teacher, replacing: teacher)
+    }
+
+    /// The same network again keeps its plans and gets new weights.
+    private func prepare(
+        _ network: Network, state: NetworkState, role: DeviceNetwork.Role, replacing current: DeviceNetwork?
+    ) throws -> DeviceNetwork {
+        if let current, current.original == network {
+            try current.load(state)
+            return current
+        }
+        return try DeviceNetwork(network, state: state, role: role, engine: engine)
+    }
+
+    public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
+        let student = try prepared(student, "student")
+        let batch = try gather(selection, for: student)
+        let size = selection.indices.count
+        var teacherLogits: DeviceSlice?
+        if method.needsTeacher {
+            let teacher = try prepared(teacher, "teacher")
+            guard teacher.network.inputShape == student.network.inputShape, teacher.network.classes == student.network.classes
+            else {
+                throw InputError(
+                    "teacher \(teacher.network.id)",
+                    "maps \(teacher.network.inputShape) to \(teacher.network.classes) classes, the student \(student.network.inputShape) to \(student.network.classes)",
+                    advice: "both need the same input and classes")
+            }
+            let plan = try teacher.plan(batch: size, mode: .inference, input: batch.images)
+            try plan.forward()
+            teacherLogits = plan.output
+        }
+        let plan = try student.plan(batch: size, mode: .training, input: batch.images)
+        guard let outputGradient = plan.outputGradient else { return }
+        try plan.forward()
+        try enqueueLoss(
+            method, warmup: warmup, student: plan.output, teacher: teacherLogits, labels: batch.labels, gradient: outputGradient,
+            rows: size, classes: student.network.classes)
+        try plan.backward()
+        try student.store.applySGD(
+            learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
+            nesterov: optimizer.nesterov)
+        try engine.queue.flush()
+    }
+
+    public func evaluateStep(_ selection: BatchSelection) throws {
+        let student = try prepared(student, "student")
+        let batch = try gather(selection, for: student)
+        let plan = try student.plan(batch: selection.indices.count, mode: .inference, input: batch.images)
+        try plan.forward()
+        try enqueueLoss(
+            .crossEntropy(CrossEntropy()), warmup: 1, student: plan.output, teacher: nil, labels: batch.labels, gradient: nil,
+            rows: selection.indices.count, classes: student.network.classes)
+        try engine.queue.flush()
+    }
+
+    public func takeMetrics() throws -> StepMetrics {
+        try takeTotals().metrics
+    }
+
+    public func studentState() throws -> NetworkState { try prepared(student, "student").store.state() }
+
+    public func studentLogits(_ images: Tensor) throws -> Tensor {
+        let student = try prepared(student, "student")
+        let batch = images.shape.first ?? 0
+        guard images.shape == [batch] + student.network.inputShape, batch > 0 else {
+            throw InputError("images", "have shape \(images.shape), the network takes [N] + \(student.network.inputShape)")
+        }
+        let plan = try student.plan(batch: batch, mode: .inference)
+        try plan.write(images.values)
+        try plan.forward()
+        return Tensor(shape: [batch, student.network.classes], values: try engine.read(plan.output))
+    }
+
+    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+        guard student.shape.count == 2, student.shape[0] == labels.count, labels.count > 0 else {
+            throw InputError("student", "has shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
+        }
+        if method.needsTeacher, teacher?.shape != student.shape {
+            throw InputError("teacher", "has shape \(teacher?.shape.description ?? "none"), expected \(student.shape)")
+        }
+        let (rows, classes) = (student.shape[0], student.shape[1])
+        func upload(_ tensor: Tensor, _ label: String) throws -> DeviceSlice {
+            let slice = DeviceSlice(try engine.makeBuffer(tensor.count, label: label), count: tensor.count)
+            try engine.write(tensor.values, to: slice)
+            return slice
+        }
+        let studentLogits = try upload(student, "student logits")
+        let teacherLogits = method.needsTeacher ? try teacher.map { try upload($0, "teacher logits") } : nil
+        let gradient = DeviceSlice(try engine.makeBuffer(rows * classes, label: "student gradient"))
+        let labelBuffer = try engine.makeBuffer(rows, label: "labels")
+        try engine.queue.write(labels, to: labelBuffer)
+        let loss = try FusedLoss(
+            method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, ignoring: -100)
+        _ = try takeTotals()
+        try loss.enqueue(
+            method, student: studentLogits, teacher: teacherLogits, labels: DeviceSlice(labelBuffer), gradient: gradient,
+            into: accumulator, on: engine.queue)
+        accumulated = method
+        let totals = try takeTotals()
+        if let row = totals.firstFaultyRow {
+            throw InputError("row \(row)", totals.faults.description, advice: "\(totals.faultyRows) of \(rows) rows are not usable")
+        }
+        let metrics = totals.metrics
+        let counted = Double(max(metrics.rows, 1))
+        return LossReport(
+            terms: Array(zip(method.termNames, metrics.termSums.map { $0 / counted })), total: metrics.totalSum / counted,
+            gradient: Tensor(shape: student.shape, values: try engine.read(gradient)), top1: metrics.top1, top5: metrics.top5,
+            rows: metrics.rows)
+    }
+
+    // MARK: -
+
+    /// Waits, returns what was added up, and starts again from zero.
+    private func takeTotals() throws(DeviceError) -> LossTotals {
+        let totals = try accumulator.read(terms: accumulated?.termNames.count ?? 0, on: engine.queue)
+        try accumulator.reset(on: engine.queue)
+        accumulated = nil
+        return totals
+    }
+
+    private func prepared(_ network: DeviceNetwork?, _ role: String) throws(InputError) -> DeviceNetwork {
+        guard let network else { throw InputError(role, "is not prepared", advice: "prepare it before the first step") }
+        return network
+    }
+
+    private func gather(_ selection: BatchSelection, for network: DeviceNetwork) throws -> BatchBuffers {
+        guard let table = tables[selection.table] else {
+            throw InputError.unknown("image table", selection.table, known: tables.keys.sorted())
+        }
+        guard !selection.indices.isEmpty else { throw InputError("batch", "has no images") }
+        let key = BatchKey(batch: selection.indices.count, shape: network.network.inputShape)
+        let buffers = try batches[key] ?? BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
+        batches[key] = buffers
+        try buffers.gather(selection, from: table)
+        return buffers
+    }
+
+    private func enqueueLoss(
+        _ method: Method, warmup: Double, student: DeviceSlice, teacher: DeviceSlice?, labels: Buffer, gradient: DeviceSlice?,
+        rows: Int, classes: Int
+    ) throws {
+        if let accumulated, accumulated.id != method.id {
+            throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
+        }
+        accumulated = method
+        let key = LossKey(method: method.id, rows: rows, classes: classes)
+        let loss =
+            try losses[key]
+            ?? FusedLoss(method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile)
+        losses[key] = loss
+        try loss.enqueue(
+            method, warmup: warmup, student: student, teacher: teacher, labels: DeviceSlice(labels), gradient: gradient,
+            into: accumulator, on: engine.queue)
+    }
+}

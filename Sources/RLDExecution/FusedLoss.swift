@@ -1,0 +1,206 @@
+import OpenCLRuntime
+import RLDMethods
+
+/// A method's loss on the device, prepared once for a method, a number of classes and a largest batch. One launch computes the
+/// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator.
+///
+/// Formulas and limits are `ReferenceLoss`'s, in float32: |logit| <= 1e30 gives finite results. Everything is summed in a fixed
+/// order, so that a rerun is bit-equal. Nothing is allocated after `init`, but for `enqueue` without a gradient the first time.
+package final class FusedLoss {
+    /// The method's id: its weights, temperatures and flags are arguments of `enqueue`.
+    package let methodID: String
+    package let classes: Int
+    /// Largest number of rows of one call.
+    package let capacity: Int
+    /// Rows with this label have no loss and no gradient; nil: every row counts.
+    package let ignoreLabel: Int32?
+
+    private let rowKernel: Kernel
+    private let reduceKernel: Kernel
+    private let countKernel: Kernel
+    private let localSize: Int
+    private let reduceSize: Int
+    private let terms: Int
+    /// [terms, capacity]; the last call's terms per row, [terms, rows], lie at its beginning.
+    private let termRows: Buffer
+    private let rowStatus: Buffer
+    private let inverseCount: Buffer
+    private var unusedGradient: Buffer?
+
+    /// - Parameters:
+    ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
+    ///   - ignoreLabel: costs one more tiny launch per call, which counts the rows that remain.
+    /// - Throws: `.buildFailed`, `.outOfMemory`; `.shapeMismatch` for sizes below 1.
+    package init(
+        _ method: Method, rows capacity: Int, classes: Int, programs: ProgramCache, profile: KernelProfile,
+        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil
+    ) throws(DeviceError) {
+        guard capacity > 0, classes > 0, capacity < 1 << 31, classes < 1 << 24 else {
+            throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
+        }
+        let context = programs.context
+        let device = context.device
+        methodID = method.id
+        self.classes = classes
+        self.capacity = capacity
+        self.ignoreLabel = ignoreLabel
+        terms = method.termNames.count
+        let (file, function) = Self.kernel(of: method)
+        switch profile {
+        case .cpu:
+            self.localSize = 1
+            rowKernel = try programs.kernel(
+                file, function, defines: [("PROFILE_CPU", "1"), ("ROW_WIDTH", device.nativeFloatWidth >= 16 ? "16" : "8")])
+        case .gpu:
+            // Few enough work-items that each has something to do, as many as the kernel's registers allow.
+            let wanted = min(localSize ?? (classes <= 256 ? 64 : classes <= 4096 ? 128 : 256), device.maxWorkGroupSize)
+            func build(_ size: Int) throws(DeviceError) -> Kernel {
+                try programs.kernel(file, function, defines: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(size)")])
+            }
+            let first = try build(wanted)
+            let fits = first.maxWorkGroupSize >= wanted
+            self.localSize = fits ? wanted : max(1, first.maxWorkGroupSize)
+            rowKernel = fits ? first : try build(self.localSize)
+        }
+        reduceSize = min(64, device.maxWorkGroupSize)
+        let defines = [("LOCAL_SIZE", "\(reduceSize)")]
+        reduceKernel = try programs.kernel("loss_reduce.cl", "loss_reduce_rows", defines: defines)
+        countKernel = try programs.kernel("loss_reduce.cl", "loss_count_rows", defines: defines)
+        termRows = try Buffer(context, bytes: 4 * terms * capacity, label: "loss terms per row")
+        rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
+        inverseCount = try Buffer(context, bytes: 4, label: "loss inverse count")
+    }
+
+    /// Enqueues the loss; returns at once.
+    /// - Parameters:
+    ///   - method: one that validates, of the id that this was prepared for.
+    ///   - rows: at most `capacity`, which is the default.
+    ///   - scale: upstream factor of the gradient; the sums are not multiplied by it.
+    ///   - student, teacher: [rows, classes] float32, row-major; the teacher is needed if `method.needsTeacher`.
+    ///   - labels: [rows] int32.
+    ///   - gradient: d (scale * total) / d student, [rows, classes], overwritten; must not overlap an input. Nil: not wanted.
+    ///   - accumulator: gets terms, total and counts of this batch added; nil: not wanted.
+    /// - Throws: `.shapeMismatch` if a slice is too short or the method is another; `.launchFailed`.
+    package func enqueue(
+        _ method: Method, rows: Int? = nil, warmup: Double = 1, scale: Double = 1, student: DeviceSlice, teacher: DeviceSlice?,
+        labels: DeviceSlice, gradient: DeviceSlice?, into accumulator: LossAccumulator?, on queue: CommandQueue
+    ) throws(DeviceError) {
+        let rows = rows ?? capacity
+        let gradient = if let gradient { gradient } else { try scratchGradient() }
+        try check(method, rows, student, method.needsTeacher ? teacher : student, labels, gradient)
+        guard rows > 0 else { return }
+        if let ignoreLabel { try countRows(rows, labels, ignoreLabel, on: queue) }
+
+        var next = 0
+        func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
+            try rowKernel.setArgument(next, value)
+            next += 1
+        }
+        func slice(_ buffer: Buffer, _ offset: Int) throws(DeviceError) {
+            try rowKernel.setArgument(next, buffer)
+            next += 1
+            try value(UInt64(offset))
+        }
+        try value(UInt32(rows))
+        try value(UInt32(classes))
+        try slice(student.buffer, student.offset)
+        if method.needsTeacher, let teacher { try slice(teacher.buffer, teacher.offset) }
+        try slice(labels.buffer, labels.offset)
+        try slice(inverseCount, 0)
+        try slice(gradient.buffer, gradient.offset)
+        try slice(termRows, 0)
+        try slice(rowStatus, 0)
+        try value(ignoreLabel ?? 0)
+        try value(UInt32(ignoreLabel == nil ? 0 : 1))
+        try value(Float(ignoreLabel == nil ? scale / Double(rows) : scale))
+        let weights = method.termWeights(warmup: warmup).map(Float.init)
+        for weight in weights { try value(weight) }
+        switch method {
+        case .crossEntropy: break
+        case .knowledgeDistillation(let m):
+            try value(Float(m.temperature))
+            try value(UInt32(m.standardize ? 1 : 0))
+        case .refinedLogitDistillation(let m):
+            try value(Float(m.temperature))
+            try value(Float(m.confidenceTemperature))
+            try value(UInt32(m.standardize ? 1 : 0))
+        }
+        try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
+        if let accumulator { try reduce(rows, weights, into: accumulator, on: queue) }
+    }
+
+    /// The last call's terms per row, unweighted, waiting for it. - Returns: per term, per row.
+    package func perRow(rows: Int? = nil, on queue: CommandQueue) throws(DeviceError) -> [[Float]] {
+        let rows = rows ?? capacity
+        let values = try queue.read(Float.self, from: termRows, count: terms * rows)
+        return (0..<terms).map { Array(values[($0 * rows)..<(($0 + 1) * rows)]) }
+    }
+
+    private static func kernel(of method: Method) -> (file: String, function: String) {
+        switch method {
+        case .crossEntropy: ("cross_entropy.cl", "cross_entropy_rows_fused")
+        case .knowledgeDistillation: ("knowledge_distillation.cl", "knowledge_distillation_rows_fused")
+        case .refinedLogitDistillation: ("rld_loss.cl", "rld_loss_rows_fused")
+        }
+    }
+
+    private func countRows(
+        _ rows: Int, _ labels: DeviceSlice, _ ignoreLabel: Int32, on queue: CommandQueue
+    ) throws(DeviceError) {
+        try countKernel.setArgument(0, UInt32(rows))
+        try countKernel.setArgument(1, labels.buffer)
+        try countKernel.setArgument(2, UInt64(labels.offset))
+        try countKernel.setArgument(3, inverseCount)
+        try countKernel.setArgument(4, UInt64(0))
+        try countKernel.setArgument(5, ignoreLabel)
+        try queue.enqueue(countKernel, global: [reduceSize], local: [reduceSize])
+    }
+
+    private func reduce(
+        _ rows: Int, _ weights: [Float], into accumulator: LossAccumulator, on queue: CommandQueue
+    ) throws(DeviceError) {
+        try reduceKernel.setArgument(0, UInt32(rows))
+        try reduceKernel.setArgument(1, UInt32(terms))
+        for (index, buffer) in [termRows, rowStatus, accumulator.buffer].enumerated() {
+            try reduceKernel.setArgument(2 + 2 * index, buffer)
+            try reduceKernel.setArgument(3 + 2 * index, UInt64(0))
+        }
+        for term in 0..<LossAccumulator.maxTerms {
+            try reduceKernel.setArgument(8 + term, term < weights.count ? weights[term] : 0)
+        }
+        try queue.enqueue(reduceKernel, global: [reduceSize], local: [reduceSize])
+    }
+
+    private func scratchGradient() throws(DeviceError) -> DeviceSlice {
+        if let unusedGradient { return DeviceSlice(unusedGradient) }
+        let buffer = try Buffer(rowKernel.program.context, bytes: 4 * capacity * classes, label: "loss gradient, not wanted")
+        unusedGradient = buffer
+        return DeviceSlice(buffer)
+    }
+
+    private func check(
+        _ method: Method, _ rows: Int, _ student: DeviceSlice, _ teacher: DeviceSlice?, _ labels: DeviceSlice,
+        _ gradient: DeviceSlice
+    ) throws(DeviceError) {
+        guard method.id == methodID else {
+            throw DeviceError(.shapeMismatch, "a loss prepared for method '\(methodID)' was given '\(method.id)'")
+        }
+        guard (0...capacity).contains(rows) else {
+            throw DeviceError(.shapeMismatch, "a loss prepared for \(capacity) rows was given \(rows)")
+        }
+        guard let teacher else {
+            throw DeviceError(.shapeMismatch, "method '\(methodID)' needs teacher logits")
+        }
+        let sizes = [
+            ("student logits", student, rows * classes), ("teacher logits", teacher, rows * classes),
+            ("labels", labels, rows), ("gradient", gradient, rows * classes),
+        ]
+        for (name, slice, count) in sizes {
+            // The kernels trust these numbers: nothing past a buffer's end may be reachable.
+            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / 4 else {
+                throw DeviceError(
+                    .shapeMismatch, "\(name): \(slice.count) elements at \(slice.offset), expected \(count)")
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDMethods
+import TestSupport
+import Testing
+
+/// The fused losses against what the authors' code gives, at the float32 tolerances of the goldens' README section 7.
+@Suite(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd")) struct FusedLossGoldenTests {
+    @Test(arguments: KernelProfile.allCases)
+    func everyCaseAgrees(_ profile: KernelProfile) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        var worst: [String: (ratio: Double, id: String)] = [:]
+        #expect(LossCase.all.count == 262)
+        for golden in LossCase.all {
+            let wanted = try LossCase(golden)
+            let device = try LossDevice(engine, wanted.method, rows: wanted.labels.count, classes: wanted.classes)
+            let found = try device.run(
+                wanted.method, student: wanted.student, teacher: wanted.teacher, labels: wanted.labels)
+            let metrics = found.totals.metrics
+            #expect(metrics.rows == wanted.labels.count && found.totals.faultyRows == 0)
+            func note(_ what: String, _ ratio: Double) {
+                if !(ratio <= worst[what]?.ratio ?? -1) { worst[what] = (ratio, golden.id) }
+            }
+            func check(_ what: String, _ found: Double, _ wanted: Double, near: Bool) {
+                // Where a plain term vanishes up to rounding (identical rows), the absolute part decides.
+                let bound = near ? 5e-4 * max(1, abs(wanted)) : 2e-5 * abs(wanted) + 1e-6
+                note(what, expectClose([found], [wanted], .absolute(bound), "\(golden.id): \(what)"))
+            }
+            let rows = Double(metrics.rows)
+            check("total", metrics.totalSum / rows, wanted.total, near: wanted.isNearIdentical)
+            for (k, name) in wanted.method.termNames.enumerated() {
+                check(name, metrics.termSums[k] / rows, wanted.terms[k], near: wanted.isNearIdentical)
+                for (row, value) in wanted.perRow[k].enumerated() where value.isFinite {
+                    check("\(name) per row", Double(found.perRow[k][row]), value, near: wanted.isNearIdentical)
+                }
+            }
+            // Skips of the README: ill-conditioned by design.
+            if wanted.isNearIdentical && wanted.isStandardized { continue }
+            var (gradient, expected) = (found.gradient.map(Double.init), wanted.gradient)
+            if golden.set.hasSuffix("edge_rows") && wanted.isStandardized {
+                gradient.removeSubrange((6 * wanted.classes)..<(7 * wanted.classes))
+                expected.removeSubrange((6 * wanted.classes)..<(7 * wanted.classes))
+            }
+            let factor = wanted.isStandardized && wanted.classes == 2 ? 1e-4 : 5e-6
+            let largest = wanted.gradient.map(abs).max() ?? 0
+            note("gradient", expectClose(gradient, expected, .absolute(factor * largest), "\(golden.id): gradient"))
+            #expect(try device.damagedGuards() == 0, "\(golden.id)")
+        }
+        for (what, entry) in worst.sorted(by: { $0.key < $1.key }) {
+            print("worst error / bound, \(profile), loss \(what): \(entry.ratio) (\(entry.id))")
+        }
+    }
+}

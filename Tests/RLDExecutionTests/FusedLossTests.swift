@@ -1,0 +1,254 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDMethods
+import RLDReference
+import TestSupport
+import Testing
+
+/// The fused losses against the reference and against themselves.
+@Suite(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd")) struct FusedLossTests {
+    static let methods: [Method] = {
+        var lukewarm = RefinedLogitDistillation()
+        lukewarm.confidenceTemperature = 3
+        return Method.defaults + Method.defaults.dropFirst().map { $0.applyingLSKD() } + [.refinedLogitDistillation(lukewarm)]
+    }()
+
+    /// Float32 logits (as Double) of deviation about 4 and labels; every fifth row of the teacher puts ties at its label.
+    struct Batch {
+        var student: [Double]
+        var teacher: [Double]
+        var labels: [Int32]
+
+        init(_ rows: Int, _ classes: Int, seed: UInt64 = 7) {
+            var state = seed
+            func next() -> Double {
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                return Double(state >> 40) / 16_777_216
+            }
+            func logit() -> Double { Double(Float(8 * (next() + next() + next()) - 12)) }
+            student = (0..<(rows * classes)).map { _ in logit() }
+            teacher = (0..<(rows * classes)).map { _ in logit() }
+            labels = (0..<rows).map { _ in Int32(next() * Double(classes)) }
+            for row in stride(from: 0, to: rows, by: 5) {
+                teacher[row * classes + classes / 2] = teacher[row * classes + Int(labels[row])]
+            }
+        }
+    }
+
+    private func engine(_ profile: KernelProfile) throws -> DeviceEngine {
+        try DeviceEngine(TestDevice.device(), profile: profile)
+    }
+
+    /// Worst |error| / bound, recording failures. Bounds: `Bound.rowOperation`; for two standardised classes, which are always
+    /// at +-0.7, the distillation gradient cancels to nothing: its rounding (1e-6 of what cancels) comes on top.
+    @discardableResult
+    private func compare(
+        _ found: LossDevice.Outcome, _ method: Method, _ batch: Batch, classes: Int, warmup: Double = 1, scale: Double = 1,
+        ignoring: Int32 = -100, _ what: String
+    ) throws -> Double {
+        let wanted = try ReferenceLoss.evaluate(
+            method, student: batch.student, teacher: batch.teacher, labels: batch.labels, classes: classes, warmup: warmup,
+            scale: scale, ignoring: ignoring)
+        let metrics = found.totals.metrics
+        let rows = Double(max(wanted.rows, 1))
+        #expect(metrics.rows == wanted.rows && metrics.top1 == wanted.top1 && metrics.top5 == wanted.top5, "\(what)")
+        #expect(found.totals.faultyRows == 0, "\(what)")
+        var worst = 0.0
+        for (k, name) in method.termNames.enumerated() {
+            let mean = wanted.perRow[k].map(abs).reduce(0, +) / Double(wanted.perRow[k].count)
+            let bound = Bound.relative(1e-5, absolute: 1e-6 * max(mean, 1e-1))
+            worst = max(worst, expectClose(found.perRow[k].map(Double.init), wanted.perRow[k], bound, "\(what): \(name) per row"))
+            worst = max(worst, expectClose([metrics.termSums[k] / rows], [wanted.terms[k]], bound, "\(what): \(name)"))
+        }
+        worst = max(worst, expectClose([metrics.totalSum / rows], [wanted.total], .relative(1e-5, absolute: 1e-6), "\(what): total"))
+        let largest = wanted.gradient.map(abs).max() ?? 0
+        var bounds = wanted.gradient.map { 1e-5 * abs($0) + 1e-6 * largest }
+        if classes == 2, method.value(of: .standardize) == 1 {
+            let weight = method.termWeights(warmup: warmup).dropFirst().reduce(0, +)
+            for i in bounds.indices {
+                let slope = 2.0.squareRoot() / abs(batch.student[i / 2 * 2] - batch.student[i / 2 * 2 + 1])
+                bounds[i] += 1e-6 * scale * weight * (method.value(of: .temperature) ?? 1) * slope / rows
+            }
+        }
+        return max(worst, expectClose(found.gradient.map(Double.init), wanted.gradient, .each(bounds), "\(what): gradient"))
+    }
+
+    @Test(arguments: KernelProfile.allCases, methods)
+    func awkwardSizes(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        var worst = 0.0
+        for classes in [1, 2, 3, 5, 31, 32, 33, 63, 64, 65, 100, 257, 1000, 32000] {
+            for rows in classes == 32000 ? [2] : classes == 1000 ? [1, 5] : [1, 2, 5, 64, 65] {
+                let batch = Batch(rows, classes)
+                let device = try LossDevice(engine, method, rows: rows, classes: classes)
+                let found = try device.run(
+                    method, student: batch.student, teacher: batch.teacher, labels: batch.labels, warmup: 0.35, scale: 2)
+                let what = "\(profile) \(method.effectiveDescription), \(rows) x \(classes)"
+                worst = max(worst, try compare(found, method, batch, classes: classes, warmup: 0.35, scale: 2, what))
+                #expect(try device.damagedGuards() == 0, "\(what)")
+            }
+        }
+        print("worst error / bound, \(profile) \(method.effectiveDescription): \(worst)")
+    }
+
+    @Test(arguments: [1, 7, 32, 64, 128, 256])
+    func anyWorkGroupSizeIsRight(_ localSize: Int) throws {
+        let engine = try engine(.gpu)
+        for method in Self.methods {
+            let batch = Batch(5, 100)
+            let device = try LossDevice(engine, method, rows: 5, classes: 100, localSize: localSize)
+            let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+            try compare(found, method, batch, classes: 100, "\(localSize) work-items, \(method.id)")
+            #expect(try device.damagedGuards() == 0)
+        }
+    }
+
+    @Test(arguments: KernelProfile.allCases, methods)
+    func rerunsAreBitEqualAndOnlySumsAddUp(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        let batch = Batch(65, 100)
+        let device = try LossDevice(engine, method, rows: 65, classes: 100)
+        func run(_ times: Int) throws -> LossDevice.Outcome {
+            try device.run(
+                method, student: batch.student, teacher: batch.teacher, labels: batch.labels, warmup: 0.5, times: times)
+        }
+        let once = try run(1)
+        #expect(try run(1) == once)
+        let thrice = try run(3)
+        #expect(thrice.gradient == once.gradient && thrice.perRow == once.perRow)
+        let (a, b) = (once.totals.metrics, thrice.totals.metrics)
+        #expect(b.rows == 3 * a.rows && b.top1 == 3 * a.top1 && b.top5 == 3 * a.top5)
+        #expect(abs(b.totalSum - 3 * a.totalSum) <= 1e-12 * abs(a.totalSum))
+        for (x, y) in zip(a.termSums, b.termSums) { #expect(abs(y - 3 * x) <= 1e-12 * abs(x)) }
+        // The sums are those of the rows as stored, to far more than float32.
+        for (rows, sum) in zip(once.perRow, a.termSums) {
+            let exact = rows.reduce(0.0) { $0 + Double($1) }
+            #expect(abs(sum - exact) <= 1e-12 * exact)
+        }
+    }
+
+    @Test(arguments: KernelProfile.allCases, methods)
+    func ignoredRowsAreNotThere(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        var batch = Batch(9, 33)
+        for row in [0, 3, 8] {
+            batch.labels[row] = -100
+            for i in 0..<33 { batch.student[row * 33 + i] = .nan }
+        }
+        let device = try LossDevice(engine, method, rows: 9, classes: 33, ignoring: -100)
+        let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        try compare(found, method, batch, classes: 33, "\(profile) \(method.id), ignored rows")
+        let none = try device.run(
+            method, student: batch.student, teacher: batch.teacher, labels: Array(repeating: -100, count: 9))
+        #expect(none.totals.metrics.rows == 0 && none.totals.metrics.totalSum == 0 && none.totals.faultyRows == 0)
+        #expect(none.gradient.allSatisfy { $0 == 0 })
+    }
+
+    @Test(arguments: KernelProfile.allCases, methods)
+    func hugeLogitsStayFinite(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        let sizes = [1e30, -1e30, 0, 1e-30, 5, 1e30, -1e30, 1e-38, 300]
+        var batch = Batch(36, 9)
+        for i in batch.student.indices {
+            batch.student[i] = sizes[(i * 5 + i / 9) % 9]
+            batch.teacher[i] = sizes[(i * 4 + i / 7) % 9]
+        }
+        let device = try LossDevice(engine, method, rows: 36, classes: 9)
+        let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        #expect(found.totals.faultyRows == 0)
+        #expect(found.totals.metrics.totalSum.isFinite)
+        #expect(found.perRow.allSatisfy { $0.allSatisfy { $0.isFinite && $0 >= 0 } })
+        #expect(found.gradient.allSatisfy { $0.isFinite })
+        // The same of one small and one tiny range, where standardisation divides by little.
+        for size in [1e-6, 1e-20, 1e-37] {
+            let small = try device.run(
+                method, student: batch.labels.indices.flatMap { row in (0..<9).map { size * Double(($0 * 7 + row) % 9) } },
+                teacher: batch.teacher, labels: batch.labels)
+            #expect(small.gradient.allSatisfy { $0.isFinite } && small.totals.metrics.totalSum.isFinite)
+        }
+    }
+
+    @Test(arguments: KernelProfile.allCases, methods)
+    func excludedClassesAreLimits(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        var batch = Batch(12, 33)
+        for row in 0..<12 {
+            for i in [(row * 3) % 33, (row * 5 + 1) % 33] where i != Int(batch.labels[row]) {
+                batch.student[row * 33 + i] = -.infinity
+                batch.teacher[row * 33 + i] = -.infinity
+            }
+            // A class that only the teacher excludes.
+            let i = (row * 7 + 2) % 33
+            if i != Int(batch.labels[row]) { batch.teacher[row * 33 + i] = -.infinity }
+        }
+        let device = try LossDevice(engine, method, rows: 12, classes: 33)
+        let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        try compare(found, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), excluded classes")
+    }
+
+    @Test(arguments: KernelProfile.allCases)
+    func faultsAreReported(_ profile: KernelProfile) throws {
+        let engine = try engine(profile)
+        let method = Self.methods[2]
+        let device = try LossDevice(engine, method, rows: 5, classes: 33)
+        func totals(_ change: (inout Batch) -> Void) throws -> LossTotals {
+            var batch = Batch(5, 33)
+            change(&batch)
+            let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+            #expect(try device.damagedGuards() == 0)
+            return found.totals
+        }
+        let cases: [(LossFault, Int, (inout Batch) -> Void)] = [
+            (.student, 3, { $0.student[3 * 33 + 32] = .nan }),
+            (.student, 0, { $0.student[0] = .infinity }),
+            (.teacher, 1, { $0.teacher[1 * 33 + 4] = .nan }),
+            (.teacher, 2, { for i in 66..<99 { $0.teacher[i] = -.infinity } }),
+            (.label, 4, { $0.labels[4] = 33 }),
+            (.label, 2, { $0.labels[2] = -100 }),
+            (.loss, 1, { $0.student[33 + Int($0.labels[1])] = -.infinity }),
+        ]
+        for (fault, row, change) in cases {
+            let found = try totals(change)
+            #expect(found.faults == fault && found.faultyRows == 1 && found.firstFaultyRow == row, "\(fault) in row \(row)")
+            #expect(found.metrics.rows == 5 && !found.metrics.totalSum.isFinite)
+        }
+        let two = try totals { ($0.labels[3], $0.student[33]) = (99, .nan) }
+        #expect(two.faults == [.label, .student] && two.faultyRows == 2 && two.firstFaultyRow == 1)
+        #expect(two.faults.description.contains("out of range"))
+    }
+
+    @Test func wrongArgumentsAreErrors() throws {
+        let engine = try engine(.gpu)
+        let loss = try FusedLoss(Self.methods[1], rows: 4, classes: 5, programs: engine.programs, profile: .gpu)
+        let buffer = try Buffer(engine.context, bytes: 4 * 20, label: "logits")
+        let (full, short) = (DeviceSlice(buffer), DeviceSlice(buffer, offset: 1))
+        func attempt(_ method: Method, rows: Int = 4, _ student: DeviceSlice, _ teacher: DeviceSlice?) throws {
+            #expect(throws: DeviceError.self) {
+                try loss.enqueue(
+                    method, rows: rows, student: student, teacher: teacher, labels: full, gradient: full, into: nil,
+                    on: engine.queue)
+            }
+        }
+        try attempt(Self.methods[2], full, full)
+        try attempt(Self.methods[1], short, full)
+        try attempt(Self.methods[1], full, short)
+        try attempt(Self.methods[1], full, nil)
+        try attempt(Self.methods[1], rows: 5, full, full)
+        try attempt(Self.methods[1], DeviceSlice(buffer, offset: 1, count: 20), full)
+        #expect(throws: DeviceError.self) {
+            try FusedLoss(Self.methods[1], rows: 0, classes: 5, programs: engine.programs, profile: .gpu)
+        }
+    }
+
+    @Test(arguments: KernelProfile.allCases)
+    func aSteadyStateAllocatesAndCompilesNothing(_ profile: KernelProfile) throws {
+        let engine = try engine(profile)
+        let batch = Batch(8, 10)
+        let device = try LossDevice(engine, Self.methods[2], rows: 8, classes: 10)
+        _ = try device.run(Self.methods[2], student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        let (bytes, programs) = (engine.context.counters.allocatedBytes, engine.context.counters.programsBuilt)
+        _ = try device.run(Self.methods[2], student: batch.student, teacher: batch.teacher, labels: batch.labels, times: 5)
+        #expect(engine.context.counters.allocatedBytes == bytes && engine.context.counters.programsBuilt == programs)
+    }
+}

@@ -1,0 +1,76 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDMethods
+import TestSupport
+
+/// Buffers of one loss on a device, each alone in a zone of NaN that must stay as it is.
+struct LossDevice {
+    /// Elements before and after every value.
+    static let guardZone = 70
+    static let sentinel = UInt32(0x7FC0_1234)
+
+    let engine: DeviceEngine
+    let loss: FusedLoss
+    let accumulator: LossAccumulator
+    let rows: Int
+    let classes: Int
+    private let student: DeviceSlice
+    private let teacher: DeviceSlice
+    private let labels: DeviceSlice
+    private let gradient: DeviceSlice
+
+    init(
+        _ engine: DeviceEngine, _ method: Method, rows: Int, classes: Int, localSize: Int? = nil, ignoring: Int32? = nil
+    ) throws {
+        (self.engine, self.rows, self.classes) = (engine, rows, classes)
+        loss = try FusedLoss(
+            method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, localSize: localSize,
+            ignoring: ignoring)
+        accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
+        func guarded(_ count: Int, _ label: String) throws -> DeviceSlice {
+            let buffer = try Buffer(engine.context, bytes: 4 * (count + 2 * Self.guardZone), label: label)
+            try engine.queue.fill(buffer, Self.sentinel)
+            return DeviceSlice(buffer, offset: Self.guardZone, count: count)
+        }
+        student = try guarded(rows * classes, "student")
+        teacher = try guarded(rows * classes, "teacher")
+        labels = try guarded(rows, "labels")
+        gradient = try guarded(rows * classes, "gradient")
+    }
+
+    struct Outcome: Equatable {
+        var totals: LossTotals
+        var gradient: [Float]
+        var perRow: [[Float]]
+    }
+
+    /// The loss of one batch, from an empty accumulator.
+    func run(
+        _ method: Method, student s: [Double], teacher t: [Double], labels y: [Int32], warmup: Double = 1, scale: Double = 1,
+        times: Int = 1
+    ) throws -> Outcome {
+        let queue = engine.queue
+        try queue.write(s.map(Float.init), to: student.buffer, at: student.offset)
+        try queue.write(t.map(Float.init), to: teacher.buffer, at: teacher.offset)
+        try queue.write(y, to: labels.buffer, at: labels.offset)
+        try accumulator.reset(on: queue)
+        for _ in 0..<times {
+            try loss.enqueue(
+                method, warmup: warmup, scale: scale, student: student, teacher: teacher, labels: labels, gradient: gradient,
+                into: accumulator, on: queue)
+        }
+        return Outcome(
+            totals: try accumulator.read(terms: method.termNames.count, on: queue),
+            gradient: try queue.read(Float.self, from: gradient.buffer, at: gradient.offset, count: gradient.count),
+            perRow: try loss.perRow(on: queue))
+    }
+
+    /// How many guard elements no longer hold the sentinel.
+    func damagedGuards() throws -> Int {
+        try [student, teacher, labels, gradient].reduce(0) { sum, slice in
+            let words = try engine.queue.read(UInt32.self, from: slice.buffer, count: slice.buffer.bytes / 4)
+            let outside = words[..<slice.offset] + words[(slice.offset + slice.count)...]
+            return sum + outside.count { $0 != Self.sentinel }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDMethods
+import RLDModels
+import TestSupport
+import Testing
+
+/// Eight steps of RLD, resnet20 to resnet8, on the device in both kernel profiles, at the float32 tolerances of the goldens.
+@Suite("Trajectory on a device", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TrajectoryDeviceTests {
+    /// Per step, and for the final logits over their largest (goldens README, section 7).
+    struct Tolerance: Sendable {
+        let name: String
+        let step: @Sendable (Int) -> Double
+        let logits: Double
+    }
+
+    static let runs = [
+        Tolerance(name: "rld_resnet20_resnet8_lr0.005", step: { _ in 1e-4 }, logits: 1e-3),
+        Tolerance(name: "rld_resnet20_resnet8", step: { $0 <= 4 ? 1e-4 : 3e-3 }, logits: 5e-2),
+    ]
+
+    @Test(arguments: [0, 1], KernelProfile.allCases) func eightSteps(run: Int, profile: KernelProfile) throws {
+        let tolerance = Self.runs[run]
+        let golden = try Goldens.trajectory(tolerance.name)
+        let (student, teacher) = try golden.networks()
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let studentNetwork = try DeviceNetwork(student.network, state: student.state, role: .student, engine: engine)
+        let teacherNetwork = try DeviceNetwork(teacher.network, state: teacher.state, role: .teacher, engine: engine)
+        let plan = try studentNetwork.plan(batch: golden.batch, mode: .training)
+        let teacherPlan = try teacherNetwork.plan(batch: golden.batch, mode: .inference, input: plan.input)
+        let step = try DeviceStep(engine, plan, method: golden.method, labels: golden.labels[0].map(Int32.init))
+
+        for index in 0..<golden.steps {
+            try plan.write(golden.images(step: index).values)
+            try step.write(labels: golden.labels[index].map(Int32.init))
+            try teacherPlan.forward()
+            try plan.forward()
+            let metrics = try step.loss(teacher: teacherPlan.output, warmup: golden.warmupFactor)
+            try plan.backward()
+            let o = golden.optimizer
+            try studentNetwork.store.applySGD(
+                learningRate: o.learningRate, momentum: o.momentum, weightDecay: o.weightDecay, nesterov: o.nesterov)
+            let expected = golden.float64.steps[index]
+            let rows = Double(metrics.rows)
+            let gradients = try engine.read(DeviceSlice(try #require(studentNetwork.store.gradients)))
+            let parameters = try engine.read(DeviceSlice(studentNetwork.store.parameters))
+            expectClose(
+                [metrics.loss] + metrics.termSums.map { $0 / rows } + [l2(gradients), l2(parameters)],
+                [expected.total, expected.ce, expected.scd, expected.mcd, expected.gradientL2, expected.parameterL2AfterStep],
+                .relative(tolerance.step(index)), "\(tolerance.name) step \(index), \(profile)")
+        }
+        let final = golden.float64.final
+        let images = golden.evaluationImages()
+        for (network, logits, bound) in [
+            (studentNetwork, final.studentLogits, tolerance.logits), (teacherNetwork, final.teacherLogits, 1e-5),
+        ] {
+            let plan = try network.plan(batch: images.shape[0], mode: .inference)
+            try plan.write(images.values)
+            try plan.forward()
+            expectClose(try engine.read(plan.output), logits.flatMap { $0 }, .ofMax(bound), "\(tolerance.name) final logits, \(profile)")
+        }
+    }
+}
