@@ -93,12 +93,6 @@ public final class Trainer {
     ///   and what the executor throws.
     public func run() throws -> TrainingResult {
         try configuration.validate()
-        let split = try DataSplit(count: dataset.train.count, limit: configuration.limit, validation: configuration.validation)
-        guard configuration.batchSize <= split.training.count else {
-            throw InputError(
-                "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
-                advice: "give a smaller batch")
-        }
         let network = try dataset.network(configuration.model)
         let teacher = try configuration.method.needsTeacher ? self.teacher ?? readTeacher() : nil
         if let teacher, teacher.network.classes != network.classes || teacher.network.inputShape != network.inputShape {
@@ -106,6 +100,12 @@ public final class Trainer {
                 "teacher \(teacher.network.id)",
                 "has \(teacher.network.classes) classes and input \(teacher.network.inputShape), "
                     + "the student \(network.classes) and \(network.inputShape)", advice: "both must be for the same data")
+        }
+        let split = try DataSplit(count: dataset.train.count, limit: configuration.limit, validation: configuration.validation)
+        guard configuration.batchSize <= split.training.count else {
+            throw InputError(
+                "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
+                advice: "give a smaller batch")
         }
         var session = TrainingSession(trainer: self, network: network, split: split)
         return try session.run(teacher: teacher)

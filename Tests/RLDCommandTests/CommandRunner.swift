@@ -46,7 +46,7 @@ enum Program {
         try process.run()
         afterStart(process)
         process.waitUntilExit()
-        let texts = try names.map { try String(contentsOfFile: $0, encoding: .utf8) }
+        let texts = try withExtendedLifetime(folder) { try names.map { try String(contentsOfFile: $0, encoding: .utf8) } }
         return Result(code: process.terminationStatus, output: texts[0], error: texts[1])
     }
 }

@@ -110,10 +110,10 @@ struct CommandTests {
         let result = try Program.run(
             ["loss", file, "--method", "rld", "--beta", "4", "--gradient", gradient, "--json", "--device", "reference"])
         let report = try json(result.output)
-        #expect(report["total"] as? Double == wanted.total)
-        let terms = report["terms"] as? [String: Double] ?? [:]
-        #expect(terms.keys.sorted() == ["ce", "mcd", "scd"])
-        #expect(terms["scd"] == wanted.terms[1])
+        #expect((report["terms"] as? [String: Double])?.keys.sorted() == ["ce", "mcd", "scd"])
+        // As text, to the last digit.
+        #expect(result.output.contains("\"total\":\(wanted.total)"), "\(result.output)")
+        #expect(result.output.contains("\"scd\":\(wanted.terms[1])"), "\(result.output)")
         let stored = try SafetensorsFile(path: gradient)
         #expect(stored.entry("student_gradient")?.type == .float64)
         #expect(try stored.tensor("student_gradient").values == wanted.gradient)

@@ -11,6 +11,12 @@ public enum Interruption {
     /// Takes over the two signals. For programs; a library that is a guest in another program leaves signals alone.
     public static func install() {
         flag.store(false, ordering: .relaxed)
+        // A parent that blocks signals hands that down; then nothing would ever arrive.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGINT)
+        sigaddset(&signals, SIGTERM)
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         for number in [SIGINT, SIGTERM] {
             signal(number) { number in
                 Interruption.flag.store(true, ordering: .relaxed)
