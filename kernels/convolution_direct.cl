@@ -10,15 +10,8 @@
 #define PIXELS 6  // output pixels per tile: 6 x 16 floats fill 12 of AVX2's 16 registers
 #endif
 
-#if BLOCK == 8
-typedef float8 lane_t;
-#define load_lanes(p) vload8(0, p)
-#define store_lanes(v, p) vstore8(v, 0, p)
-#else
-typedef float16 lane_t;
-#define load_lanes(p) vload16(0, p)
-#define store_lanes(v, p) vstore16(v, 0, p)
-#endif
+#define VECTOR BLOCK
+#include "common/vector.clh"
 
 #if PIXELS == 4
 #define EACH_PIXEL(M) M(0) M(1) M(2) M(3)
@@ -36,7 +29,7 @@ typedef float16 lane_t;
     const int column##p = (int)(pixel##p % (ulong)output_width); \
     const int row##p = pixel##p < pixels ? (int)(pixel##p / (ulong)output_width % (ulong)output_height) : FAR_AWAY; \
     const ulong image##p = pixel##p / (ulong)output_width / (ulong)output_height * (ulong)(height * width); \
-    lane_t sum##p = (lane_t)(0.0f);
+    real_v sum##p = (real_v)(0.0f);
 #define FAR_AWAY (-(1 << 28))  // a row that no tap brings back into an image
 
 // Where one tap reads for one output pixel: forward, h = row * stride + kh - padding.
@@ -53,20 +46,20 @@ typedef float16 lane_t;
         (v##p >= 0 && u##p >= 0 && v##p % stride == 0 && u##p % stride == 0 && v##p / stride < height && u##p / stride < width) \
             ? x + x_offset + (image##p + (ulong)(v##p / stride * width + u##p / stride)) * channels : zeros;
 
-#define ACCUMULATE(p) sum##p = fma((lane_t)(source##p[c]), w, sum##p);
+#define ACCUMULATE(p) sum##p = fma((real_v)(source##p[c]), w, sum##p);
 
 // Bias, residual, rectifier, store; lanes beyond the last output channel are dropped.
 #define FINISH(p) \
     if (pixel##p < pixels) { \
-        lane_t v = sum##p + start; \
+        real_v v = sum##p + start; \
         const ulong i = pixel##p * (ulong)output_channels + (ulong)lane0; \
         if (whole) { \
-            if (add_residual) v += load_lanes(residual + residual_offset + i); \
-            if (rectify) v = select(v, (lane_t)(0.0f), v < (lane_t)(0.0f)); \
-            store_lanes(v, y + y_offset + i); \
+            if (add_residual) v += load_v(residual + residual_offset + i); \
+            if (rectify) v = relu_v(v); \
+            store_v(v, y + y_offset + i); \
         } else { \
             float lanes[BLOCK]; \
-            store_lanes(v, lanes); \
+            store_v(v, lanes); \
             for (int l = 0; l < output_channels - lane0; ++l) { \
                 float s = lanes[l]; \
                 if (add_residual) s += residual[residual_offset + i + l]; \
@@ -97,20 +90,20 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void NAME( \
         for (int kw = 0; kw < kernel_size; ++kw) { \
             EACH_PIXEL(TAP) \
             for (int c = 0; c < channels; ++c) { \
-                const lane_t w = load_lanes(weights); \
+                const real_v w = load_v(weights); \
                 weights += BLOCK; \
                 EACH_PIXEL(ACCUMULATE) \
             } \
         } \
     } \
-    lane_t start = (lane_t)(0.0f); \
+    real_v start = (real_v)(0.0f); \
     if (add_bias) { \
-        if (whole) start = load_lanes(bias + bias_offset + lane0); \
+        if (whole) start = load_v(bias + bias_offset + lane0); \
         else { \
             float lanes[BLOCK]; \
             for (int l = 0; l < BLOCK; ++l) \
                 lanes[l] = lane0 + l < output_channels ? bias[bias_offset + lane0 + l] : 0.0f; \
-            start = load_lanes(lanes); \
+            start = load_v(lanes); \
         } \
     } \
     EACH_PIXEL(FINISH) \

@@ -5,15 +5,8 @@
 #endif
 #define CHANNELS 4  // input channels per tile: 4 x 16 floats fill 8 of AVX2's 16 registers, enough to hide the latency of fma
 
-#if BLOCK == 8
-typedef float8 lane_t;
-#define load_lanes(p) vload8(0, p)
-#define store_lanes(v, p) vstore8(v, 0, p)
-#else
-typedef float16 lane_t;
-#define load_lanes(p) vload16(0, p)
-#define store_lanes(v, p) vstore16(v, 0, p)
-#endif
+#define VECTOR BLOCK
+#include "common/vector.clh"
 
 // partial[group][block of outputs][tap][input channel][BLOCK]. Channels-last x and dy.
 // Global size: [blocks * taps * ceil(channels / CHANNELS), groups]: the tiles of one group run together, its images in cache.
@@ -42,7 +35,7 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_direct_we
     const int first_column = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
     const int last_column = width - 1 - shift < 0 ? 0 : min(output_width, (width - 1 - shift) / stride + 1);
 
-    lane_t s0 = (lane_t)(0.0f), s1 = (lane_t)(0.0f), s2 = (lane_t)(0.0f), s3 = (lane_t)(0.0f);
+    real_v s0 = (real_v)(0.0f), s1 = (real_v)(0.0f), s2 = (real_v)(0.0f), s3 = (real_v)(0.0f);
     for (int n = first_image; n < last_image; ++n) {
         for (int oh = 0; oh < output_height; ++oh) {
             const int h = oh * stride + kh - padding;
@@ -52,17 +45,17 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_direct_we
             global const float *restrict gp =
                 dy + dy_offset + (((ulong)n * output_height + oh) * output_width + first_column) * output_channels + lane0;
             for (int ow = first_column; ow < last_column; ++ow) {
-                lane_t g;
-                if (whole) g = load_lanes(gp);
+                real_v g;
+                if (whole) g = load_v(gp);
                 else {
                     float lanes[BLOCK];
                     for (int l = 0; l < BLOCK; ++l) lanes[l] = lane0 + l < output_channels ? gp[l] : 0.0f;
-                    g = load_lanes(lanes);
+                    g = load_v(lanes);
                 }
-                s0 = fma((lane_t)(xp[0]), g, s0);
-                s1 = fma((lane_t)(xp[i1]), g, s1);
-                s2 = fma((lane_t)(xp[i2]), g, s2);
-                s3 = fma((lane_t)(xp[i3]), g, s3);
+                s0 = fma((real_v)(xp[0]), g, s0);
+                s1 = fma((real_v)(xp[i1]), g, s1);
+                s2 = fma((real_v)(xp[i2]), g, s2);
+                s3 = fma((real_v)(xp[i3]), g, s3);
                 xp += stride * channels;
                 gp += output_channels;
             }
@@ -71,10 +64,10 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_direct_we
     const ulong blocks = (ulong)(output_channels + BLOCK - 1) / BLOCK;
     global float *restrict out = partial + partial_offset
         + (((ulong)group * blocks + lane0 / BLOCK) * taps + tap) * channels * BLOCK + (ulong)c0 * BLOCK;
-    store_lanes(s0, out);
-    if (c0 + 1 < channels) store_lanes(s1, out + BLOCK);
-    if (c0 + 2 < channels) store_lanes(s2, out + 2 * BLOCK);
-    if (c0 + 3 < channels) store_lanes(s3, out + 3 * BLOCK);
+    store_v(s0, out);
+    if (c0 + 1 < channels) store_v(s1, out + BLOCK);
+    if (c0 + 2 < channels) store_v(s2, out + 2 * BLOCK);
+    if (c0 + 3 < channels) store_v(s3, out + 3 * BLOCK);
 }
 
 // Adds the groups in order, BLOCK output channels at a time; writes d weight [outputs, channels, taps].
@@ -88,10 +81,10 @@ kernel void convolution_direct_weight_combine(
     const ulong blocks = get_global_size(2);
     const ulong group_size = blocks * taps * channels * BLOCK;
     global const float *restrict in = partial + partial_offset + ((block * taps + t) * channels + c) * BLOCK;
-    lane_t sum = (lane_t)(0.0f);
-    for (int g = 0; g < groups; ++g) sum += load_lanes(in + (ulong)g * group_size);
+    real_v sum = (real_v)(0.0f);
+    for (int g = 0; g < groups; ++g) sum += load_v(in + (ulong)g * group_size);
     float lanes[BLOCK];
-    store_lanes(sum, lanes);
+    store_v(sum, lanes);
     const ulong first = block * BLOCK;
     const ulong last = min(first + BLOCK, (ulong)output_channels);
     for (ulong o = first; o < last; ++o)

@@ -44,8 +44,12 @@ struct RunFolderTests {
         #expect(lines.map { $0["kind"] as? String ?? "" } == ["step", "step", "step", "epoch", "step", "step", "step", "epoch", "test", "test"])
         // As text: Foundation's JSON reader may be off by the last bit, ours must not be.
         let epoch = try temporary.text("metrics.jsonl").split(separator: "\n")[3]
-        #expect(epoch.contains("\"train_loss\":\(result.epochs[0].trainLoss),"), "\(epoch)")
-        #expect(epoch.contains("\"validation_accuracy\":\(result.epochs[0].validationAccuracy ?? -1),"), "\(epoch)")
+        func number(_ key: String) throws -> Double {
+            let value = try #require(epoch.range(of: "\"\(key)\":")).upperBound
+            return try #require(Double(epoch[value...].prefix { $0 != "," && $0 != "}" }))
+        }
+        #expect(try number("train_loss") == result.epochs[0].trainLoss, "\(epoch)")
+        #expect(try number("validation_accuracy") == result.epochs[0].validationAccuracy, "\(epoch)")
         #expect(lines[9]["weights"] as? String == "best")
         #expect((lines[0]["terms"] as? [String: Any])?["ce"] is Double)
     }
