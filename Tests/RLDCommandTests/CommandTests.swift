@@ -123,6 +123,28 @@ struct CommandTests {
         #expect(wrong.error.contains("--temperature"))
     }
 
+    @Test("the demo prints one row per training: teacher, student alone, with KD and with RLD")
+    func demo() throws {
+        let folder = Folder()
+        let recipe = ["demo", "--data", try folder.images(), "--images", "24", "--teacher-epochs", "1", "--epochs", "1", "--batch-size",
+            "16", "--device", "reference", "--quiet", "--out", folder.path + "/runs"]
+        let table = try Program.run(recipe)
+        #expect(table.code == 0 && table.error.isEmpty, "\(table.error)")
+        let rows = table.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        #expect(rows.count == 6)
+        #expect(rows.dropFirst(2).map { $0[0] } == ["resnet14", "resnet8", "resnet8", "resnet8"])
+        #expect(rows.dropFirst(2).allSatisfy { row in row.contains("%") })
+        for (row, method) in zip(rows.dropFirst(2), ["teacher", "alone", "kd", "rld"]) { #expect(row.contains(method)) }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path + "/runs").sorted() == ["alone", "kd", "rld", "teacher"])
+
+        let again = try Program.run(recipe)
+        #expect(again.code == 2 && again.error.contains("--overwrite"))
+        let json = try Program.run(recipe + ["--overwrite", "--json"])
+        let objects = try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [[String: Any]] ?? []
+        #expect(objects.map { $0["role"] as? String ?? "" } == ["teacher", "alone", "kd", "rld"])
+        #expect(objects.allSatisfy { $0["top1"] is Double && $0["macs"] is Int })
+    }
+
     @Test("Ctrl-C finishes the step, saves the weights and exits 130")
     func interruption() throws {
         let folder = Folder()
