@@ -73,7 +73,7 @@ __kernel void knowledge_distillation_rows_fused(
                     // No gradient reaches a class that the student excludes.
                     gradient_i = ROW_WHERE(x > ROW_SPLAT(-INFINITY), gradient_i, 0.0f);
                     sum_g += gradient_i;
-                    sum_gx = mad(gradient_i, (standardize_scaled(x, zs) - zs.center) * zs.spread, sum_gx);
+                    sum_gx = ROW_FMA(gradient_i, (standardize_scaled(x, zs) - zs.center) * zs.spread, sum_gx);
                 } else {
                     const row_int index = row_index(i);
                     gradient_i += ROW_WHERE(

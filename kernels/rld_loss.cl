@@ -119,13 +119,13 @@ __kernel void rld_loss_rows_fused(
                     const row_float ps = row_exp(xs) * inverse_s;
                     const row_float qs = row_exp(xt) * inverse_t;
                     divergence += divergence_lanes(qs, ps, xt - xs - log_ratio);
-                    gradient_i = mad(ROW_SPLAT(factor), ps - qs, gradient_i);
+                    gradient_i = ROW_FMA(ROW_SPLAT(factor), ps - qs, gradient_i);
                 }
                 if (standardize) {
                     // No gradient reaches a class that the student excludes.
                     gradient_i = ROW_WHERE(x > lowest, gradient_i, 0.0f);
                     sum_g += gradient_i;
-                    sum_gx = mad(gradient_i, (standardize_scaled(x, zs) - zs.center) * zs.spread, sum_gx);
+                    sum_gx = ROW_FMA(gradient_i, (standardize_scaled(x, zs) - zs.center) * zs.spread, sum_gx);
                 } else {
                     gradient_i += ROW_WHERE(is_other, e_ce * each, -rest);
                 }

@@ -17,7 +17,8 @@ public struct LossFault: OptionSet, Sendable, Hashable, CustomStringConvertible 
 
     public var description: String {
         let names: [(LossFault, String)] = [
-            (.student, "student logits are nan, +inf or all excluded"), (.teacher, "teacher logits are nan, +inf or all excluded"),
+            (.student, "student logits are nan, +inf or all excluded"),
+            (.teacher, "teacher logits are nan, +inf or all excluded"),
             (.label, "a label is out of range"), (.loss, "the loss is infinite"),
         ]
         return names.filter { contains($0.0) }.map(\.1).joined(separator: "; ")

@@ -61,7 +61,8 @@ import Testing
             worst = max(worst, expectClose(found.perRow[k].map(Double.init), wanted.perRow[k], bound, "\(what): \(name) per row"))
             worst = max(worst, expectClose([metrics.termSums[k] / rows], [wanted.terms[k]], bound, "\(what): \(name)"))
         }
-        worst = max(worst, expectClose([metrics.totalSum / rows], [wanted.total], .relative(1e-5, absolute: 1e-6), "\(what): total"))
+        worst = max(
+            worst, expectClose([metrics.totalSum / rows], [wanted.total], .relative(1e-5, absolute: 1e-6), "\(what): total"))
         let largest = wanted.gradient.map(abs).max() ?? 0
         var bounds = wanted.gradient.map { 1e-5 * abs($0) + 1e-6 * largest }
         if classes == 2, method.value(of: .standardize) == 1 {

@@ -10,7 +10,7 @@ import Testing
     @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: KernelProfile.allCases)
     func everyOperationMatchesTheReference(profile: KernelProfile) throws {
         let results = try DeviceChecks.run(TestDevice.device(), profile: profile)
-        #expect(results.count == OperationCase.all.count)
+        #expect(results.count > OperationCase.all.count)
         for result in results {
             #expect(result.passed, "\(profile) \(result.name): \(result.worst) x bound in \(result.worstTensor), \(result.damagedGuards) guards damaged")
         }

@@ -66,18 +66,20 @@ public enum ReferenceLoss {
             return [crossEntropy]
         case .knowledgeDistillation(let m):
             let all = Array(student.indices)
-            return [crossEntropy] + standardized(m.standardize, student, teacher) { s, t in
-                [divergenceTerm(s, t, over: all, temperature: m.temperature)]
-            }
+            return [crossEntropy]
+                + standardized(m.standardize, student, teacher) { s, t in
+                    [divergenceTerm(s, t, over: all, temperature: m.temperature)]
+                }
         case .refinedLogitDistillation(let m):
-            return [crossEntropy] + standardized(m.standardize, student, teacher) { s, t in
-                // The label and everything that the teacher puts level with it or above is masked.
-                let kept = t.indices.filter { t[$0] < t[label] }
-                return [
-                    confidenceTerm(s, label: label, t, teacherClass: firstArgmax(t), temperature: m.confidenceTemperature),
-                    divergenceTerm(s, t, over: kept, temperature: m.temperature),
-                ]
-            }
+            return [crossEntropy]
+                + standardized(m.standardize, student, teacher) { s, t in
+                    // The label and everything that the teacher puts level with it or above is masked.
+                    let kept = t.indices.filter { t[$0] < t[label] }
+                    return [
+                        confidenceTerm(s, label: label, t, teacherClass: firstArgmax(t), temperature: m.confidenceTemperature),
+                        divergenceTerm(s, t, over: kept, temperature: m.temperature),
+                    ]
+                }
         }
     }
 
@@ -95,7 +97,8 @@ public enum ReferenceLoss {
     /// A row as an array.
     private static func checkedRow(_ row: ArraySlice<Double>, side: String, row index: Int) throws(InputError) -> [Double] {
         for (i, x) in row.enumerated() where !(x < .infinity) {
-            throw InputError("\(side) logits, row \(index)", "class \(i) is \(x)", advice: "logits must be finite or -inf (excluded)")
+            throw InputError(
+                "\(side) logits, row \(index)", "class \(i) is \(x)", advice: "logits must be finite or -inf (excluded)")
         }
         guard row.contains(where: { $0 > -.infinity }) else {
             throw InputError("\(side) logits, row \(index)", "every class is excluded (-inf)")

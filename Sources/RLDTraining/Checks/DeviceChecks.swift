@@ -30,8 +30,11 @@ public enum DeviceChecks {
         _ device: Device, profile: KernelProfile? = nil, tiny: Bool = false, progress: (CheckResult) -> Void = { _ in }
     ) throws -> [CheckResult] {
         let engine = try DeviceEngine(device, profile: profile, guardElements: 16)
-        return try (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
-            let result = try check(operation, engine: engine)
+        let operations = (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
+            Check(name: operation.name) { try check(operation, engine: $0) }
+        }
+        return try (operations + trainingChecks(tiny: tiny)).map { check in
+            let result = try check.run(engine)
             progress(result)
             return result
         }
@@ -39,11 +42,9 @@ public enum DeviceChecks {
 
     /// One case: forward, and unless it is a folded network backward (twice: it must overwrite) and running statistics.
     package static func check(_ operation: OperationCase, engine: DeviceEngine) throws -> CheckResult {
-        var worst = 0.0
-        var worstTensor = ""
+        var worst = Worst()
         func compare(_ found: [Double], _ expected: [Double], _ name: String) {
-            let error = relativeError(found, expected) / bound
-            if !(error <= worst) { (worst, worstTensor) = (error, name) }
+            worst.add(relativeError(found, expected) / bound, name)
         }
 
         let network = operation.network
@@ -83,7 +84,7 @@ public enum DeviceChecks {
             }
         }
         return CheckResult(
-            name: operation.name, worst: worst, worstTensor: worstTensor, damagedGuards: try plan.damagedGuards())
+            name: operation.name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: try plan.damagedGuards())
     }
 
     /// Largest |error| over the largest |expected|; infinite if the counts differ, NaN if a value is.

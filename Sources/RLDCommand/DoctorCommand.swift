@@ -1,0 +1,69 @@
+import ArgumentParser
+import RLD
+
+struct DoctorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor", abstract: "Runs every kernel on a device against the Double reference.",
+        discussion: """
+            Prints for each check the largest error over its bound and the tensor that it was found in; exit code 1 if any
+            exceeds it. Run it once on a new machine, and paste its output into reports.
+
+            Example: rld doctor --device 0
+            """)
+
+    @Option(help: "OpenCL device by index, platform:device or part of its name.")
+    var device: String?
+
+    @Option(help: "Kernels to check: cpu, gpu; by default both.")
+    var profile: String?
+
+    @Flag(help: "Small sizes only, for simulators.")
+    var tiny = false
+
+    @Flag(help: "Print nothing but failures.")
+    var quiet = false
+
+    @Flag(help: .hidden)
+    var plantFault = false
+
+    private static let table = TextTable([
+        .init("kernels", width: 7), .init("check", width: 66), .init("error/bound", width: 11, alignment: .right),
+        .init("worst in", width: 28), .init("verdict", width: 7),
+    ])
+
+    func run() throws {
+        let device = try Device.select(device)
+        if plantFault { return try DeviceChecks.plantFault(device) }
+        let profiles = try profiles()
+        if !quiet {
+            Output.error("device: \(device.listing), driver \(device.driverVersion)")
+            Output.line(Self.table.header)
+        }
+        var failures = 0
+        var count = 0
+        for profile in profiles {
+            _ = try DeviceChecks.run(device, profile: profile, tiny: tiny) { result in
+                count += 1
+                failures += result.passed ? 0 : 1
+                guard !quiet || !result.passed else { return }
+                let verdict = result.passed ? "ok" : result.damagedGuards > 0 ? "DAMAGE" : "FAILED"
+                Output.line(
+                    Self.table.row([
+                        profile.rawValue, result.name, NumberText.fixed(result.worst, decimals: 3), result.worstTensor, verdict,
+                    ]))
+            }
+        }
+        guard failures == 0 else {
+            throw CommandEnd(code: 1, message: "\(failures) of \(count) checks failed on \(device.name)")
+        }
+        if !quiet { Output.line("\(count) checks passed") }
+    }
+
+    private func profiles() throws(InputError) -> [KernelProfile] {
+        guard let profile else { return KernelProfile.allCases }
+        guard let known = KernelProfile(rawValue: profile) else {
+            throw .unknown("profile", profile, known: KernelProfile.allCases.map(\.rawValue))
+        }
+        return [known]
+    }
+}

@@ -1,0 +1,129 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDMethods
+import RLDReference
+
+/// What is not a network operation: losses, the gathering of batches, the optimiser, matrix products.
+extension DeviceChecks {
+    /// One named check of a device.
+    struct Check {
+        let name: String
+        let run: (DeviceEngine) throws -> CheckResult
+    }
+
+    /// Methods with every optional path: all terms, both temperatures, standardisation.
+    private static let methods: [(name: String, method: Method)] = {
+        var kd = KnowledgeDistillation()
+        kd.standardize = true
+        var rld = RefinedLogitDistillation()
+        rld.standardize = true
+        rld.confidenceTemperature = 2
+        return [
+            ("ce", .crossEntropy(CrossEntropy())), ("kd", .knowledgeDistillation(KnowledgeDistillation())),
+            ("kd, standardised", .knowledgeDistillation(kd)),
+            ("rld", .refinedLogitDistillation(RefinedLogitDistillation())),
+            ("rld, standardised", .refinedLogitDistillation(rld)),
+        ]
+    }()
+
+    static func trainingChecks(tiny: Bool) -> [Check] {
+        let losses = methods.flatMap { name, method in
+            (tiny ? [(3, 5)] : [(1, 2), (5, 10), (7, 33), (65, 100), (3, 1000)]).map { rows, classes in
+                Check(name: "loss \(name) \(rows)x\(classes)") { engine in
+                    try checkLoss("loss \(name) \(rows)x\(classes)", method, rows: rows, classes: classes, engine: engine)
+                }
+            }
+        }
+        return losses + [
+            Check(name: "batch, crop and flip") { try checkStep("batch, crop and flip", tiny: tiny, engine: $0) }
+        ]
+    }
+
+    /// A fused loss against the reference: terms, total, gradient, correctness.
+    private static func checkLoss(
+        _ name: String, _ method: Method, rows: Int, classes: Int, engine: DeviceEngine
+    ) throws -> CheckResult {
+        let student = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 31).map { $0 * 8 })
+        let teacher = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 32).map { $0 * 8 })
+        let labels = (0..<rows).map { Int32(CounterRandom.integer(below: classes, seed: 7, stream: 33, counter: UInt64($0))) }
+        let found = try DeviceExecutor(engine: engine).loss(method, student: student, teacher: teacher, labels: labels)
+        let expected = try ReferenceExecutor().loss(method, student: student, teacher: teacher, labels: labels)
+        var worst = Worst()
+        // Terms are means of rows that may cancel at high temperature: the goldens' bound for float32 losses.
+        for (a, b) in zip(found.terms, expected.terms) {
+            worst.add(abs(a.value - b.value) / (2e-5 * abs(b.value) + 1e-6), b.name)
+        }
+        worst.add(abs(found.total - expected.total) / (2e-5 * abs(expected.total) + 1e-6), "total")
+        let isPair = classes == 2 && name.contains("standardised")
+        worst.add(relativeError(found.gradient.values, expected.gradient.values) / (isPair ? 1e-4 : bound), "gradient")
+        if (found.top1, found.top5, found.rows) != (expected.top1, expected.top5, expected.rows) { worst.add(.infinity, "counts") }
+        return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
+    }
+
+    /// Two training steps from the uint8 table to the updated weights, on the device and on the reference: gathering, crop,
+    /// flip, normalisation, both networks, loss, backward and Nesterov SGD.
+    private static func checkStep(_ name: String, tiny: Bool, engine: DeviceEngine) throws -> CheckResult {
+        let (size, count, batch) = tiny ? (5, 6, 3) : (12, 40, 13)
+        let table = ImageTable(
+            channels: 2, height: size, width: size + 1,
+            pixels: (0..<count * 2 * size * (size + 1)).map {
+                UInt8(CounterRandom.integer(below: 256, seed: 1, stream: 40, counter: UInt64($0)))
+            },
+            labels: (0..<count).map { Int32($0 % 4) }, classNames: ["a", "b", "c", "d"])
+        func network(_ width: Int) -> Network {
+            Network("step\(width)", input: [2, size, size + 1]) { net, x in
+                var y = net.convolution(x, width, kernel: 3, name: "conv1")
+                y = net.relu(net.batchNorm(y, name: "bn1"))
+                return net.linear(net.globalAveragePool(y), 4, name: "fc")
+            }
+        }
+        let (student, teacher) = (network(3), network(5))
+        let transform = ImageTransform(mean: [0.3, 0.4], deviation: [0.25, 0.3], cropPadding: 2, horizontalFlip: true)
+        func train(_ executor: any NetworkExecutor) throws -> (NetworkState, StepMetrics) {
+            try executor.load(table, as: "table")
+            try executor.prepareStudent(student, state: randomState(student))
+            try executor.prepareTeacher(teacher, state: randomState(teacher))
+            for step in 0..<2 {
+                try executor.trainStep(
+                    BatchSelection(
+                        table: "table", indices: (0..<batch).map { ($0 * 7 + step) % count }, transform: transform, seed: 5,
+                        epoch: step + 1),
+                    method: .refinedLogitDistillation(RefinedLogitDistillation()), warmup: 0.5,
+                    optimizer: SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: true))
+            }
+            return (try executor.studentState(), try executor.takeMetrics())
+        }
+        let (found, metrics) = try train(DeviceExecutor(engine: engine))
+        let (expected, expectedMetrics) = try train(ReferenceExecutor())
+        var worst = Worst()
+        for tensor in student.stateTensors {
+            worst.add(
+                relativeError(found[tensor.name]?.values ?? [], expected[tensor.name]?.values ?? []) / (10 * bound), tensor.name)
+        }
+        worst.add(relativeError(metrics.termSums, expectedMetrics.termSums) / (10 * bound), "terms")
+        if (metrics.rows, metrics.top1) != (expectedMetrics.rows, expectedMetrics.top1) { worst.add(.infinity, "counts") }
+        return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
+    }
+
+    /// Writes past the end of a buffer on purpose: a checker that watches the device must complain.
+    public static func plantFault(_ device: Device) throws {
+        let engine = try DeviceEngine(device)
+        let kernel = try engine.programs.kernel("planted_fault.cl", "planted_fault")
+        let buffer = try Buffer(engine.context, bytes: 16, label: "planted fault")
+        try kernel.setArgument(0, UInt64(4))
+        try kernel.setArgument(1, buffer)
+        try engine.queue.enqueue(kernel, global: [4])
+        try engine.queue.finish()
+    }
+}
+
+/// The largest of several error-to-bound ratios; a NaN stays.
+struct Worst {
+    private(set) var value = 0.0
+    private(set) var tensor = ""
+
+    mutating func add(_ ratio: Double, _ name: String) {
+        if !(ratio <= value), !value.isNaN { (value, tensor) = (ratio, name) }
+    }
+}

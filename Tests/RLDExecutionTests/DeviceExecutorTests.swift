@@ -1,0 +1,117 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDMethods
+import RLDModels
+import TestSupport
+import Testing
+
+/// Whole training steps: repeatability, what a step costs in steady state, and small memories.
+@Suite("Device executor", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct DeviceExecutorTests {
+    static let table = ImageTable(
+        channels: 1, height: 12, width: 12,
+        pixels: (0..<50 * 144).map { UInt8(CounterRandom.integer(below: 256, seed: 1, stream: 40, counter: UInt64($0))) },
+        labels: (0..<50).map { Int32($0 % 10) }, classNames: (0..<10).map(String.init))
+    static let transform = ImageTransform(mean: [0.3], deviation: [0.3], cropPadding: 2, horizontalFlip: true)
+
+    static func network(_ id: String) throws -> Network { try ModelCatalog.network(id, classes: 10, input: [1, 12, 12]) }
+
+    /// Trains resnet8 from a resnet14 for a few steps, a partial batch among them.
+    static func prepare(_ engine: DeviceEngine, seed: UInt64) throws -> DeviceExecutor {
+        let executor = try DeviceExecutor(engine: engine)
+        try executor.load(table, as: "train")
+        let (student, teacher) = (try network("resnet8"), try network("resnet14"))
+        try executor.prepareStudent(student, state: student.initialState(seed: seed))
+        try executor.prepareTeacher(teacher, state: teacher.initialState(seed: 77))
+        return executor
+    }
+
+    static func step(_ executor: DeviceExecutor, _ index: Int, seed: UInt64 = 1, size: Int = 8) throws {
+        try executor.trainStep(
+            BatchSelection(
+                table: "train", indices: (0..<size).map { ($0 * 3 + index) % 50 }, transform: transform, seed: seed, epoch: 1),
+            method: .refinedLogitDistillation(RefinedLogitDistillation()), warmup: 1,
+            optimizer: SGD(learningRate: 0.05, weightDecay: 5e-4))
+    }
+
+    @Test(arguments: KernelProfile.allCases) func sameSeedSameBits(profile: KernelProfile) throws {
+        func train(seed: UInt64) throws -> (NetworkState, StepMetrics) {
+            let executor = try Self.prepare(DeviceEngine(TestDevice.device(), profile: profile), seed: seed)
+            for index in 0..<4 { try Self.step(executor, index, seed: seed, size: index == 3 ? 5 : 8) }
+            return (try executor.studentState(), try executor.takeMetrics())
+        }
+        let first = try train(seed: 1)
+        let again = try train(seed: 1)
+        let other = try train(seed: 2)
+        #expect(first.0 == again.0, "the same seed gives the same weights, bit for bit")
+        #expect(first.1 == again.1)
+        #expect(first.0 != other.0)
+        #expect(first.1.rows == 29)
+    }
+
+    /// The random crop and flip alone make a difference: same weights, another seed of the transform.
+    @Test func theTransformDependsOnItsSeed() throws {
+        func train(seed: UInt64) throws -> NetworkState {
+            let executor = try Self.prepare(DeviceEngine(TestDevice.device()), seed: 1)
+            try Self.step(executor, 0, seed: seed)
+            return try executor.studentState()
+        }
+        #expect(try train(seed: 1) != train(seed: 2))
+    }
+
+    @Test(arguments: KernelProfile.allCases) func aSteadyStepAllocatesBuildsAndWaitsForNothing(profile: KernelProfile) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let executor = try Self.prepare(engine, seed: 1)
+        for index in 0..<2 { try Self.step(executor, index) }
+        _ = try executor.takeMetrics()
+        let counters = engine.context.counters
+        let before = (counters.allocations, counters.programsBuilt, counters.hostSynchronisations, counters.launches)
+        for index in 2..<6 { try Self.step(executor, index) }
+        #expect(counters.allocations == before.0)
+        #expect(counters.programsBuilt == before.1)
+        #expect(counters.hostSynchronisations == before.2)
+        let launches = (counters.launches - before.3) / 4
+        #expect(launches < 260, "\(launches) launches per step")
+        #expect(counters.programsBuilt <= 40)
+        #expect(try executor.takeMetrics().rows == 32)
+    }
+
+    /// A device that allocates at most 1 MiB at once: values spread over several buffers, patches come in chunks.
+    @Test(arguments: KernelProfile.allCases) func smallAllocationsGiveTheSameResult(profile: KernelProfile) throws {
+        func train(limit: Int?) throws -> NetworkState {
+            let executor = try Self.prepare(
+                DeviceEngine(TestDevice.device(), profile: profile, allocationLimit: limit), seed: 1)
+            for index in 0..<2 { try Self.step(executor, index, size: 32) }
+            return try executor.studentState()
+        }
+        let whole = try train(limit: nil)
+        let split = try train(limit: 1 << 20)
+        for name in whole.names {
+            let (a, b) = (try #require(split[name]), try #require(whole[name]))
+            // Sums are grouped otherwise, nothing else differs.
+            expectClose(a, b, .ofMax(2e-5), name)
+        }
+    }
+
+    @Test func tooLittleMemoryNamesTheBatchThatFits() throws {
+        let engine = try DeviceEngine(TestDevice.device(), memoryLimit: 4 << 20)
+        let executor = try Self.prepare(engine, seed: 1)
+        let error = #expect(throws: InputError.self) { try Self.step(executor, 0, size: 50) }
+        let message = "\(try #require(error))"
+        #expect(message.contains("batch 50") && message.contains("MiB") && message.contains("would fit"), "\(message)")
+        try Self.step(executor, 0, size: 4)
+    }
+
+    @Test func badBatchesAreRefused() throws {
+        let executor = try Self.prepare(DeviceEngine(TestDevice.device()), seed: 1)
+        func train(_ indices: [Int], table: String = "train", transform: ImageTransform = Self.transform) throws {
+            try executor.trainStep(
+                BatchSelection(table: table, indices: indices, transform: transform), method: .crossEntropy(CrossEntropy()),
+                warmup: 1, optimizer: SGD(learningRate: 0.1))
+        }
+        #expect(throws: InputError.self) { try train([0, 50]) }
+        #expect(throws: InputError.self) { try train([]) }
+        #expect(throws: InputError.self) { try train([0], table: "trian") }
+        #expect(throws: InputError.self) { try train([0], transform: ImageTransform(mean: [0, 0], deviation: [1, 1])) }
+    }
+}
