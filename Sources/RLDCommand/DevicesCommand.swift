@@ -37,7 +37,9 @@ struct DevicesCommand: ParsableCommand {
         guard !rows.isEmpty else {
             Output.line(
                 "no OpenCL device was found. For the CPU install pocl-opencl-icd, for a GPU the vendor's driver with its OpenCL "
-                    + "package; if one is installed, check OCL_ICD_VENDORS. '--device reference' computes on the host without any.")
+                    + "package; if one is installed, check OCL_ICD_VENDORS. "
+                    + "'--device reference' computes on the host without any."
+            )
             return
         }
         Output.line(
@@ -49,7 +51,8 @@ struct DevicesCommand: ParsableCommand {
                 ],
                 rows: rows.map {
                     [
-                        "\($0.index)", $0.address, $0.name, $0.platform, $0.driver, "\($0.computeUnits)", NumberText.bytes($0.memory),
+                        "\($0.index)", $0.address, $0.name, $0.platform, $0.driver, "\($0.computeUnits)",
+                        NumberText.bytes($0.memory),
                         NumberText.bytes($0.largestBuffer), $0.profile,
                     ]
                 }))

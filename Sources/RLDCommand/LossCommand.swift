@@ -17,7 +17,8 @@ struct LossCommand: ParsableCommand {
     @Option(help: "Method.", completion: .list(Method.ids))
     var method: String
 
-    @Option(help: "Where to write 'student_gradient' [N, classes]: float32, or float64 with --device reference.", completion: .file())
+    @Option(
+        help: "Where to write 'student_gradient' [N, classes]: float32, or float64 with --device reference.", completion: .file())
     var gradient: String?
 
     @OptionGroup(title: "Method options") var methodOptions: MethodArguments

@@ -15,7 +15,8 @@ struct RLDCommand: ParsableCommand {
             --data fashion-mnist --epochs 5 --out runs/student
             """,
         subcommands: [
-            DevicesCommand.self, DoctorCommand.self, ModelsCommand.self, TrainCommand.self, DistillCommand.self, EvaluateCommand.self,
+            DevicesCommand.self, DoctorCommand.self, ModelsCommand.self, TrainCommand.self, DistillCommand.self,
+            EvaluateCommand.self,
             PredictCommand.self, LossCommand.self, DemoCommand.self,
         ])
 }

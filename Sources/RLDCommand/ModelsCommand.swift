@@ -56,7 +56,9 @@ struct ModelsCommand: ParsableCommand {
         Output.line(
             TextTable.text(
                 [.init("tensor"), .init("shape"), .init("kind")],
-                rows: tensors.map { [$0.name, $0.shape.isEmpty ? "scalar" : $0.shape.map(String.init).joined(separator: " x "), $0.kind] }))
+                rows: tensors.map {
+                    [$0.name, $0.shape.isEmpty ? "scalar" : $0.shape.map(String.init).joined(separator: " x "), $0.kind]
+                }))
         Output.line(
             "\(network.id): \(NumberText.compact(network.parameterCount)) parameters (\(network.parameterCount)), "
                 + "\(NumberText.compact(network.multiplyAdds, unit: "MAC")) for input \(input) and \(network.classes) classes")

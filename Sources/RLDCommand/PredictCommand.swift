@@ -53,7 +53,8 @@ struct PredictCommand: ParsableCommand {
         var logits: [Double] = []
         for start in stride(from: 0, to: count, by: batchSize) {
             let end = min(start + batchSize, count)
-            let batch = Tensor(shape: [end - start] + input.shape[1...], values: Array(input.values[(start * size)..<(end * size)]))
+            let batch = Tensor(
+                shape: [end - start] + input.shape[1...], values: Array(input.values[(start * size)..<(end * size)]))
             logits += try executor.studentLogits(batch).values
         }
         try SafetensorsFile.write(

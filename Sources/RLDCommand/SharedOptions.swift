@@ -23,10 +23,13 @@ struct CommonOptions: ParsableArguments {
 
 /// What every training run has.
 struct RunOptions: ParsableArguments {
-    @Option(help: "Settings from a YAML file (the keys are those of a run's config.yaml).", completion: .file(extensions: ["yaml"]))
+    @Option(
+        help: "Settings from a YAML file (the keys are those of a run's config.yaml).", completion: .file(extensions: ["yaml"]))
     var config: String?
 
-    @Option(name: .customLong("set"), help: ArgumentHelp("Set any key of the configuration, for example optimizer.momentum=0.8.", valueName: "key=value"))
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp("Set any key of the configuration, for example optimizer.momentum=0.8.", valueName: "key=value"))
     var assignments: [String] = []
 
     @Option(help: "Folder of the run.", completion: .directory)

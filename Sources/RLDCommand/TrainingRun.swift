@@ -37,12 +37,15 @@ struct TrainingRun {
             try Output.json(
                 Summary(
                     model: result.network.id, out: folder.path, epochs: result.epochs.count, bestEpoch: result.bestEpoch,
-                    last: result.lastTest, best: result.bestTest, imagesPerSecond: result.imagesPerSecond, seconds: result.seconds))
+                    last: result.lastTest, best: result.bestTest, imagesPerSecond: result.imagesPerSecond, seconds: result.seconds
+                ))
             return
         }
         for test in [result.lastTest, result.bestTest] { if let test { Output.line(test.text) } }
         Output.line(
-            "\(NumberText.compact(result.imagesPerSecond.rounded())) images/s, \(NumberText.duration(result.seconds)); run in \(folder.path)")
+            "\(NumberText.compact(result.imagesPerSecond.rounded())) images/s, "
+                + "\(NumberText.duration(result.seconds)); run in \(folder.path)"
+        )
     }
 
     private struct Summary: Encodable {

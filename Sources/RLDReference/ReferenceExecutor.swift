@@ -31,6 +31,7 @@ public final class ReferenceExecutor: NetworkExecutor {
             method.needsTeacher
             ? try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false) : nil
         let logits = try student.forward(images, batch: labels.count, training: true)
+        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(method, rows: labels.count) }
         let result = try ReferenceLoss.evaluate(
             method, student: logits, teacher: teacherLogits, labels: labels, classes: student.network.classes, warmup: warmup)
         try student.backward(result.gradient)
@@ -44,6 +45,7 @@ public final class ReferenceExecutor: NetworkExecutor {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)
         let logits = try student.forward(images, batch: labels.count, training: false)
+        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(.crossEntropy(CrossEntropy()), rows: labels.count) }
         add(
             try ReferenceLoss.evaluate(
                 .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: student.network.classes))
@@ -90,6 +92,13 @@ public final class ReferenceExecutor: NetworkExecutor {
             images += batch.transform.apply(to: table, index: index, seed: batch.seed, epoch: batch.epoch)
         }
         return (images, batch.indices.map { table.labels[$0] })
+    }
+
+    /// A network that has exploded shows in the metrics, as on a device, where no one looks at logits; the loss would refuse them.
+    private func addNonFinite(_ method: Method, rows: Int) {
+        metrics.rows += rows
+        metrics.totalSum = .nan
+        metrics.termSums = method.termNames.map { _ in .nan }
     }
 
     private func add(_ result: LossResult) {

@@ -79,13 +79,7 @@ struct TrainingSession {
             pace.begin(at: clock.now)
             let selection = BatchSelection(
                 table: Self.trainTable, indices: Array(batch), transform: trainTransform, seed: configuration.seed, epoch: epoch)
-            do {
-                try executor.trainStep(selection, method: configuration.method, warmup: warmup, optimizer: optimizer)
-            } catch let error as InputError {
-                // An executor that looks at its logits complains about them before the loss is read.
-                try requireFinite(try executor.studentState().allFinite, "network", epoch: epoch, firstStep: firstUnread, step: step)
-                throw error
-            }
+            try executor.trainStep(selection, method: configuration.method, warmup: warmup, optimizer: optimizer)
             guard step % configuration.logEvery == 0 || step == batches.count else { continue }
             let metrics = try executor.takeMetrics()
             pace.end(at: clock.now, images: metrics.rows)
@@ -119,6 +113,8 @@ struct TrainingSession {
 
     private mutating func end(epoch: Int, metrics: StepMetrics, learningRate: Double) throws {
         let validation = split.validation.isEmpty ? nil : try evaluate(Self.trainTable, rows: split.validation)
+        try requireFinite(
+            validation?.isFinite ?? true, "validation loss", epoch: epoch, firstStep: stepsPerEpoch, step: stepsPerEpoch)
         let state = try executor.studentState()
         try requireFinite(
             state.allFinite, "state of the weights", epoch: epoch, firstStep: stepsPerEpoch, step: stepsPerEpoch)
@@ -156,8 +152,10 @@ struct TrainingSession {
 
     private func requireFinite(_ good: Bool, _ what: String, epoch: Int, firstStep: Int, step: Int) throws {
         guard !good else { return }
-        let kept = last.epoch == 0
-            ? "no weights were saved yet" : "the weights of epoch \(last.epoch) are kept" + (trainer.folder.map { " in \($0.path)" } ?? "")
+        let kept =
+            last.epoch == 0
+            ? "no weights were saved yet"
+            : "the weights of epoch \(last.epoch) are kept" + (trainer.folder.map { " in \($0.path)" } ?? "")
         let error = TrainingError.nonFinite(what: what, epoch: epoch, firstStep: firstStep, step: step, kept: kept)
         try trainer.folder?.note(error.description)
         throw error
@@ -196,10 +194,12 @@ struct TrainingSession {
     // MARK: - Words
 
     private func begin() throws {
-        let lines = configuration.effectiveDescription + [
-            "images     \(split.training.count) to train on, \(split.validation.count) to validate, \(trainer.dataset.test.count) to test",
-            "device     \(executor.executorDescription)",
-        ]
+        let lines =
+            configuration.effectiveDescription + [
+                "images     \(split.training.count) to train on, \(split.validation.count) to validate, "
+                    + "\(trainer.dataset.test.count) to test",
+                "device     \(executor.executorDescription)",
+            ]
         for line in lines { try trainer.folder?.note(line) }
         trainer.observer(.begins(lines))
     }
@@ -211,7 +211,8 @@ struct TrainingSession {
 
     private func metadata(epoch: Int) -> [String: String] {
         [
-            "model": network.id, "classes": "\(network.classes)", "input": network.inputShape.map(String.init).joined(separator: "x"),
+            "model": network.id, "classes": "\(network.classes)",
+            "input": network.inputShape.map(String.init).joined(separator: "x"),
             "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
         ]
     }
@@ -219,7 +220,8 @@ struct TrainingSession {
     private func environment() -> RunEnvironment {
         RunEnvironment(
             executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataset.contentHash,
-            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count)
+            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count
+        )
     }
 }
 

@@ -23,12 +23,23 @@ struct BadInputTests {
             (["train", "--out", "/dev/null", "--epochs", "1"], "is a file, expected a folder"),
             (["distill", "--out", "OUT", "--method", "rdl"], "did you mean 'rld'?"),
             (["distill", "--out", "OUT", "--student", "resnet8"], "teacher"),
-            (["distill", "--out", "OUT", "--teacher", "/no/t.safetensors", "--teacher-model", "resnet14"], "/no/t.safetensors: does not exist"),
+            (
+                ["distill", "--out", "OUT", "--teacher", "/no/t.safetensors", "--teacher-model", "resnet14"],
+                "/no/t.safetensors: does not exist"
+            ),
             (["distill", "--out", "OUT", "--temperature", "0"], "--temperature"),
             (["models", "resnet8", "--classes", "1"], "classes"),
             (["models", "--input", "3x32"], "CHANNELSxHEIGHTxWIDTH"),
-            (["evaluate", "--model", "resnet8", "--weights", "/no/w.safetensors", "--data", "DATA"], "/no/w.safetensors: does not exist"),
-            (["predict", "--model", "resnet8", "--classes", "4", "--weights", "w", "--images", "/no/x.safetensors", "--output", "y"], "/no/x.safetensors"),
+            (
+                ["evaluate", "--model", "resnet8", "--weights", "/no/w.safetensors", "--data", "DATA"],
+                "/no/w.safetensors: does not exist"
+            ),
+            (
+                [
+                    "predict", "--model", "resnet8", "--classes", "4", "--weights", "w", "--images", "/no/x.safetensors",
+                    "--output", "y",
+                ], "/no/x.safetensors"
+            ),
             (["loss", "/no/l.safetensors", "--method", "rld"], "/no/l.safetensors"),
             (["loss", "x.safetensors", "--method", "rdl"], "did you mean 'rld'?"),
             (["loss", "x.safetensors"], "--method"),
@@ -92,7 +103,10 @@ struct BadInputTests {
     @Test("an unknown device is said in one line, exit code 3")
     func unknownDevice() throws {
         let folder = Folder()
-        let result = try Program.run(["train", "--data", try folder.images(), "--batch-size", "8", "--epochs", "1", "--out", folder.path + "/out", "--device", "no such device"])
+        let result = try Program.run([
+            "train", "--data", try folder.images(), "--batch-size", "8", "--epochs", "1", "--out", folder.path + "/out",
+            "--device", "no such device",
+        ])
         #expect(result.code == 3)
         #expect(result.errorLines.count == 1, "\(result.error)")
     }

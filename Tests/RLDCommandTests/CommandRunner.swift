@@ -14,13 +14,15 @@ enum Program {
     static var path: String {
         // The test executable is .build/<triple>/release/<package>PackageTests.xctest; some runners start a helper from
         // elsewhere, so the loaded bundle's path in the arguments counts first.
-        let candidates = CommandLine.arguments + [(try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""]
+        let candidates =
+            CommandLine.arguments + [(try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""]
         for candidate in candidates where candidate.contains(".xctest") {
             let folder = URL(fileURLWithPath: candidate).deletingLastPathComponent()
             let program = folder.appending(path: "rld").path
             if FileManager.default.isExecutableFile(atPath: program) { return program }
         }
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
         return root.appending(path: ".build/release/rld").path
     }
 
@@ -76,13 +78,15 @@ final class Folder {
         for (part, count) in [("train", train), ("t10k", test)] {
             let labels = (0..<count).map { UInt8($0 % 4) }
             let pixels = labels.flatMap { label in (0..<(extent * extent)).map { UInt8($0 / extent == Int(label) ? 200 : $0) } }
-            try Data(header(0x803, [count, extent, extent]) + pixels).write(to: URL(fileURLWithPath: "\(folder)/\(part)-images-idx3-ubyte"))
+            try Data(header(0x803, [count, extent, extent]) + pixels).write(
+                to: URL(fileURLWithPath: "\(folder)/\(part)-images-idx3-ubyte"))
             try Data(header(0x801, [count]) + labels).write(to: URL(fileURLWithPath: "\(folder)/\(part)-labels-idx1-ubyte"))
         }
         return "mnist:\(folder)"
     }
 
     private func header(_ magic: UInt32, _ extents: [Int]) -> [UInt8] {
-        ([magic] + extents.map(UInt32.init)).flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
+        ([magic] + extents.map(UInt32.init)).flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) }
+        }
     }
 }

@@ -52,7 +52,10 @@ struct CommandTests {
     func tour() throws {
         let folder = Folder()
         let data = try folder.images()
-        let recipe = ["--data", data, "--epochs", "2", "--batch-size", "16", "--validation", "8", "--device", "reference", "--log-every", "1"]
+        let recipe = [
+            "--data", data, "--epochs", "2", "--batch-size", "16", "--validation", "8", "--device", "reference", "--log-every",
+            "1",
+        ]
         let teacher = folder.path + "/teacher"
         let trained = try Program.run(["train", "--model", "resnet8", "--out", teacher] + recipe)
         #expect(trained.code == 0, "\(trained.error)")
@@ -63,8 +66,11 @@ struct CommandTests {
         let student = folder.path + "/student"
         let weights = teacher + "/best.safetensors"
         let distilled = try Program.run(
-            ["distill", "--teacher", weights, "--teacher-model", "resnet8", "--student", "resnet8", "--out", student, "--alpha", "2",
-             "--kd-weight", "1", "--json"] + recipe)
+            [
+                "distill", "--teacher", weights, "--teacher-model", "resnet8", "--student", "resnet8", "--out", student,
+                "--alpha", "2",
+                "--kd-weight", "1", "--json",
+            ] + recipe)
         #expect(distilled.code == 0, "\(distilled.error)")
         #expect(distilled.error.contains("warning: --kd-weight does nothing: method 'rld' has no kd-weight"))
         #expect(distilled.error.contains("rld: ce-weight 1, alpha 2, beta 8, temperature 4"))
@@ -72,7 +78,10 @@ struct CommandTests {
         #expect((summary["best"] as? [String: Any])?["weights"] as? String == "best")
 
         let evaluated = try Program.run(
-            ["evaluate", "--model", "resnet8", "--weights", student + "/last.safetensors", "--data", data, "--device", "reference", "--json"])
+            [
+                "evaluate", "--model", "resnet8", "--weights", student + "/last.safetensors", "--data", data, "--device",
+                "reference", "--json",
+            ])
         let report = try json(evaluated.output)
         #expect(report["images"] as? Int == 10)
         let last = (summary["last"] as? [String: Any])?["accuracy"] as? Double
@@ -82,8 +91,11 @@ struct CommandTests {
         let output = folder.path + "/y.safetensors"
         try SafetensorsFile.write([SafetensorsItem("images", Tensor(shape: [3, 1, 5, 5], repeating: 0.5))], to: images)
         let predicted = try Program.run(
-            ["predict", "--model", "resnet8", "--classes", "10", "--weights", student + "/last.safetensors", "--images", images,
-             "--output", output, "--device", "reference", "--batch-size", "2"])
+            [
+                "predict", "--model", "resnet8", "--classes", "10", "--weights", student + "/last.safetensors", "--images",
+                images,
+                "--output", output, "--device", "reference", "--batch-size", "2",
+            ])
         #expect(predicted.code == 0, "\(predicted.error)")
         let logits = try SafetensorsFile(path: output).tensor("logits")
         #expect(logits.shape == [3, 10])
@@ -123,14 +135,43 @@ struct CommandTests {
         #expect(wrong.error.contains("--temperature"))
     }
 
+    @Test("the demo prints one row per training: teacher, student alone, with KD and with RLD")
+    func demo() throws {
+        let folder = Folder()
+        let recipe = [
+            "demo", "--data", try folder.images(), "--images", "24", "--teacher-epochs", "1", "--epochs", "1", "--batch-size",
+            "16", "--device", "reference", "--quiet", "--out", folder.path + "/runs",
+        ]
+        let table = try Program.run(recipe)
+        #expect(table.code == 0 && table.error.isEmpty, "\(table.error)")
+        let rows = table.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        #expect(rows.count == 6)
+        #expect(rows.dropFirst(2).map { $0[0] } == ["resnet14", "resnet8", "resnet8", "resnet8"])
+        #expect(rows.dropFirst(2).allSatisfy { row in row.contains("%") })
+        for (row, method) in zip(rows.dropFirst(2), ["teacher", "alone", "kd", "rld"]) { #expect(row.contains(method)) }
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path + "/runs").sorted() == [
+                "alone", "kd", "rld", "teacher",
+            ])
+
+        let again = try Program.run(recipe)
+        #expect(again.code == 2 && again.error.contains("--overwrite"))
+        let json = try Program.run(recipe + ["--overwrite", "--json"])
+        let objects = try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [[String: Any]] ?? []
+        #expect(objects.map { $0["role"] as? String ?? "" } == ["teacher", "alone", "kd", "rld"])
+        #expect(objects.allSatisfy { $0["top1"] is Double && $0["macs"] is Int })
+    }
+
     @Test("Ctrl-C finishes the step, saves the weights and exits 130")
     func interruption() throws {
         let folder = Folder()
         let data = try folder.images()
         let out = folder.path + "/out"
         let result = try Program.run(
-            ["train", "--model", "resnet8", "--data", data, "--epochs", "100000", "--batch-size", "16", "--validation", "0",
-             "--device", "reference", "--out", out]
+            [
+                "train", "--model", "resnet8", "--data", data, "--epochs", "100000", "--batch-size", "16", "--validation", "0",
+                "--device", "reference", "--out", out,
+            ]
         ) { process in
             let metrics = out + "/last.safetensors"
             for _ in 0..<600 where !FileManager.default.fileExists(atPath: metrics) { usleep(50_000) }

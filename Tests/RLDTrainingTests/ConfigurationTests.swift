@@ -48,7 +48,11 @@ struct ConfigurationTests {
             method: rld
             epochs: 5
             schedule: {kind: multistep, milestones: [2, 4]}
-            """, set: ["optimizer.learning_rate=0.1", "method.alpha=2", "epochs=6", "momentum=0.8", "milestones=[3]", "method.ce-weight=0.5"])
+            """,
+            set: [
+                "optimizer.learning_rate=0.1", "method.alpha=2", "epochs=6", "momentum=0.8", "milestones=[3]",
+                "method.ce-weight=0.5",
+            ])
         #expect(configuration.epochs == 6)
         #expect(configuration.optimizer.learningRate == 0.1)
         #expect(configuration.optimizer.momentum == 0.8)
@@ -104,7 +108,8 @@ struct ConfigurationTests {
             """
             method: {alpha: 3, id: kd, standardize: true}
             schedule: {kind: cosine, milestones: [3]}
-            """).warnings
+            """
+        ).warnings
         #expect(warnings.count == 2)
         #expect(warnings[0].contains("method.alpha (run.yaml:1) does nothing: method 'kd' has no alpha"))
         #expect(warnings[1].contains("schedule.milestones (run.yaml:2) does nothing"))

@@ -62,7 +62,9 @@ final class FakeExecutor: NetworkExecutor {
         state["fc.weight"] = weight
         state["fc.bias"] = bias
         metrics.totalSum += loss
-        metrics.termSums = method.termNames.indices.map { (metrics.termSums.isEmpty ? 0 : metrics.termSums[$0]) + ($0 == 0 ? loss : 0) }
+        metrics.termSums = method.termNames.indices.map {
+            (metrics.termSums.isEmpty ? 0 : metrics.termSums[$0]) + ($0 == 0 ? loss : 0)
+        }
     }
 
     func evaluateStep(_ batch: BatchSelection) throws {

@@ -13,8 +13,9 @@ struct LibraryExampleTests {
         try writeIDX(bandImages(count: 10, extent: 5, seed: 2), "t10k", in: data)
         let output = temporary.path + "/student.safetensors"
         // A batch of 64 images does not fit 24: the recipe's data error is the first thing a user of the example may meet.
-        #expect(inputErrorText { _ = try distillStudent(data: "mnist:\(data)", device: "reference", epochs: 1, output: output) }
-            .contains("give a smaller batch"))
+        #expect(
+            inputErrorText { _ = try distillStudent(data: "mnist:\(data)", device: "reference", epochs: 1, output: output) }
+                .contains("give a smaller batch"))
         try writeIDX(bandImages(count: 80, extent: 5, seed: 1), "train", in: data)
         let accuracy = try distillStudent(data: "mnist:\(data)", device: "reference", epochs: 1, output: output)
         #expect((0...1).contains(accuracy))
@@ -33,7 +34,9 @@ struct LibraryExampleTests {
     /// Writes a table in MNIST's layout.
     private func writeIDX(_ table: ImageTable, _ part: String, in folder: String) throws {
         func header(_ magic: UInt32, _ extents: [Int]) -> [UInt8] {
-            ([magic] + extents.map(UInt32.init)).flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
+            ([magic] + extents.map(UInt32.init)).flatMap { value in
+                (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) }
+            }
         }
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let images = header(0x803, [table.count, table.height, table.width]) + table.pixels

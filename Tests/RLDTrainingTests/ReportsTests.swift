@@ -2,10 +2,12 @@ import RLD
 import Testing
 
 struct ReportsTests {
-    @Test("numbers are short and have a unit", arguments: [
-        (950.0, "", "950"), (0.0, "", "0"), (12_480_000.0, "", "12.5 M"), (1_234_000_000.0, "MAC", "1.2 GMAC"),
-        (999_949.0, "", "1.0 M"), (123_456.0, "", "123 k"), (2.5, "", "2.5"),
-    ])
+    @Test(
+        "numbers are short and have a unit",
+        arguments: [
+            (950.0, "", "950"), (0.0, "", "0"), (12_480_000.0, "", "12.5 M"), (1_234_000_000.0, "MAC", "1.2 GMAC"),
+            (999_949.0, "", "1.0 M"), (123_456.0, "", "123 k"), (2.5, "", "2.5"),
+        ])
     func compact(value: Double, unit: String, text: String) {
         #expect(NumberText.compact(value, unit: unit) == text)
     }

@@ -4,7 +4,8 @@ import Testing
 
 struct RunFolderTests {
     private func run(
-        _ folder: RunFolder, executor: FakeExecutor = FakeExecutor(), epochs: Int = 3, shouldStop: @escaping () -> Bool = { false }
+        _ folder: RunFolder, executor: FakeExecutor = FakeExecutor(), epochs: Int = 3,
+        shouldStop: @escaping () -> Bool = { false }
     ) throws -> TrainingResult {
         try Trainer(
             configuration: bandConfiguration(epochs: epochs), executor: executor, dataset: bandData(), folder: folder,
@@ -25,11 +26,14 @@ struct RunFolderTests {
 
         let network = try bandData().network("resnet8")
         let last = try NetworkState(weights: path + "/last.safetensors", for: network)
-        for name in last.names { #expect(last[name]?.values == result.lastState[name]?.values.map { Double(Float($0)) }, "\(name)") }
+        for name in last.names {
+            #expect(last[name]?.values == result.lastState[name]?.values.map { Double(Float($0)) }, "\(name)")
+        }
         #expect(try SafetensorsFile(path: path + "/best.safetensors").metadata["epoch"] == "\(result.bestEpoch)")
         #expect(try SafetensorsFile(path: path + "/best.safetensors").metadata["model"] == "resnet8")
 
-        let environment = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: path + "/environment.json")))
+        let environment = try JSONSerialization.jsonObject(
+            with: Data(contentsOf: URL(fileURLWithPath: path + "/environment.json")))
         let keys = (environment as? [String: Any])?.keys.sorted() ?? []
         #expect(keys.contains("executor") && keys.contains("data_hash") && keys.contains("commit") && keys.contains("swift"))
     }
@@ -41,15 +45,13 @@ struct RunFolderTests {
         let lines = try temporary.text("metrics.jsonl").split(separator: "\n").map {
             try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] ?? [:]
         }
-        #expect(lines.map { $0["kind"] as? String ?? "" } == ["step", "step", "step", "epoch", "step", "step", "step", "epoch", "test", "test"])
+        #expect(
+            lines.map { $0["kind"] as? String ?? "" } == [
+                "step", "step", "step", "epoch", "step", "step", "step", "epoch", "test", "test",
+            ])
         // As text: Foundation's JSON reader may be off by the last bit, ours must not be.
         let epoch = try temporary.text("metrics.jsonl").split(separator: "\n")[3]
-        func number(_ key: String) throws -> Double {
-            let value = try #require(epoch.range(of: "\"\(key)\":")).upperBound
-            return try #require(Double(epoch[value...].prefix { $0 != "," && $0 != "}" }))
-        }
-        #expect(try number("train_loss") == result.epochs[0].trainLoss, "\(epoch)")
-        #expect(try number("validation_accuracy") == result.epochs[0].validationAccuracy, "\(epoch)")
+        #expect(epoch.contains("\"train_loss\":\(result.epochs[0].trainLoss),"), "\(epoch)")
         #expect(lines[9]["weights"] as? String == "best")
         #expect((lines[0]["terms"] as? [String: Any])?["ce"] is Double)
     }

@@ -9,7 +9,8 @@ struct ScheduleTests {
     @Test("multistep drops once the epoch, counted from 1, is past a milestone")
     func multistep() {
         let schedule = Schedule()
-        for (epoch, wanted) in [(1, 0.05), (150, 0.05), (151, 0.005), (180, 0.005), (181, 0.0005), (210, 0.0005), (211, 0.00005)] {
+        for (epoch, wanted) in [(1, 0.05), (150, 0.05), (151, 0.005), (180, 0.005), (181, 0.0005), (210, 0.0005), (211, 0.00005)]
+        {
             #expect(abs(rate(schedule, epoch: epoch) - wanted) < 1e-12, "epoch \(epoch)")
         }
     }

@@ -131,7 +131,9 @@ struct TrainerTests {
             var configuration = bandConfiguration()
             change(&configuration)
             let executor = FakeExecutor()
-            let text = inputErrorText { _ = try Trainer(configuration: configuration, executor: executor, dataset: bandData()).run() }
+            let text = inputErrorText {
+                _ = try Trainer(configuration: configuration, executor: executor, dataset: bandData()).run()
+            }
             #expect(executor.trainCalls.isEmpty)
             return text
         }

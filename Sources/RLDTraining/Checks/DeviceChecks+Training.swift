@@ -57,7 +57,9 @@ extension DeviceChecks {
         worst.add(abs(found.total - expected.total) / (2e-5 * abs(expected.total) + 1e-6), "total")
         let isPair = classes == 2 && name.contains("standardised")
         worst.add(relativeError(found.gradient.values, expected.gradient.values) / (isPair ? 1e-4 : bound), "gradient")
-        if (found.top1, found.top5, found.rows) != (expected.top1, expected.top5, expected.rows) { worst.add(.infinity, "counts") }
+        if (found.top1, found.top5, found.rows) != (expected.top1, expected.top5, expected.rows) {
+            worst.add(.infinity, "counts")
+        }
         return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
     }
 

@@ -110,7 +110,8 @@ public enum DeviceChecks {
         var state = NetworkState()
         for (index, tensor) in network.stateTensors.enumerated() {
             let values = random(tensor.count, stream: UInt64(100 + index))
-            let isNorm = network.node(named: String(tensor.name.split(separator: ".").dropLast().joined(separator: ".")))
+            let isNorm =
+                network.node(named: String(tensor.name.split(separator: ".").dropLast().joined(separator: ".")))
                 .map { if case .batchNorm = network.nodes[$0].operation { true } else { false } } ?? false
             let scaled: [Double] =
                 switch tensor.kind {

@@ -29,7 +29,8 @@ package struct OperationCase: Sendable {
             $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
         },
         OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
-        OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in residualBlock(&net, x, width: 4, stride: 2) },
+        OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in residualBlock(&net, x, width: 4, stride: 2)
+        },
         OperationCase("tiny residual block, folded", input: [2, 4, 4], batch: 3, folded: true) { net, x in
             residualBlock(&net, x, width: 4, stride: 2)
         },
@@ -92,7 +93,9 @@ package struct OperationCase: Sendable {
                     let y = $0.globalAveragePool($1)
                     return $0.linear(y, 13, name: "fc")
                 },
-                OperationCase("flatten + linear \(batch)x\(channels)x\(size)x\(size)", input: [channels, size, size], batch: batch) {
+                OperationCase(
+                    "flatten + linear \(batch)x\(channels)x\(size)x\(size)", input: [channels, size, size], batch: batch
+                ) {
                     let y = $0.flatten($1)
                     return $0.linear(y, 5, bias: false, name: "fc")
                 },

@@ -56,7 +56,8 @@ public struct ConfigurationReader {
     /// Takes a `key=value` override.
     public mutating func set(assignment: String) throws(InputError) {
         guard let equals = assignment.firstIndex(of: "="), equals != assignment.startIndex else {
-            throw InputError("--set \(assignment)", "is not of the form key=value", advice: "for example --set optimizer.momentum=0.8")
+            throw InputError(
+                "--set \(assignment)", "is not of the form key=value", advice: "for example --set optimizer.momentum=0.8")
         }
         let key = String(assignment[..<equals]).trimmingCharacters(in: .whitespaces)
         let value = String(assignment[assignment.index(after: equals)...]).trimmingCharacters(in: .whitespaces)
@@ -86,7 +87,8 @@ public struct ConfigurationReader {
         }
         guard let node else { return }
         guard let mapping = node.mapping else {
-            throw InputError(source, "must hold keys and values (epochs: 5), found a \(node.sequence == nil ? "single value" : "list")")
+            throw InputError(
+                source, "must hold keys and values (epochs: 5), found a \(node.sequence == nil ? "single value" : "list")")
         }
         try read(mapping, prefix: "", source: source)
     }
@@ -143,8 +145,8 @@ public struct ConfigurationReader {
         }
         if method.warmupEpochs > result.epochs {
             warnings.append(
-                "method.warm_up is \(method.warmupEpochs) epochs and the run has \(result.epochs): the distillation terms reach only "
-                    + "\(result.epochs)/\(method.warmupEpochs) of their weight")
+                "method.warm_up is \(method.warmupEpochs) epochs and the run has \(result.epochs): "
+                    + "the distillation terms reach only \(result.epochs)/\(method.warmupEpochs) of their weight")
         }
         try result.validate()
         return (result, warnings)
@@ -189,7 +191,9 @@ extension TrainingConfiguration {
         append("method.id", method.id)
         for option in method.options {
             guard let value = method.value(of: option) else { continue }
-            append("method.\(Setting.underscored(option.name))", option.kind == .flag ? (value != 0 ? "true" : "false") : Setting.text(value))
+            append(
+                "method.\(Setting.underscored(option.name))",
+                option.kind == .flag ? (value != 0 ? "true" : "false") : Setting.text(value))
         }
         return lines.joined(separator: "\n") + "\n"
     }

@@ -38,7 +38,8 @@ public struct Schedule: Sendable, Equatable, Codable {
     ///   - epochs: of the whole run.
     public func learningRate(base: Double, epoch: Int, step: Int, stepsPerEpoch: Int, epochs: Int) -> Double {
         let done = Double(epoch - 1) + Double(step) / Double(max(stepsPerEpoch, 1))
-        let warmup = warmupEpochs > 0
+        let warmup =
+            warmupEpochs > 0
             ? min((done + 1 / Double(max(stepsPerEpoch, 1))) / Double(warmupEpochs), 1) : 1
         switch kind {
         case .constant: return base * warmup
@@ -52,12 +53,13 @@ public struct Schedule: Sendable, Equatable, Codable {
 
     /// One line: "multistep: x 0.1 after epochs 150, 180, 210; warm-up 5 epochs".
     public var effectiveDescription: String {
-        let shape = switch kind {
-        case .constant: "constant"
-        case .cosine: "cosine to 0"
-        case .multistep where milestones.isEmpty: "constant (multistep without milestones)"
-        case .multistep: "x \(factor) after epochs \(milestones.map(String.init).joined(separator: ", "))"
-        }
+        let shape =
+            switch kind {
+            case .constant: "constant"
+            case .cosine: "cosine to 0"
+            case .multistep where milestones.isEmpty: "constant (multistep without milestones)"
+            case .multistep: "x \(factor) after epochs \(milestones.map(String.init).joined(separator: ", "))"
+            }
         return warmupEpochs > 0 ? "\(shape); linear warm-up over \(warmupEpochs) epochs" : shape
     }
 

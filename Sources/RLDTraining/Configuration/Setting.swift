@@ -20,7 +20,9 @@ struct Setting: Sendable {
     static let all: [Setting] = [
         name("model", \.model),
         name("data", \.data),
-        Setting(key: "limit", get: { $0.limit.map(String.init) }, set: { c, t throws(Wanted) in c.limit = t.isEmpty ? nil : try whole(t) }),
+        Setting(
+            key: "limit", get: { $0.limit.map(String.init) },
+            set: { c, t throws(Wanted) in c.limit = t.isEmpty ? nil : try whole(t) }),
         number("validation", \.validation),
         Setting(
             key: "seed", get: { String($0.seed) },
@@ -95,7 +97,9 @@ struct Setting: Sendable {
     }
 
     private static func optionalName(_ key: String, _ path: any Path<String?>) -> Setting {
-        Setting(key: key, get: { $0[keyPath: path].map(quoted) }, set: { c, t throws(Wanted) in c[keyPath: path] = t.isEmpty ? nil : t })
+        Setting(
+            key: key, get: { $0[keyPath: path].map(quoted) },
+            set: { c, t throws(Wanted) in c[keyPath: path] = t.isEmpty ? nil : t })
     }
 
     private static func integer(_ key: String, _ path: any Path<Int>) -> Setting {

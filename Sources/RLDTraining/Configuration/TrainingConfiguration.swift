@@ -59,7 +59,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         try require(
             !optimizer.nesterov || optimizer.momentum > 0, "optimizer.nesterov", "off when the momentum is 0", true)
         try schedule.validate(epochs: epochs)
-        if let cropPadding { try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding) }
+        if let cropPadding {
+            try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding)
+        }
         try method.validate()
     }
 

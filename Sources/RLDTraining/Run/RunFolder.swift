@@ -22,8 +22,9 @@ public final class RunFolder {
         self.path = path
         self.overwrite = overwrite
         encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(
+            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return }
         guard isFolder.boolValue else { throw InputError(path, "is a file, expected a folder", advice: "choose another --out") }
@@ -69,7 +70,8 @@ public final class RunFolder {
     public func note(_ line: String) throws(InputError) { try log?.append(line) }
 
     private func json(_ value: some Encodable, pretty: Bool = false) throws(InputError) -> Data {
-        encoder.outputFormatting = pretty
+        encoder.outputFormatting =
+            pretty
             ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
         do {
             return try encoder.encode(value)

@@ -102,7 +102,8 @@ extension EpochRecord {
     public var text: String {
         func percent(_ share: Double) -> String { String(format: "%.2f %%", 100 * share) }
         let validation = validationAccuracy.map { ", validation \(percent($0))" } ?? ""
-        return "epoch \(epoch)/\(epochs): loss \(String(format: "%.4f", trainLoss)), training \(percent(trainAccuracy))\(validation)"
+        return
+            "epoch \(epoch)/\(epochs): loss \(String(format: "%.4f", trainLoss)), training \(percent(trainAccuracy))\(validation)"
             + ", \(Int(imagesPerSecond.rounded())) images/s\(best ? ", best so far" : "")"
     }
 }

@@ -1,0 +1,93 @@
+import Foundation
+import RLD
+import TestSupport
+import Testing
+
+struct DeviceTrainingTests {
+    private func configuration(seed: UInt64 = 1) -> TrainingConfiguration {
+        var configuration = TrainingConfiguration()
+        configuration.epochs = 2
+        // 80 images: the last batch of an epoch has 20.
+        configuration.batchSize = 30
+        configuration.validation = 20
+        configuration.seed = seed
+        configuration.schedule = Schedule(kind: .cosine)
+        return configuration
+    }
+
+    private func train(
+        _ configuration: TrainingConfiguration, _ executor: any NetworkExecutor, teacher: Trainer.Teacher? = nil
+    ) throws -> TrainingResult {
+        try Trainer(configuration: configuration, executor: executor, dataset: bandData(), teacher: teacher).run()
+    }
+
+    private var rld: Method {
+        var method = RefinedLogitDistillation()
+        method.warmupEpochs = 1
+        return .refinedLogitDistillation(method)
+    }
+
+    @Test(
+        "the same seed twice gives bit-identical weights, on a fresh executor and on a used one; another seed does not",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func repeats() throws {
+        let used = try DeviceExecutor(TestDevice.device())
+        let first = try train(configuration(), used)
+        let again = try train(configuration(), used)
+        let fresh = try train(configuration(), DeviceExecutor(TestDevice.device()))
+        let other = try train(configuration(seed: 2), used)
+        #expect(first.lastState == again.lastState)
+        #expect(first.lastState == fresh.lastState)
+        #expect(first.lastState != other.lastState)
+        #expect(first.lastState.allFinite)
+
+        var distill = configuration()
+        distill.method = rld
+        let teacher = Trainer.Teacher(network: first.network, state: first.bestState)
+        let distilled = try train(distill, used, teacher: teacher)
+        #expect(try distilled.lastState == train(distill, DeviceExecutor(TestDevice.device()), teacher: teacher).lastState)
+        #expect(distilled.lastState != first.lastState)
+    }
+
+    @Test(
+        "a device trains as the reference does", .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
+        arguments: [KernelProfile.cpu, .gpu])
+    func likeReference(profile: KernelProfile) throws {
+        let network = try bandData().network("resnet8")
+        let teacher = Trainer.Teacher(network: network, state: network.initialState(seed: 9))
+        var recipe = configuration()
+        recipe.epochs = 1
+        recipe.optimizer.learningRate = 0.01
+        recipe.method = rld
+        let expected = try train(recipe, ReferenceExecutor(), teacher: teacher)
+        let found = try train(recipe, DeviceExecutor(TestDevice.device(), profile: profile), teacher: teacher)
+        // Three steps: float32 and Double part slowly.
+        for (a, b) in zip(expected.epochs, found.epochs) {
+            #expect(abs(a.trainLoss - b.trainLoss) < 1e-3 * abs(a.trainLoss), "\(a.trainLoss) \(b.trainLoss)")
+            #expect(abs((a.validationLoss ?? 0) - (b.validationLoss ?? 1)) < 1e-2)
+        }
+    }
+
+    @Test("a learning rate that explodes stops the run on the reference")
+    func explodesOnReference() throws {
+        try explode(ReferenceExecutor())
+    }
+
+    @Test(
+        "a learning rate that explodes stops the run on a device",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func explodesOnDevice() throws {
+        try explode(DeviceExecutor(TestDevice.device()))
+    }
+
+    private func explode(_ executor: any NetworkExecutor) throws {
+        var recipe = configuration()
+        recipe.optimizer.learningRate = 1e30
+        do {
+            _ = try train(recipe, executor)
+            Issue.record("the run went on")
+        } catch let error as TrainingError {
+            #expect(error.description.contains("epoch 1"))
+        }
+    }
+}
