@@ -70,10 +70,10 @@ public final class Device: Sendable, CustomStringConvertible {
         guard let best = best(of: devices) else { throw noDevice }
         guard let text else { return best }
         if let device = match(text, in: devices) { return device }
-        let list = devices.map { "  \($0.listing)" }.joined(separator: "\n")
+        let list = devices.map(\.listing).joined(separator: "; ")
         throw DeviceError(
             .unknownDevice,
-            "no device is called '\(text)'; give an index, platform:device or a part of the name of one of these:\n\(list)")
+            "no device is called '\(text)'; give an index, platform:device or a part of the name of one of these: \(list)")
     }
 
     /// The same device under a lower limit for one buffer: how plans over several buffers are tested on small machines.

@@ -14,7 +14,10 @@ enum Failure {
     static func report(_ error: any Error, arguments: [String]) -> Int32 {
         switch error {
         case let error as InputError: return say("error: \(error)", 2)
-        case let error as DeviceError: return say("error: \(error)", 3)
+        case let error as DeviceError:
+            // A name or a variable that the user got wrong is bad input; everything else is the device's.
+            let isInput = error.code == .unknownDevice || error.code == .badEnvironment
+            return say("error: \(error)", isInput ? 2 : 3)
         case let error as TrainingError: return say("error: \(error)", 1)
         case let end as CommandEnd: return say(end.message, end.code)
         default: break

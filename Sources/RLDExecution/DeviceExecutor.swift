@@ -64,21 +64,28 @@ public final class DeviceExecutor: NetworkExecutor {
         return try DeviceNetwork(network, state: state, role: role, engine: engine)
     }
 
+    public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
+        let student = try prepared(student, "student")
+        let classes = student.network.classes
+        for size in Set(training).sorted(by: >) {
+            let images = try buffers(size, for: student).images
+            if method.needsTeacher { _ = try teacherPlan(size, for: student, input: images) }
+            _ = try student.plan(batch: size, mode: .training, input: images)
+            _ = try preparedLoss(method, rows: size, classes: classes)
+        }
+        for size in Set(evaluation).sorted(by: >) {
+            _ = try student.plan(batch: size, mode: .inference, input: try buffers(size, for: student).images)
+            _ = try preparedLoss(.crossEntropy(CrossEntropy()), rows: size, classes: classes)
+        }
+    }
+
     public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
         let size = selection.indices.count
         var teacherLogits: DeviceSlice?
         if method.needsTeacher {
-            let teacher = try prepared(teacher, "teacher")
-            guard teacher.network.inputShape == student.network.inputShape, teacher.network.classes == student.network.classes
-            else {
-                throw InputError(
-                    "teacher \(teacher.network.id)",
-                    "maps \(teacher.network.inputShape) to \(teacher.network.classes) classes, the student \(student.network.inputShape) to \(student.network.classes)",
-                    advice: "both need the same input and classes")
-            }
-            let plan = try teacher.plan(batch: size, mode: .inference, input: batch.images)
+            let plan = try teacherPlan(size, for: student, input: batch.images)
             try plan.forward()
             teacherLogits = plan.output
         }
@@ -181,11 +188,37 @@ public final class DeviceExecutor: NetworkExecutor {
             throw InputError.unknown("image table", selection.table, known: tables.keys.sorted())
         }
         guard !selection.indices.isEmpty else { throw InputError("batch", "has no images") }
-        let key = BatchKey(batch: selection.indices.count, shape: network.network.inputShape)
-        let buffers = try batches[key] ?? BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
-        batches[key] = buffers
+        let buffers = try buffers(selection.indices.count, for: network)
         try buffers.gather(selection, from: table)
         return buffers
+    }
+
+    private func buffers(_ batch: Int, for network: DeviceNetwork) throws -> BatchBuffers {
+        let key = BatchKey(batch: batch, shape: network.network.inputShape)
+        let buffers = try batches[key] ?? BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
+        batches[key] = buffers
+        return buffers
+    }
+
+    private func teacherPlan(_ batch: Int, for student: DeviceNetwork, input: DeviceSlice) throws -> NetworkPlan {
+        let teacher = try prepared(teacher, "teacher")
+        let (own, its) = (student.network, teacher.network)
+        guard its.inputShape == own.inputShape, its.classes == own.classes else {
+            throw InputError(
+                "teacher \(its.id)",
+                "maps \(its.inputShape) to \(its.classes) classes, the student \(own.inputShape) to \(own.classes)",
+                advice: "both need the same input and classes")
+        }
+        return try teacher.plan(batch: batch, mode: .inference, input: input)
+    }
+
+    private func preparedLoss(_ method: Method, rows: Int, classes: Int) throws -> FusedLoss {
+        let key = LossKey(method: method.id, rows: rows, classes: classes)
+        let loss =
+            try losses[key]
+            ?? FusedLoss(method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile)
+        losses[key] = loss
+        return loss
     }
 
     private func enqueueLoss(
@@ -196,11 +229,7 @@ public final class DeviceExecutor: NetworkExecutor {
             throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
         }
         accumulated = method
-        let key = LossKey(method: method.id, rows: rows, classes: classes)
-        let loss =
-            try losses[key]
-            ?? FusedLoss(method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile)
-        losses[key] = loss
+        let loss = try preparedLoss(method, rows: rows, classes: classes)
         try loss.enqueue(
             method, warmup: warmup, student: student, teacher: teacher, labels: DeviceSlice(labels), gradient: gradient,
             into: accumulator, on: engine.queue)

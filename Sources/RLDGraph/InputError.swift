@@ -20,17 +20,22 @@ public struct InputError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// An unknown name among known ones, with the nearest known name suggested.
     public static func unknown(_ kind: String, _ name: String, known: [String]) -> InputError {
-        let listed = known.count <= 24 ? "known: \(known.joined(separator: ", "))" : "\(known.count) names are known"
+        let listed = known.count <= 40 ? "known: \(known.joined(separator: ", "))" : "\(known.count) names are known"
         let advice = nearestName(to: name, among: known).map { "did you mean '\($0)'? (\(listed))" } ?? listed
         return InputError("\(kind) '\(name)'", "is unknown", advice: advice)
     }
 }
 
-/// The known name with the smallest edit distance to `name`, if it is near enough to be a plausible typing error.
+/// The known name with the smallest edit distance to `name`, or to whose beginning `name` is nearest, if it is near enough
+/// to be a plausible typing error.
 public func nearestName(to name: String, among known: [String]) -> String? {
     let wanted = Array(name.lowercased())
-    let best = known.map { (name: $0, distance: editDistance(wanted, Array($0.lowercased()))) }
-        .min { $0.distance < $1.distance }
+    let best = known.map { candidate in
+        let letters = Array(candidate.lowercased())
+        // An unfinished word counts a little worse than a whole one.
+        let start = wanted.count >= 3 ? editDistance(wanted, Array(letters.prefix(wanted.count))) + 1 : Int.max
+        return (name: candidate, distance: min(editDistance(wanted, letters), start))
+    }.min { $0.distance < $1.distance }
     guard let best, best.distance <= max(2, wanted.count / 3) else { return nil }
     return best.name
 }

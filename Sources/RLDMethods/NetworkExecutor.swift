@@ -76,6 +76,12 @@ public protocol NetworkExecutor: AnyObject {
     /// Makes a frozen teacher ready (batch norm folded).
     func prepareTeacher(_ network: Network, state: NetworkState) throws
 
+    /// Plans the steps to come, so that what does not fit is said before anything is written and no later step allocates.
+    /// - Parameters:
+    ///   - training: batch sizes of training steps; evaluation: of evaluation steps.
+    /// - Throws: an error that names the batch that would fit, if memory does not suffice.
+    func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws
+
     /// One training step: batch, teacher forward if the method needs one, student forward, loss, backward, optimiser.
     /// - Parameter warmup: factor of the distillation terms (`Method.warmup(epoch:)`).
     func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws

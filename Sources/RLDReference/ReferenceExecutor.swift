@@ -24,6 +24,12 @@ public final class ReferenceExecutor: NetworkExecutor {
         teacher = try ReferenceNetwork(network, state: state)
     }
 
+    /// Nothing to plan: the host allocates as it goes.
+    public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
+        _ = try prepared(student, "student")
+        if method.needsTeacher { _ = try prepared(teacher, "teacher") }
+    }
+
     public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)

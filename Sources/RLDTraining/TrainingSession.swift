@@ -38,6 +38,12 @@ struct TrainingSession {
         if trainer.dataset.test.count > 0 { try executor.load(trainer.dataset.test, as: Self.testTable) }
         if let teacher { try executor.prepareTeacher(teacher.network, state: teacher.state) }
         try executor.prepareStudent(network, state: last.state)
+        let size = configuration.batchSize
+        try executor.prepareSteps(
+            training: TrainingOrder.sizes(split.training.count, batch: size),
+            evaluation: TrainingOrder.sizes(split.validation.count, batch: size)
+                + TrainingOrder.sizes(trainer.dataset.test.count, batch: size),
+            method: configuration.method)
         // Only now: whatever is wrong with the input has been said by this point, and nothing was written.
         try trainer.folder?.open(configuration: configuration, environment: environment())
         try begin()

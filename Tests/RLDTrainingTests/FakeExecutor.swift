@@ -38,6 +38,8 @@ final class FakeExecutor: NetworkExecutor {
         studentsPrepared += 1
     }
 
+    func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {}
+
     func prepareTeacher(_ network: Network, state: NetworkState) throws { teacher = network }
 
     func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {

@@ -51,4 +51,9 @@ public enum TrainingOrder {
     public static func batches(_ order: [Int], size: Int) -> [ArraySlice<Int>] {
         stride(from: 0, to: order.count, by: size).map { order[$0..<min($0 + size, order.count)] }
     }
+
+    /// The sizes that occur among the batches of `count` images: the whole one and the remainder, if there are any.
+    public static func sizes(_ count: Int, batch: Int) -> [Int] {
+        [min(count, batch), count > batch ? count % batch : 0].filter { $0 > 0 }
+    }
 }
