@@ -28,13 +28,14 @@ enum Program {
 
     /// Runs the program to its end.
     /// - Parameters:
+    ///   - program: the program; by default the one beside the tests.
     ///   - environment: added to this process's.
     ///   - afterStart: called with the running process.
     static func run(
-        _ arguments: [String], environment: [String: String] = [:], afterStart: (Process) -> Void = { _ in }
+        _ arguments: [String], program: String = path, environment: [String: String] = [:], afterStart: (Process) -> Void = { _ in }
     ) throws -> Result {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
+        process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         // Files, not pipes: a pipe that nobody empties stops the program.
