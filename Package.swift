@@ -10,7 +10,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
     ],
     targets: [
@@ -47,7 +46,6 @@ let package = Package(
                 "RLDVersion", "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution",
                 "RLDDatasets", "RLDFormats",
                 .product(name: "Yams", package: "Yams"),
-                .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "RLD",
@@ -60,8 +58,6 @@ let package = Package(
             dependencies: [
                 "RLD",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "Yams", package: "Yams"),
             ]),
 
         // Tests. Support holds the comparison helpers, which have tests of their own.

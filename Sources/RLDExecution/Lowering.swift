@@ -75,20 +75,7 @@ struct Lowering {
         }
     }
 
-    /// Where a node's value lies on the device: rows of channels.
-    struct Extent {
-        let channels: Int
-        let height: Int
-        let width: Int
-        var plane: Int { height * width }
-
-        init(_ shape: [Int]) {
-            channels = shape[0]
-            height = shape.count > 1 ? shape[1] : 1
-            width = shape.count > 2 ? shape[2] : 1
-        }
-    }
-
+    /// A node's value as rows of channels.
     func extent(_ node: Network.NodeID) -> Extent { Extent(network.nodes[node].shape) }
 
     /// An input's gradient as a step sees it: the value, and the mode in which the kernels write it. When it accumulates, the

@@ -54,8 +54,8 @@ public final class ReferenceNetwork {
 
     private func evaluate(_ id: Network.NodeID, _ node: Network.Node) -> [Double] {
         let x = values[node.inputs[0]]
-        let input = ReferenceOperations.Extent(network.nodes[node.inputs[0]].shape)
-        let output = ReferenceOperations.Extent(node.shape)
+        let input = Extent(network.nodes[node.inputs[0]].shape)
+        let output = Extent(node.shape)
         switch node.operation {
         case .input, .flatten: return x
         case .convolution(let c):
@@ -89,7 +89,7 @@ public final class ReferenceNetwork {
     }
 
     private func batchNorm(
-        _ id: Network.NodeID, _ node: Network.Node, _ b: BatchNorm, _ x: [Double], extent: ReferenceOperations.Extent
+        _ id: Network.NodeID, _ node: Network.Node, _ b: BatchNorm, _ x: [Double], extent: Extent
     ) -> [Double] {
         var mean = tensor(node, "running_mean")
         var variance = tensor(node, "running_var")
@@ -160,8 +160,8 @@ public final class ReferenceNetwork {
     private func differentiate(_ id: Network.NodeID) -> (Int) -> [Double] {
         let node = network.nodes[id]
         let x = values[node.inputs[0]]
-        let input = ReferenceOperations.Extent(network.nodes[node.inputs[0]].shape)
-        let output = ReferenceOperations.Extent(node.shape)
+        let input = Extent(network.nodes[node.inputs[0]].shape)
+        let output = Extent(node.shape)
         var dy = valueGradients[id]
         if node.operation.epilogue.relu {
             for i in dy.indices where values[id][i] <= 0 { dy[i] = 0 }
@@ -203,7 +203,7 @@ public final class ReferenceNetwork {
     /// dx = gamma * inverse / n * (n dy - sum(dy) - xhat * sum(dy xhat)); in evaluation mode dx = gamma * inverse * dy.
     private func batchNormGradient(
         _ id: Network.NodeID, _ node: Network.Node, _ b: BatchNorm, _ x: [Double], _ dy: [Double],
-        extent: ReferenceOperations.Extent
+        extent: Extent
     ) -> [Double] {
         guard let statistics = batchStatistics[id] else { return [] }
         let gamma = tensor(node, "weight")

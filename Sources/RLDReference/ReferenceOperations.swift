@@ -3,20 +3,6 @@ import RLDGraph
 /// The operations in plain loops over Double, NCHW. No cleverness but row-wise inner loops: this is the oracle.
 /// Every function overwrites its result and returns it; shapes are [batch] + the node's per-sample shape.
 enum ReferenceOperations {
-    /// A [batch, channels, height, width] extent.
-    struct Extent {
-        let channels: Int
-        let height: Int
-        let width: Int
-        var plane: Int { height * width }
-
-        init(_ shape: [Int]) {
-            channels = shape[0]
-            height = shape.count > 1 ? shape[1] : 1
-            width = shape.count > 2 ? shape[2] : 1
-        }
-    }
-
     /// The output positions o of one axis for which o * stride + tap - padding lies inside 0..<extent.
     private static func range(_ tap: Int, _ c: Convolution, input: Int, output: Int) -> Range<Int> {
         let shift = tap - c.padding
