@@ -9,14 +9,14 @@ struct DemoCommand: ParsableCommand {
             that teacher. A validation part from outside those images picks each one's best epoch; the test images are looked
             at only when a training is over.
 
-            Example: rld demo --images 10000 --seed 1
+            Example: rld demo --seed 2
             """)
 
     @Option(help: "Data set as NAME or NAME:PATH.")
     var data = "fashion-mnist"
 
     @Option(parsing: .unconditional, help: "Training images.")
-    var images = 10_000
+    var images = 9_000
 
     @Option(help: "Network of the teacher.")
     var teacher = "resnet14"
@@ -25,10 +25,10 @@ struct DemoCommand: ParsableCommand {
     var student = "resnet8"
 
     @Option(parsing: .unconditional, help: "Epochs of the teacher.")
-    var teacherEpochs = 8
+    var teacherEpochs = 6
 
     @Option(parsing: .unconditional, help: "Epochs of each student.")
-    var epochs = 5
+    var epochs = 4
 
     @Option(parsing: .unconditional, help: "Images per step.")
     var batchSize = 64
