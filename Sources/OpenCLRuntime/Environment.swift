@@ -15,7 +15,6 @@ public enum Environment {
         case maxAllocation = "RLD_MAX_ALLOCATION"
         case requireDevice = "RLD_REQUIRE_DEVICE"
         case profile = "RLD_PROFILE"
-        case validate = "RLD_VALIDATE"
         case assertCompile = "RLD_ASSERT_COMPILE"
 
         /// What it does, in one line.
@@ -29,7 +28,6 @@ public enum Environment {
             case .maxAllocation: "largest single buffer in bytes, below what the device allows (for tests)"
             case .requireDevice: "1: tests without a device fail instead of being skipped"
             case .profile: "cpu or gpu: kernel profile, instead of the one that fits the device"
-            case .validate: "1: compare what the device computes with the reference"
             case .assertCompile: "1: fail if a program is built after the first steps"
             }
         }
@@ -50,7 +48,6 @@ public enum Environment {
         public var maxAllocation: Int?
         public var requireDevice = false
         public var profile: Profile?
-        public var validate = false
         public var assertCompile = false
 
         public init() {}
@@ -74,7 +71,6 @@ public enum Environment {
                         throw Environment.impossible(variable, value, expected: "cpu or gpu")
                     }
                     profile = known
-                case .validate: validate = try Environment.flag(variable, value)
                 case .assertCompile: assertCompile = try Environment.flag(variable, value)
                 }
             }

@@ -12,6 +12,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private var batches: [BatchKey: BatchBuffers] = [:]
     private var student: DeviceNetwork?
     private var teacher: DeviceNetwork?
+    /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
+    private var steps = 0
     /// The method whose terms the accumulator holds; evaluation counts as cross-entropy.
     private var accumulated: Method?
 
@@ -57,6 +59,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private func prepare(
         _ network: Network, state: NetworkState, role: DeviceNetwork.Role, replacing current: DeviceNetwork?
     ) throws -> DeviceNetwork {
+        steps = 0
+        engine.context.counters.markSteadyState(false)
         if let current, current.original == network {
             try current.load(state)
             return current
@@ -99,6 +103,8 @@ public final class DeviceExecutor: NetworkExecutor {
         try student.store.applySGD(
             learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
             nesterov: optimizer.nesterov)
+        steps += 1
+        if steps == 2 { engine.context.counters.markSteadyState() }
         try engine.queue.flush()
     }
 
