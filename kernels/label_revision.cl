@@ -81,7 +81,9 @@ __kernel void label_revision_rows_fused(
         const float4 counts = row_sum4(ahead, present, zero, zero, scratch);
         status |= facts.status;
         const float each_class = 1.0f / max(counts.y, 1.0f);
-        if (!(status & ROW_BAD) && counts.x == 0.0f) {
+        // Two plain ifs: PoCL 3.1 cannot compile barriers in both branches of one for groups of one work-item.
+        const bool is_right = counts.x == 0.0f;
+        if (!(status & ROW_BAD) && is_right) {
             row_float sum = zero;
             ROW_LOOP(i, classes) { sum += row_exp_others(row_load(s, i, classes), row_index(i), label, facts.other_s, 1.0f); }
             const float others = row_sum4(sum, zero, zero, zero, scratch).x;
@@ -101,7 +103,8 @@ __kernel void label_revision_rows_fused(
             }
             terms.x = ce.value;
             terms.y = row_sum4(squares, zero, zero, zero, scratch).x;
-        } else if (!(status & ROW_BAD)) {
+        }
+        if (!(status & ROW_BAD) && !is_right) {
             row_float sum_s = zero, sum_t = zero;
             ROW_LOOP(i, classes) {
                 sum_s += row_exp(row_load(s, i, classes) - facts.largest_s);
