@@ -5,31 +5,31 @@
 //   gradient = gradient_scale * [weight_ce * (softmax(s) - onehot(y)) + d x_s / d s (weight_scd * a (p - q) {1 at y, -r_i
 //   elsewhere} + weight_mcd * T (s~_i - t~_i) on A)], r = softmax(x_s / a) over the classes other than y.
 // student, teacher, gradient: [rows, classes]; labels, row_status: [rows]; term_rows: [3, rows]. All outputs are overwritten.
-#include "common/loss_row.clh"
+#include "common/loss_terms.clh"
 
 __kernel void rld_loss_rows_fused(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
     __global const float *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
-    __global const float *restrict inverse_count, const ulong inverse_count_offset,
+    __global const float *restrict row_scale, const ulong row_scale_offset,
     __global float *restrict gradient, const ulong gradient_offset,
     __global float *restrict term_rows, const ulong term_rows_offset,
     __global uint *restrict row_status, const ulong row_status_offset,
-    const int ignore_label, const uint count_on_device, const float gradient_scale,
+    const int ignore_label, const uint row_mode, const float gradient_scale,
     const float weight_ce, const float weight_scd, const float weight_mcd,
     const float temperature, const float confidence_temperature, const uint standardize)
 {
     __local float4 scratch[LOCAL_SIZE];
-    const float scale = gradient_scale * (count_on_device ? inverse_count[inverse_count_offset] : 1.0f);
     const row_float zero = ROW_SPLAT(0.0f), lowest = ROW_SPLAT(-INFINITY);
     const uint row = (uint)get_group_id(0);
+    const float scale = loss_row_scale(gradient_scale, row_scale + row_scale_offset, row_mode, row);
     const ulong first = (ulong)row * classes;
     const __global float *s = student + student_offset + first;
     const __global float *t = teacher + teacher_offset + first;
     __global float *g = gradient + gradient_offset + first;
     const int label = labels[labels_offset + row];
-    uint status = loss_label_status(label, ignore_label, count_on_device, classes);
+    uint status = loss_label_status(label, ignore_label, row_mode & ROWS_IGNORED, classes);
     float ce = 0.0f, scd = 0.0f, mcd = 0.0f;
     if (status == ROW_COUNTED) {
         const float label_logit = s[label], label_teacher = t[label];

@@ -77,35 +77,49 @@ struct MethodArguments: ParsableArguments {
     @Option(parsing: .unconditional, help: "Weight of the cross-entropy with the label.")
     var ceWeight: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the KL term (kd).")
+    @Option(parsing: .unconditional, help: "Weight of the KL term (kd, la, rc).")
     var kdWeight: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the confidence term (rld).")
+    @Option(parsing: .unconditional, help: "Weight of the correction term (rc).")
+    var rcWeight: String?
+
+    @Option(parsing: .unconditional, help: "Weight of the confidence term (rld, dkd).")
     var alpha: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the correlation term (rld).")
+    @Option(parsing: .unconditional, help: "Weight of the correlation term (rld, dkd).")
     var beta: String?
 
-    @Option(parsing: .unconditional, help: "Temperature T of the KL or correlation term.")
+    @Option(parsing: .unconditional, help: "Weight of the squared distance of logits where the teacher is right (lr).")
+    var lambda1: String?
+
+    @Option(parsing: .unconditional, help: "Weight of the squared distance of probabilities where the teacher is wrong (lr).")
+    var lambda2: String?
+
+    @Option(parsing: .unconditional, help: "Largest share of the teacher in the revised target, 0 to 1 (lr).")
+    var eta: String?
+
+    @Option(parsing: .unconditional, help: "Temperature T of the distillation terms (kd, dkd, la, rc, rld).")
     var temperature: String?
 
     @Option(parsing: .unconditional, help: "Temperature a of the confidence term (rld), the authors' ALPHA_T.")
     var confidenceTemperature: String?
 
-    @Option(parsing: .unconditional, help: "Epochs over which the distillation terms grow to their weight (rld).")
+    @Option(parsing: .unconditional, help: "Epochs over which the distillation terms grow to their weight (rld, dkd).")
     var warmUp: String?
 
     @Flag(help: "Standardise the logits of each row before the distillation terms.")
     var standardize = false
 
-    @Flag(help: "The authors' recipe for standardised logits: temperatures 2, weights x 9, --standardize.")
+    @Flag(help: "The authors' recipe for standardised logits: temperatures 2, weights x 9 (kd: 9), --standardize.")
     var lskd = false
 
     /// Key, option and value of what was given.
     var settings: [(key: String, option: String, value: String?)] {
         [
             ("method.lskd", "--lskd", lskd ? "true" : nil), ("method.ce_weight", "--ce-weight", ceWeight),
-            ("method.kd_weight", "--kd-weight", kdWeight), ("method.alpha", "--alpha", alpha), ("method.beta", "--beta", beta),
+            ("method.kd_weight", "--kd-weight", kdWeight), ("method.rc_weight", "--rc-weight", rcWeight),
+            ("method.lambda1", "--lambda1", lambda1), ("method.lambda2", "--lambda2", lambda2), ("method.eta", "--eta", eta),
+            ("method.alpha", "--alpha", alpha), ("method.beta", "--beta", beta),
             ("method.temperature", "--temperature", temperature),
             ("method.confidence_temperature", "--confidence-temperature", confidenceTemperature),
             ("method.warm_up", "--warm-up", warmUp), ("method.standardize", "--standardize", standardize ? "true" : nil),

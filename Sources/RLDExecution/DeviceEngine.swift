@@ -70,20 +70,7 @@ package final class DeviceEngine {
         heavyItems: Bool = false, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let kernel = try programs.kernel(file, function, defines: defines)
-        var index = 0
-        for argument in arguments {
-            switch argument {
-            case .int(let value): try kernel.setArgument(index, Int32(value))
-            case .long(let value): try kernel.setArgument(index, UInt64(value))
-            case .float(let value): try kernel.setArgument(index, Float(value))
-            case .buffer(let buffer): try kernel.setArgument(index, buffer)
-            case .slice(let slice):
-                try kernel.setArgument(index, slice.buffer)
-                index += 1
-                try kernel.setArgument(index, UInt64(slice.offset))
-            }
-            index += 1
-        }
+        try kernel.setArguments(arguments)
         let local = heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : nil
         return Launch(node: node, work: .kernel(kernel, global: global, local: local))
     }

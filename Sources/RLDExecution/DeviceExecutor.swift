@@ -178,7 +178,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     /// Waits, returns what was added up, and starts again from zero.
     private func takeTotals() throws(DeviceError) -> LossTotals {
-        let totals = try accumulator.read(terms: accumulated?.termNames.count ?? 0, on: engine.queue)
+        let totals = try accumulator.read(accumulated, on: engine.queue)
         try accumulator.reset(on: engine.queue)
         accumulated = nil
         return totals

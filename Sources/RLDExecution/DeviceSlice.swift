@@ -33,6 +33,26 @@ enum KernelArgument {
     case buffer(Buffer)
 }
 
+extension Kernel {
+    /// Sets all arguments, in order.
+    func setArguments(_ arguments: [KernelArgument]) throws(DeviceError) {
+        var index = 0
+        for argument in arguments {
+            switch argument {
+            case .int(let value): try setArgument(index, Int32(value))
+            case .long(let value): try setArgument(index, UInt64(value))
+            case .float(let value): try setArgument(index, Float(value))
+            case .buffer(let buffer): try setArgument(index, buffer)
+            case .slice(let slice):
+                try setArgument(index, slice.buffer)
+                index += 1
+                try setArgument(index, UInt64(slice.offset))
+            }
+            index += 1
+        }
+    }
+}
+
 /// One prepared piece of work: its arguments are set, replaying it only enqueues it.
 package struct Launch {
     enum Work {

@@ -17,14 +17,13 @@ package final class FusedLoss {
 
     private let rowKernel: Kernel
     private let reduceKernel: Kernel
-    private let countKernel: Kernel
+    private let rowScale: LossRowScale
     private let localSize: Int
     private let reduceSize: Int
     private let terms: Int
     /// [terms, capacity]; the last call's terms per row, [terms, rows], lie at its beginning.
     private let termRows: Buffer
     private let rowStatus: Buffer
-    private let inverseCount: Buffer
     private var unusedGradient: Buffer?
 
     /// - Parameters:
@@ -49,13 +48,12 @@ package final class FusedLoss {
         switch profile {
         case .cpu:
             self.localSize = 1
-            rowKernel = try programs.kernel(
-                file, function, defines: [("PROFILE_CPU", "1"), ("ROW_WIDTH", device.nativeFloatWidth >= 16 ? "16" : "8")])
+            rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device))
         case .gpu:
             // Few enough work-items that each has something to do, as many as the kernel's registers allow.
             let wanted = min(localSize ?? (classes <= 256 ? 64 : classes <= 4096 ? 128 : 256), device.maxWorkGroupSize)
             func build(_ size: Int) throws(DeviceError) -> Kernel {
-                try programs.kernel(file, function, defines: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(size)")])
+                try programs.kernel(file, function, defines: Self.defines(.gpu, localSize: size, device: device))
             }
             let first = try build(wanted)
             let fits = first.maxWorkGroupSize >= wanted
@@ -65,10 +63,11 @@ package final class FusedLoss {
         reduceSize = min(64, device.maxWorkGroupSize)
         let defines = [("LOCAL_SIZE", "\(reduceSize)")]
         reduceKernel = try programs.kernel("loss_reduce.cl", "loss_reduce_rows", defines: defines)
-        countKernel = try programs.kernel("loss_reduce.cl", "loss_count_rows", defines: defines)
         termRows = try Buffer(context, bytes: 4 * terms * capacity, label: "loss terms per row")
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
-        inverseCount = try Buffer(context, bytes: 4, label: "loss inverse count")
+        rowScale = try LossRowScale(
+            method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
+            reduceSize: reduceSize, ignoring: ignoreLabel)
     }
 
     /// Enqueues the loss; returns at once.
@@ -78,18 +77,21 @@ package final class FusedLoss {
     ///   - scale: upstream factor of the gradient; the sums are not multiplied by it.
     ///   - student, teacher: [rows, classes] float32, row-major; the teacher is needed if `method.needsTeacher`.
     ///   - labels: [rows] int32.
+    ///   - rowWeights: [rows] float32, finite and at least 0 (not checked): every mean becomes sum(weight * value) / sum(weight).
+    ///     Costs one more tiny launch. Nil: every row counts the same.
     ///   - gradient: d (scale * total) / d student, [rows, classes], overwritten; must not overlap an input. Nil: not wanted.
     ///   - accumulator: gets terms, total and counts of this batch added; nil: not wanted.
     /// - Throws: `.shapeMismatch` if a slice is too short or the method is another; `.launchFailed`.
     package func enqueue(
         _ method: Method, rows: Int? = nil, warmup: Double = 1, scale: Double = 1, student: DeviceSlice, teacher: DeviceSlice?,
-        labels: DeviceSlice, gradient: DeviceSlice?, into accumulator: LossAccumulator?, on queue: CommandQueue
+        labels: DeviceSlice, rowWeights: DeviceSlice? = nil, gradient: DeviceSlice?, into accumulator: LossAccumulator?,
+        on queue: CommandQueue
     ) throws(DeviceError) {
         let rows = rows ?? capacity
         let gradient = if let gradient { gradient } else { try scratchGradient() }
-        try check(method, rows, student, method.needsTeacher ? teacher : student, labels, gradient)
+        try check(method, rows, student, method.needsTeacher ? teacher : student, labels, rowWeights, gradient)
         guard rows > 0 else { return }
-        if let ignoreLabel { try countRows(rows, labels, ignoreLabel, on: queue) }
+        let mode = try rowScale.enqueue(rows: rows, teacher: teacher, labels: labels, weights: rowWeights, on: queue)
 
         var next = 0
         func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
@@ -106,13 +108,13 @@ package final class FusedLoss {
         try slice(student.buffer, student.offset)
         if method.needsTeacher, let teacher { try slice(teacher.buffer, teacher.offset) }
         try slice(labels.buffer, labels.offset)
-        try slice(inverseCount, 0)
+        try slice(rowScale.buffer, 0)
         try slice(gradient.buffer, gradient.offset)
         try slice(termRows, 0)
         try slice(rowStatus, 0)
         try value(ignoreLabel ?? 0)
-        try value(UInt32(ignoreLabel == nil ? 0 : 1))
-        try value(Float(ignoreLabel == nil ? scale / Double(rows) : scale))
+        try value(mode.rawValue)
+        try value(Float(mode.isEmpty ? scale / Double(rows) : scale))
         let weights = method.termWeights(warmup: warmup).map(Float.init)
         for weight in weights { try value(weight) }
         switch method {
@@ -120,13 +122,24 @@ package final class FusedLoss {
         case .knowledgeDistillation(let m):
             try value(Float(m.temperature))
             try value(UInt32(m.standardize ? 1 : 0))
+        case .decoupledKnowledgeDistillation(let m):
+            try value(Float(m.temperature))
+            try value(UInt32(m.standardize ? 1 : 0))
+        case .labelAugment(let m):
+            try value(Float(m.temperature))
+            try value(UInt32(m.standardize ? 1 : 0))
+        case .reviewCorrection(let m):
+            try value(Float(m.temperature))
+            try value(UInt32(m.standardize ? 1 : 0))
+        case .labelRevision(let m):
+            try value(Float(m.eta))
         case .refinedLogitDistillation(let m):
             try value(Float(m.temperature))
             try value(Float(m.confidenceTemperature))
             try value(UInt32(m.standardize ? 1 : 0))
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
-        if let accumulator { try reduce(rows, weights, into: accumulator, on: queue) }
+        if let accumulator { try reduce(rows, weights, mode, into: accumulator, on: queue) }
     }
 
     /// The last call's terms per row, unweighted, waiting for it. - Returns: per term, per row.
@@ -136,28 +149,28 @@ package final class FusedLoss {
         return (0..<terms).map { Array(values[($0 * rows)..<(($0 + 1) * rows)]) }
     }
 
+    /// What a row kernel is built with.
+    static func defines(_ profile: KernelProfile, localSize: Int, device: Device) -> [(String, String)] {
+        switch profile {
+        case .cpu: [("PROFILE_CPU", "1"), ("ROW_WIDTH", device.nativeFloatWidth >= 16 ? "16" : "8")]
+        case .gpu: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(localSize)")]
+        }
+    }
+
     private static func kernel(of method: Method) -> (file: String, function: String) {
         switch method {
         case .crossEntropy: ("cross_entropy.cl", "cross_entropy_rows_fused")
         case .knowledgeDistillation: ("knowledge_distillation.cl", "knowledge_distillation_rows_fused")
+        case .decoupledKnowledgeDistillation: ("dkd.cl", "dkd_rows_fused")
+        case .labelAugment: ("label_augment.cl", "label_augment_rows_fused")
+        case .reviewCorrection: ("review_correction.cl", "review_correction_rows_fused")
+        case .labelRevision: ("label_revision.cl", "label_revision_rows_fused")
         case .refinedLogitDistillation: ("rld_loss.cl", "rld_loss_rows_fused")
         }
     }
 
-    private func countRows(
-        _ rows: Int, _ labels: DeviceSlice, _ ignoreLabel: Int32, on queue: CommandQueue
-    ) throws(DeviceError) {
-        try countKernel.setArgument(0, UInt32(rows))
-        try countKernel.setArgument(1, labels.buffer)
-        try countKernel.setArgument(2, UInt64(labels.offset))
-        try countKernel.setArgument(3, inverseCount)
-        try countKernel.setArgument(4, UInt64(0))
-        try countKernel.setArgument(5, ignoreLabel)
-        try queue.enqueue(countKernel, global: [reduceSize], local: [reduceSize])
-    }
-
     private func reduce(
-        _ rows: Int, _ weights: [Float], into accumulator: LossAccumulator, on queue: CommandQueue
+        _ rows: Int, _ weights: [Float], _ mode: LossRowScale.Mode, into accumulator: LossAccumulator, on queue: CommandQueue
     ) throws(DeviceError) {
         try reduceKernel.setArgument(0, UInt32(rows))
         try reduceKernel.setArgument(1, UInt32(terms))
@@ -168,6 +181,11 @@ package final class FusedLoss {
         for term in 0..<LossAccumulator.maxTerms {
             try reduceKernel.setArgument(8 + term, term < weights.count ? weights[term] : 0)
         }
+        let next = 8 + LossAccumulator.maxTerms
+        try reduceKernel.setArgument(next, rowScale.buffer)
+        try reduceKernel.setArgument(next + 1, UInt64(0))
+        try reduceKernel.setArgument(next + 2, UInt32(mode.contains(.scaled) ? 1 : 0))
+        try reduceKernel.setArgument(next + 3, Float(LossAccumulator.sumScale(methodID: methodID)))
         try queue.enqueue(reduceKernel, global: [reduceSize], local: [reduceSize])
     }
 
@@ -180,7 +198,7 @@ package final class FusedLoss {
 
     private func check(
         _ method: Method, _ rows: Int, _ student: DeviceSlice, _ teacher: DeviceSlice?, _ labels: DeviceSlice,
-        _ gradient: DeviceSlice
+        _ rowWeights: DeviceSlice?, _ gradient: DeviceSlice
     ) throws(DeviceError) {
         guard method.id == methodID else {
             throw DeviceError(.shapeMismatch, "a loss prepared for method '\(methodID)' was given '\(method.id)'")
@@ -193,7 +211,7 @@ package final class FusedLoss {
         }
         let sizes = [
             ("student logits", student, rows * classes), ("teacher logits", teacher, rows * classes),
-            ("labels", labels, rows), ("gradient", gradient, rows * classes),
+            ("labels", labels, rows), ("row weights", rowWeights ?? labels, rows), ("gradient", gradient, rows * classes),
         ]
         for (name, slice, count) in sizes {
             // The kernels trust these numbers: nothing past a buffer's end may be reachable.

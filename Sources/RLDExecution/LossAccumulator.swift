@@ -46,6 +46,9 @@ package final class LossAccumulator {
 
     let buffer: Buffer
 
+    /// What the sums of a method are stored times: label revision squares logits, and the sum of its rows could leave float32.
+    package static func sumScale(methodID: String) -> Double { methodID == "lr" ? 0x1p-40 : 1 }
+
     /// - Throws: `.outOfMemory` if the device cannot hold it.
     package init(on queue: CommandQueue, context: Context) throws(DeviceError) {
         buffer = try Buffer(context, bytes: 4 * Self.words, label: "loss accumulator")
@@ -58,12 +61,14 @@ package final class LossAccumulator {
     }
 
     /// Waits for the queue and returns what was added up.
-    /// - Parameter terms: the number of terms of the method whose losses were added.
-    package func read(terms: Int, on queue: CommandQueue) throws(DeviceError) -> LossTotals {
+    /// - Parameter method: the one whose losses were added; nil: none were.
+    package func read(_ method: Method?, on queue: CommandQueue) throws(DeviceError) -> LossTotals {
+        let terms = method?.termNames.count ?? 0
+        let scale = Self.sumScale(methodID: method?.id ?? "")
         let words = try queue.read(UInt32.self, from: buffer, count: Self.words)
         func sum(_ word: Int) -> Double {
             let high = Float(bitPattern: words[word])
-            return high.isFinite ? Double(high) + Double(Float(bitPattern: words[word + 1])) : Double(high)
+            return high.isFinite ? (Double(high) + Double(Float(bitPattern: words[word + 1]))) / scale : Double(high)
         }
         let metrics = StepMetrics(
             rows: Int(words[0]), termSums: (0..<terms).map { sum(Self.termWord + 2 * $0) }, totalSum: sum(Self.totalWord),

@@ -12,3 +12,24 @@ public struct KnowledgeDistillation: Sendable, Equatable, Codable {
 
     public init() {}
 }
+
+extension KnowledgeDistillation: MethodSettings {
+    static var id: String { "kd" }
+    static var fields: [MethodOption: MethodField<Self>] {
+        [
+            .crossEntropyWeight: .number(\.crossEntropyWeight), .distillationWeight: .number(\.weight),
+            .temperature: .number(\.temperature), .standardize: .flag(\.standardize),
+        ]
+    }
+    static var termNames: [String] { ["ce", "kd"] }
+    func termWeights(warmup: Double) -> [Double] { [crossEntropyWeight, weight] }
+    var method: Method { .knowledgeDistillation(self) }
+
+    /// T = 2 and weight 9. For KD (and MLKD) the authors' switch replaces the weight by 9; it multiplies the weights of the
+    /// other methods by 9. Their KD result with it has ce-weight 0.1 and kd-weight 9, not 8.1.
+    func applyingLSKD() -> Self {
+        var m = self
+        (m.temperature, m.weight, m.standardize) = (2, 9, true)
+        return m
+    }
+}

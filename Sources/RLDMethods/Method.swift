@@ -4,47 +4,54 @@ import RLDGraph
 public enum Method: Sendable, Equatable {
     case crossEntropy(CrossEntropy)
     case knowledgeDistillation(KnowledgeDistillation)
+    case decoupledKnowledgeDistillation(DecoupledKnowledgeDistillation)
+    case labelAugment(LabelAugment)
+    case reviewCorrection(ReviewCorrection)
+    case labelRevision(LabelRevision)
     case refinedLogitDistillation(RefinedLogitDistillation)
 
-    /// Ids of all methods, as the command line spells them.
-    public static let ids = ["ce", "kd", "rld"]
+    /// Every method with the authors' defaults, in the order of `ids`.
+    public static let defaults: [Method] = [
+        .crossEntropy(CrossEntropy()),
+        .knowledgeDistillation(KnowledgeDistillation()),
+        .decoupledKnowledgeDistillation(DecoupledKnowledgeDistillation()),
+        .labelAugment(LabelAugment()),
+        .reviewCorrection(ReviewCorrection()),
+        .labelRevision(LabelRevision()),
+        .refinedLogitDistillation(RefinedLogitDistillation()),
+    ]
 
-    public var id: String {
+    /// Ids of all methods, as the command line spells them.
+    public static let ids = defaults.map(\.id)
+
+    /// The value inside.
+    var settings: any MethodSettings {
         switch self {
-        case .crossEntropy: "ce"
-        case .knowledgeDistillation: "kd"
-        case .refinedLogitDistillation: "rld"
+        case .crossEntropy(let m): m
+        case .knowledgeDistillation(let m): m
+        case .decoupledKnowledgeDistillation(let m): m
+        case .labelAugment(let m): m
+        case .reviewCorrection(let m): m
+        case .labelRevision(let m): m
+        case .refinedLogitDistillation(let m): m
         }
     }
+
+    public var id: String { type(of: settings).id }
 
     /// Whether the loss reads a teacher's logits.
-    public var needsTeacher: Bool { id != "ce" }
+    public var needsTeacher: Bool { type(of: settings).needsTeacher }
 
     /// Names of the unweighted terms in the order in which every report and every device buffer lists them.
-    public var termNames: [String] {
-        switch self {
-        case .crossEntropy: ["ce"]
-        case .knowledgeDistillation: ["ce", "kd"]
-        case .refinedLogitDistillation: ["ce", "scd", "mcd"]
-        }
-    }
+    public var termNames: [String] { type(of: settings).termNames }
 
     /// The factor of each term in the total, in the order of `termNames`.
-    /// - Parameter warmup: w = min(epoch / warm-up epochs, 1), which multiplies the distillation terms of RLD (the authors'
-    ///   KD has no warm-up).
-    public func termWeights(warmup: Double = 1) -> [Double] {
-        switch self {
-        case .crossEntropy(let m): [m.weight]
-        case .knowledgeDistillation(let m): [m.crossEntropyWeight, m.weight]
-        case .refinedLogitDistillation(let m): [m.crossEntropyWeight, warmup * m.alpha, warmup * m.beta]
-        }
-    }
+    /// - Parameter warmup: w = min(epoch / warm-up epochs, 1), which multiplies the distillation terms of DKD and RLD (the
+    ///   authors' other methods have no warm-up).
+    public func termWeights(warmup: Double = 1) -> [Double] { settings.termWeights(warmup: warmup) }
 
     /// Epochs until the distillation terms have their full weight; 0 for methods without warm-up.
-    public var warmupEpochs: Int {
-        if case .refinedLogitDistillation(let m) = self { return m.warmupEpochs }
-        return 0
-    }
+    public var warmupEpochs: Int { settings.warmupEpochs }
 
     /// w = min(epoch / warm-up epochs, 1), epochs counted from 1 (the authors' trainer).
     public func warmup(epoch: Int) -> Double {

@@ -1,73 +1,22 @@
 import RLDGraph
 
 extension Method {
-    /// Every method with the authors' defaults, in the order of `ids`.
-    public static let defaults: [Method] = [
-        .crossEntropy(CrossEntropy()),
-        .knowledgeDistillation(KnowledgeDistillation()),
-        .refinedLogitDistillation(RefinedLogitDistillation()),
-    ]
-
     /// The options that this method has, in table order.
     public var options: [MethodOption] { MethodOption.allCases.filter { value(of: $0) != nil } }
 
     /// The method's value of an option (a flag is 0 or 1), nil when the method does not have the option.
-    public func value(of option: MethodOption) -> Double? {
-        switch self {
-        case .crossEntropy(let m):
-            option == .crossEntropyWeight ? m.weight : nil
-        case .knowledgeDistillation(let m):
-            switch option {
-            case .crossEntropyWeight: m.crossEntropyWeight
-            case .distillationWeight: m.weight
-            case .temperature: m.temperature
-            case .standardize: m.standardize ? 1 : 0
-            case .alpha, .beta, .confidenceTemperature, .warmUp: nil
-            }
-        case .refinedLogitDistillation(let m):
-            switch option {
-            case .crossEntropyWeight: m.crossEntropyWeight
-            case .alpha: m.alpha
-            case .beta: m.beta
-            case .temperature: m.temperature
-            case .confidenceTemperature: m.confidenceTemperature
-            case .standardize: m.standardize ? 1 : 0
-            case .warmUp: Double(m.warmupEpochs)
-            case .distillationWeight: nil
-            }
-        }
-    }
+    public func value(of option: MethodOption) -> Double? { settings.value(of: option) }
 
     /// Sets an option; options that the method does not have are left alone.
     /// - Throws: `InputError` when the value is not one that the option takes.
     public mutating func set(_ option: MethodOption, to value: Double) throws(InputError) {
         try option.check(value, method: id)
-        switch self {
-        case .crossEntropy(var m):
-            if option == .crossEntropyWeight { m.weight = value }
-            self = .crossEntropy(m)
-        case .knowledgeDistillation(var m):
-            switch option {
-            case .crossEntropyWeight: m.crossEntropyWeight = value
-            case .distillationWeight: m.weight = value
-            case .temperature: m.temperature = value
-            case .standardize: m.standardize = value != 0
-            case .alpha, .beta, .confidenceTemperature, .warmUp: break
-            }
-            self = .knowledgeDistillation(m)
-        case .refinedLogitDistillation(var m):
-            switch option {
-            case .crossEntropyWeight: m.crossEntropyWeight = value
-            case .alpha: m.alpha = value
-            case .beta: m.beta = value
-            case .temperature: m.temperature = value
-            case .confidenceTemperature: m.confidenceTemperature = value
-            case .standardize: m.standardize = value != 0
-            case .warmUp: m.warmupEpochs = Int(value)
-            case .distillationWeight: break
-            }
-            self = .refinedLogitDistillation(m)
+        func changed(_ settings: some MethodSettings) -> Method {
+            var copy = settings
+            copy.set(option, to: value)
+            return copy.method
         }
+        self = changed(settings)
     }
 
     /// The method of an id with some options set; the rest keep the authors' defaults.
@@ -97,7 +46,7 @@ extension Method {
     }
 
     /// Throws when a value makes no loss: temperatures must be finite and more than 0, weights finite and at least 0,
-    /// the warm-up at least 0.
+    /// the warm-up at least 0, eta within 0 ... 1.
     public func validate() throws(InputError) {
         for option in MethodOption.allCases {
             if let value = value(of: option) { try option.check(value, method: id) }
@@ -105,23 +54,11 @@ extension Method {
     }
 
     /// The authors' recipe for standardised logits (their `--logit-stand`): all temperatures 2, the weights of the
-    /// distillation terms times 9, standardisation on. Cross-entropy alone stays as it is.
+    /// distillation terms times 9 (of `kd`: set to 9; of `la`, which has none: left at 1), standardisation on. `ce` and `lr`,
+    /// which the authors do not offer it for, stay as they are.
     public func applyingLSKD() -> Method {
-        switch self {
-        case .crossEntropy: return self
-        case .knowledgeDistillation(var m):
-            m.temperature = 2
-            m.weight *= 9
-            m.standardize = true
-            return .knowledgeDistillation(m)
-        case .refinedLogitDistillation(var m):
-            m.temperature = 2
-            m.confidenceTemperature = 2
-            m.alpha *= 9
-            m.beta *= 9
-            m.standardize = true
-            return .refinedLogitDistillation(m)
-        }
+        func applied(_ settings: some MethodSettings) -> Method { settings.applyingLSKD().method }
+        return applied(settings)
     }
 
     /// The effective values on one line, for example
@@ -152,7 +89,7 @@ extension Method: Codable {
             switch option.kind {
             case .flag: try container.encode(value != 0, forKey: Key(option.name))
             case .epochs: try container.encode(Int(value), forKey: Key(option.name))
-            case .weight, .temperature: try container.encode(value, forKey: Key(option.name))
+            case .weight, .temperature, .share: try container.encode(value, forKey: Key(option.name))
             }
         }
     }

@@ -5,8 +5,12 @@ import RLDGraph
 public enum MethodOption: String, Sendable, CaseIterable {
     case crossEntropyWeight = "ce-weight"
     case distillationWeight = "kd-weight"
+    case correctionWeight = "rc-weight"
     case alpha
     case beta
+    case lambda1
+    case lambda2
+    case eta
     case temperature
     case confidenceTemperature = "confidence-temperature"
     case standardize
@@ -16,6 +20,8 @@ public enum MethodOption: String, Sendable, CaseIterable {
     public enum Kind: Sendable {
         /// Finite and at least 0.
         case weight
+        /// From 0 to 1.
+        case share
         /// Finite and more than 0.
         case temperature
         /// A whole number, at least 0.
@@ -28,7 +34,8 @@ public enum MethodOption: String, Sendable, CaseIterable {
 
     public var kind: Kind {
         switch self {
-        case .crossEntropyWeight, .distillationWeight, .alpha, .beta: .weight
+        case .crossEntropyWeight, .distillationWeight, .correctionWeight, .alpha, .beta, .lambda1, .lambda2: .weight
+        case .eta: .share
         case .temperature, .confidenceTemperature: .temperature
         case .warmUp: .epochs
         case .standardize: .flag
@@ -40,9 +47,13 @@ public enum MethodOption: String, Sendable, CaseIterable {
         switch self {
         case .crossEntropyWeight: "weight of the cross-entropy with the label"
         case .distillationWeight: "weight of the KL term"
-        case .alpha: "weight of the confidence term (SCD)"
-        case .beta: "weight of the correlation term (MCD)"
-        case .temperature: "temperature T of the KL or correlation term"
+        case .correctionWeight: "weight of the correction term (RC)"
+        case .alpha: "weight of the confidence term (SCD, TCKD)"
+        case .beta: "weight of the correlation term (MCD, NCKD)"
+        case .lambda1: "weight of the squared distance of logits where the teacher is right"
+        case .lambda2: "weight of the squared distance of probabilities where the teacher is wrong"
+        case .eta: "largest share of the teacher in the revised target"
+        case .temperature: "temperature T of the distillation terms"
         case .confidenceTemperature: "temperature a of the confidence term (the authors' ALPHA_T)"
         case .standardize: "standardise the logits of each row before the distillation terms"
         case .warmUp: "epochs over which the distillation terms grow to their weight"
@@ -59,7 +70,7 @@ public enum MethodOption: String, Sendable, CaseIterable {
         switch kind {
         case .flag: value != 0 ? "true" : "false"
         case .epochs: String(Int(value))
-        case .weight, .temperature: value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
+        case .weight, .temperature, .share: value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
         }
     }
 
@@ -95,6 +106,9 @@ public enum MethodOption: String, Sendable, CaseIterable {
         case .temperature:
             if value.isFinite && value > 0 { return }
             wanted = "must be finite and more than 0"
+        case .share:
+            if value >= 0 && value <= 1 { return }
+            wanted = "must be from 0 to 1"
         case .epochs:
             if value >= 0 && value < 1e9 && value == value.rounded() { return }
             wanted = "must be a whole number, at least 0"

@@ -40,9 +40,9 @@ public struct BatchSelection: Sendable, Equatable {
 public struct StepMetrics: Sendable, Equatable {
     /// Rows that went through.
     public var rows: Int
-    /// Sum over rows of each unweighted term, in the order of the method's `termNames`.
+    /// Of each unweighted term its mean over a batch times the batch's rows, summed, in the order of the method's `termNames`.
     public var termSums: [Double]
-    /// Sum over rows of the weighted total.
+    /// The same of the weighted total.
     public var totalSum: Double
     /// Rows whose label is the student's first largest logit.
     public var top1: Int

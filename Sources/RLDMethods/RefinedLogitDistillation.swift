@@ -23,3 +23,25 @@ public struct RefinedLogitDistillation: Sendable, Equatable, Codable {
 
     public init() {}
 }
+
+extension RefinedLogitDistillation: MethodSettings {
+    static var id: String { "rld" }
+    static var fields: [MethodOption: MethodField<Self>] {
+        [
+            .crossEntropyWeight: .number(\.crossEntropyWeight), .alpha: .number(\.alpha), .beta: .number(\.beta),
+            .temperature: .number(\.temperature), .confidenceTemperature: .number(\.confidenceTemperature),
+            .standardize: .flag(\.standardize), .warmUp: .whole(\.warmupEpochs),
+        ]
+    }
+    static var termNames: [String] { ["ce", "scd", "mcd"] }
+    func termWeights(warmup: Double) -> [Double] { [crossEntropyWeight, warmup * alpha, warmup * beta] }
+    var method: Method { .refinedLogitDistillation(self) }
+
+    func applyingLSKD() -> Self {
+        var m = self
+        (m.temperature, m.confidenceTemperature, m.standardize) = (2, 2, true)
+        m.alpha *= 9
+        m.beta *= 9
+        return m
+    }
+}

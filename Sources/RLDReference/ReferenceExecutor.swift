@@ -108,10 +108,10 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     private func add(_ result: LossResult) {
-        if metrics.termSums.count != result.perRow.count {
-            metrics.termSums = Array(repeating: 0, count: result.perRow.count)
+        if metrics.termSums.count != result.terms.count {
+            metrics.termSums = Array(repeating: 0, count: result.terms.count)
         }
-        for (i, values) in result.perRow.enumerated() { metrics.termSums[i] += values.reduce(0, +) }
+        for (i, mean) in result.terms.enumerated() { metrics.termSums[i] += mean * Double(result.rows) }
         metrics.rows += result.rows
         metrics.totalSum += result.total * Double(result.rows)
         metrics.top1 += result.top1

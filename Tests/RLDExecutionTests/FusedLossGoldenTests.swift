@@ -10,7 +10,7 @@ import Testing
     func everyCaseAgrees(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         var worst: [String: (ratio: Double, id: String)] = [:]
-        #expect(LossCase.all.count == 262)
+        #expect(LossCase.all.count == 469)
         for golden in LossCase.all {
             let wanted = try LossCase(golden)
             let device = try LossDevice(engine, wanted.method, rows: wanted.labels.count, classes: wanted.classes)
@@ -24,7 +24,7 @@ import Testing
             func check(_ what: String, _ found: Double, _ wanted: Double, near: Bool) {
                 // Where a plain term vanishes up to rounding (identical rows), the absolute part decides.
                 let bound = near ? 5e-4 * max(1, abs(wanted)) : 2e-5 * abs(wanted) + 1e-6
-                note(what, expectClose([found], [wanted], .absolute(bound), "\(golden.id): \(what)"))
+                note("\(golden.method) \(what)", expectClose([found], [wanted], .absolute(bound), "\(golden.id): \(what)"))
             }
             let rows = Double(metrics.rows)
             check("total", metrics.totalSum / rows, wanted.total, near: wanted.isNearIdentical)
@@ -41,9 +41,19 @@ import Testing
                 gradient.removeSubrange((6 * wanted.classes)..<(7 * wanted.classes))
                 expected.removeSubrange((6 * wanted.classes)..<(7 * wanted.classes))
             }
-            let factor = wanted.isStandardized && wanted.classes == 2 ? 1e-4 : 5e-6
             let largest = wanted.gradient.map(abs).max() ?? 0
-            note("gradient", expectClose(gradient, expected, .absolute(factor * largest), "\(golden.id): gradient"))
+            let bound: Double
+            switch (golden.method, wanted.classes) {
+            // Gradients that vanish are compared absolutely: underflows; sums that cancel; one side equal to the other, for
+            // which p and q are rounded to 1e-8 and their difference has a floor. Right rows of REVISION reach 1e2, so that the relative part
+            // stays beside the absolute one.
+            case ("REVISION", _) where golden.set.contains("student_sure"): bound = 1e-6 + 5e-6 * largest
+            case ("SWAP", 2) where wanted.isStandardized: bound = 1e-6
+            case (_, 2) where wanted.isStandardized: bound = 1e-4 * largest
+            case _ where wanted.isNearIdentical: bound = 5e-6 * max(1e-2, largest)
+            default: bound = 5e-6 * largest
+            }
+            note("\(golden.method) gradient", expectClose(gradient, expected, .absolute(bound), "\(golden.id): gradient"))
             #expect(try device.damagedGuards() == 0, "\(golden.id)")
         }
         for (what, entry) in worst.sorted(by: { $0.key < $1.key }) {

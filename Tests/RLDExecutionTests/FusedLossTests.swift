@@ -11,8 +11,11 @@ import Testing
     static let methods: [Method] = {
         var lukewarm = RefinedLogitDistillation()
         lukewarm.confidenceTemperature = 3
-        return Method.defaults + Method.defaults.dropFirst().map { $0.applyingLSKD() } + [.refinedLogitDistillation(lukewarm)]
+        return Method.defaults + Method.defaults.filter { $0.value(of: .standardize) != nil }.map { $0.applyingLSKD() } + [.refinedLogitDistillation(lukewarm)]
     }()
+
+    static let plain = Method.knowledgeDistillation(KnowledgeDistillation())
+    static let refined = Method.refinedLogitDistillation(RefinedLogitDistillation())
 
     /// Float32 logits (as Double) of deviation about 4 and labels; every fifth row of the teacher puts ties at its label.
     struct Batch {
@@ -45,11 +48,11 @@ import Testing
     @discardableResult
     private func compare(
         _ found: LossDevice.Outcome, _ method: Method, _ batch: Batch, classes: Int, warmup: Double = 1, scale: Double = 1,
-        ignoring: Int32 = -100, _ what: String
+        ignoring: Int32 = -100, weights: [Double]? = nil, _ what: String
     ) throws -> Double {
         let wanted = try ReferenceLoss.evaluate(
             method, student: batch.student, teacher: batch.teacher, labels: batch.labels, classes: classes, warmup: warmup,
-            scale: scale, ignoring: ignoring)
+            scale: scale, ignoring: ignoring, rowWeights: weights)
         let metrics = found.totals.metrics
         let rows = Double(max(wanted.rows, 1))
         #expect(metrics.rows == wanted.rows && metrics.top1 == wanted.top1 && metrics.top5 == wanted.top5, "\(what)")
@@ -66,7 +69,7 @@ import Testing
         let largest = wanted.gradient.map(abs).max() ?? 0
         var bounds = wanted.gradient.map { 1e-5 * abs($0) + 1e-6 * largest }
         if classes == 2, method.value(of: .standardize) == 1 {
-            let weight = method.termWeights(warmup: warmup).dropFirst().reduce(0, +)
+            let weight = zip(method.termNames, method.termWeights(warmup: warmup)).reduce(0) { $0 + ($1.0 == "ce" ? 0 : $1.1) }
             for i in bounds.indices {
                 let slope = 2.0.squareRoot() / abs(batch.student[i / 2 * 2] - batch.student[i / 2 * 2 + 1])
                 bounds[i] += 1e-6 * scale * weight * (method.value(of: .temperature) ?? 1) * slope / rows
@@ -123,7 +126,7 @@ import Testing
         #expect(abs(b.totalSum - 3 * a.totalSum) <= 1e-12 * abs(a.totalSum))
         for (x, y) in zip(a.termSums, b.termSums) { #expect(abs(y - 3 * x) <= 1e-12 * abs(x)) }
         // The sums are those of the rows as stored, to far more than float32.
-        for (rows, sum) in zip(once.perRow, a.termSums) {
+        for (rows, sum) in zip(once.perRow, a.termSums) where method.id != "lr" {
             let exact = rows.reduce(0.0) { $0 + Double($1) }
             #expect(abs(sum - exact) <= 1e-12 * exact)
         }
@@ -147,9 +150,36 @@ import Testing
     }
 
     @Test(arguments: KernelProfile.allCases, methods)
+    func rowWeightsWeighTheMean(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        var batch = Batch(70, 33)
+        batch.labels[4] = -100
+        var weights = [Double](repeating: 0, count: 70)
+        for row in 0..<70 where row % 7 != 3 { weights[row] = Double(row % 5 + 1) / 4 }
+        for ignoring: Int32? in [nil, -100] {
+            if ignoring == nil { batch.labels[4] = 32 }
+            let device = try LossDevice(engine, method, rows: 70, classes: 33, ignoring: ignoring)
+            let found = try device.run(
+                method, student: batch.student, teacher: batch.teacher, labels: batch.labels, scale: 2, weights: weights)
+            try compare(
+                found, method, batch, classes: 33, scale: 2, weights: weights, "\(profile) \(method.effectiveDescription), weights")
+            let zeros = [Double](repeating: 0, count: 70)
+            let none = try device.run(
+                method, student: batch.student, teacher: batch.teacher, labels: batch.labels, weights: zeros)
+            #expect(none.totals.metrics.totalSum == 0 && none.gradient.allSatisfy { $0 == 0 })
+            // Without weights again: nothing is left of them.
+            let plain = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+            try compare(plain, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), after weights")
+            #expect(try device.damagedGuards() == 0)
+            batch.labels[4] = -100
+        }
+    }
+
+    @Test(arguments: KernelProfile.allCases, methods)
     func hugeLogitsStayFinite(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
-        let sizes = [1e30, -1e30, 0, 1e-30, 5, 1e30, -1e30, 1e-38, 300]
+        let huge = method.id == "lr" ? 1e18 : 1e30
+        let sizes = [huge, -huge, 0, 1e-30, 5, huge, -huge, 1e-38, 300]
         var batch = Batch(36, 9)
         for i in batch.student.indices {
             batch.student[i] = sizes[(i * 5 + i / 9) % 9]
@@ -179,9 +209,9 @@ import Testing
                 batch.student[row * 33 + i] = -.infinity
                 batch.teacher[row * 33 + i] = -.infinity
             }
-            // A class that only the teacher excludes.
+            // A class that only the teacher excludes; label revision squares the distance to it.
             let i = (row * 7 + 2) % 33
-            if i != Int(batch.labels[row]) { batch.teacher[row * 33 + i] = -.infinity }
+            if method.id != "lr", i != Int(batch.labels[row]) { batch.teacher[row * 33 + i] = -.infinity }
         }
         let device = try LossDevice(engine, method, rows: 12, classes: 33)
         let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
@@ -191,7 +221,7 @@ import Testing
     @Test(arguments: KernelProfile.allCases)
     func faultsAreReported(_ profile: KernelProfile) throws {
         let engine = try engine(profile)
-        let method = Self.methods[2]
+        let method = Self.refined
         let device = try LossDevice(engine, method, rows: 5, classes: 33)
         func totals(_ change: (inout Batch) -> Void) throws -> LossTotals {
             var batch = Batch(5, 33)
@@ -221,7 +251,7 @@ import Testing
 
     @Test func wrongArgumentsAreErrors() throws {
         let engine = try engine(.gpu)
-        let loss = try FusedLoss(Self.methods[1], rows: 4, classes: 5, programs: engine.programs, profile: .gpu)
+        let loss = try FusedLoss(Self.plain, rows: 4, classes: 5, programs: engine.programs, profile: .gpu)
         let buffer = try Buffer(engine.context, bytes: 4 * 20, label: "logits")
         let (full, short) = (DeviceSlice(buffer), DeviceSlice(buffer, offset: 1))
         func attempt(_ method: Method, rows: Int = 4, _ student: DeviceSlice, _ teacher: DeviceSlice?) throws {
@@ -231,14 +261,14 @@ import Testing
                     on: engine.queue)
             }
         }
-        try attempt(Self.methods[2], full, full)
-        try attempt(Self.methods[1], short, full)
-        try attempt(Self.methods[1], full, short)
-        try attempt(Self.methods[1], full, nil)
-        try attempt(Self.methods[1], rows: 5, full, full)
-        try attempt(Self.methods[1], DeviceSlice(buffer, offset: 1, count: 20), full)
+        try attempt(Self.refined, full, full)
+        try attempt(Self.plain, short, full)
+        try attempt(Self.plain, full, short)
+        try attempt(Self.plain, full, nil)
+        try attempt(Self.plain, rows: 5, full, full)
+        try attempt(Self.plain, DeviceSlice(buffer, offset: 1, count: 20), full)
         #expect(throws: DeviceError.self) {
-            try FusedLoss(Self.methods[1], rows: 0, classes: 5, programs: engine.programs, profile: .gpu)
+            try FusedLoss(Self.plain, rows: 0, classes: 5, programs: engine.programs, profile: .gpu)
         }
     }
 
@@ -246,10 +276,10 @@ import Testing
     func aSteadyStateAllocatesAndCompilesNothing(_ profile: KernelProfile) throws {
         let engine = try engine(profile)
         let batch = Batch(8, 10)
-        let device = try LossDevice(engine, Self.methods[2], rows: 8, classes: 10)
-        _ = try device.run(Self.methods[2], student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        let device = try LossDevice(engine, Self.refined, rows: 8, classes: 10)
+        _ = try device.run(Self.refined, student: batch.student, teacher: batch.teacher, labels: batch.labels)
         let (bytes, programs) = (engine.context.counters.allocatedBytes, engine.context.counters.programsBuilt)
-        _ = try device.run(Self.methods[2], student: batch.student, teacher: batch.teacher, labels: batch.labels, times: 5)
+        _ = try device.run(Self.refined, student: batch.student, teacher: batch.teacher, labels: batch.labels, times: 5)
         #expect(engine.context.counters.allocatedBytes == bytes && engine.context.counters.programsBuilt == programs)
     }
 }

@@ -17,6 +17,7 @@ struct LossDevice {
     private let student: DeviceSlice
     private let teacher: DeviceSlice
     private let labels: DeviceSlice
+    private let rowWeights: DeviceSlice
     private let gradient: DeviceSlice
 
     init(
@@ -35,6 +36,7 @@ struct LossDevice {
         student = try guarded(rows * classes, "student")
         teacher = try guarded(rows * classes, "teacher")
         labels = try guarded(rows, "labels")
+        rowWeights = try guarded(rows, "row weights")
         gradient = try guarded(rows * classes, "gradient")
     }
 
@@ -47,27 +49,28 @@ struct LossDevice {
     /// The loss of one batch, from an empty accumulator.
     func run(
         _ method: Method, student s: [Double], teacher t: [Double], labels y: [Int32], warmup: Double = 1, scale: Double = 1,
-        times: Int = 1
+        weights: [Double]? = nil, times: Int = 1
     ) throws -> Outcome {
         let queue = engine.queue
         try queue.write(s.map(Float.init), to: student.buffer, at: student.offset)
         try queue.write(t.map(Float.init), to: teacher.buffer, at: teacher.offset)
         try queue.write(y, to: labels.buffer, at: labels.offset)
+        if let weights { try queue.write(weights.map(Float.init), to: rowWeights.buffer, at: rowWeights.offset) }
         try accumulator.reset(on: queue)
         for _ in 0..<times {
             try loss.enqueue(
-                method, warmup: warmup, scale: scale, student: student, teacher: teacher, labels: labels, gradient: gradient,
-                into: accumulator, on: queue)
+                method, warmup: warmup, scale: scale, student: student, teacher: teacher, labels: labels,
+                rowWeights: weights == nil ? nil : rowWeights, gradient: gradient, into: accumulator, on: queue)
         }
         return Outcome(
-            totals: try accumulator.read(terms: method.termNames.count, on: queue),
+            totals: try accumulator.read(method, on: queue),
             gradient: try queue.read(Float.self, from: gradient.buffer, at: gradient.offset, count: gradient.count),
             perRow: try loss.perRow(on: queue))
     }
 
     /// How many guard elements no longer hold the sentinel.
     func damagedGuards() throws -> Int {
-        try [student, teacher, labels, gradient].reduce(0) { sum, slice in
+        try [student, teacher, labels, rowWeights, gradient].reduce(0) { sum, slice in
             let words = try engine.queue.read(UInt32.self, from: slice.buffer, count: slice.buffer.bytes / 4)
             let outside = words[..<slice.offset] + words[(slice.offset + slice.count)...]
             return sum + outside.count { $0 != Self.sentinel }

@@ -90,6 +90,6 @@ struct DeviceStep {
         try loss.enqueue(
             method, warmup: warmup, student: plan.output, teacher: teacher, labels: DeviceSlice(labels),
             gradient: plan.outputGradient, into: accumulator, on: engine.queue)
-        return try accumulator.read(terms: method.termNames.count, on: engine.queue).metrics
+        return try accumulator.read(method, on: engine.queue).metrics
     }
 }

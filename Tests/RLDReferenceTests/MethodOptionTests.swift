@@ -33,6 +33,7 @@ import Testing
         #expect(message("rld", ["alpha": -1]).contains("at least 0"))
         #expect(message("rld", ["beta": "nan"]).contains("finite"))
         #expect(message("rld", ["beta": "much"]).contains("takes a number, found 'much'"))
+        #expect(message("lr", ["eta": 1.5]).contains("from 0 to 1"))
         #expect(message("rld", ["warm-up": 1.5]).contains("whole number"))
         #expect(message("kd", ["standardize": "maybe"]).contains("true or false"))
     }
@@ -60,11 +61,21 @@ import Testing
     }
 
     @Test func presetAndDescription() throws {
-        let lskd = Method.defaults[2].applyingLSKD()
+        let lskd = Method.refinedLogitDistillation(RefinedLogitDistillation()).applyingLSKD()
         #expect(
             lskd.effectiveDescription
                 == "rld: ce-weight 1, alpha 9, beta 72, temperature 2, confidence-temperature 2, standardize true, warm-up 20")
         #expect(Method.defaults[1].effectiveDescription == "kd: ce-weight 0.1, kd-weight 0.9, temperature 4, standardize false")
+        #expect(Method.defaults.map(\.id) == ["ce", "kd", "dkd", "la", "rc", "lr", "rld"])
+        // The authors' weights: kd is set to 9 (golden kd_weight 9), dkd and rc are multiplied by it, la has none.
+        #expect(
+            Method.defaults.map { $0.applyingLSKD().termWeights() }
+                == [[1], [0.1, 9], [1, 9, 72], [1], [1, 9, 0.9], [1, 4, 1], [1, 9, 72]])
+        for method in Method.defaults {
+            let lskd = method.applyingLSKD()
+            #expect(lskd.value(of: .temperature) == method.value(of: .temperature).map { _ in 2 })
+            #expect(lskd.value(of: .standardize) == method.value(of: .standardize).map { _ in 1 })
+        }
         #expect(Method.defaults[0].applyingLSKD() == Method.defaults[0])
     }
 

@@ -7,7 +7,8 @@ public enum ReferenceLoss {
     ///
     /// A finite batch (|logit| <= 1e30) gives a finite loss and gradient. -infinity means that a class is excluded and is
     /// computed by limits: the loss is infinite where the student excludes a class that the target needs, the gradient stays
-    /// finite. Every mean is sum(weight * value) / sum(weight) over the counted rows; without counted rows it is 0.
+    /// finite. Every mean is sum(weight * value) / sum(weight) over the counted rows (LR: over those of the term's group);
+    /// without any it is 0.
     /// - Parameters:
     ///   - student: [rows, classes], row-major.
     ///   - teacher: the same shape; needed when `method.needsTeacher`, not looked at otherwise.
@@ -31,9 +32,9 @@ public enum ReferenceLoss {
             terms: Array(repeating: 0, count: weights.count), total: 0,
             gradient: Array(repeating: 0, count: student.count),
             perRow: Array(repeating: Array(repeating: 0, count: rows), count: weights.count), top1: 0, top5: 0, rows: 0)
-        let counted = (0..<rows).filter { labels[$0] != ignoreLabel }
-        let weightSum = counted.reduce(0) { $0 + (rowWeights?[$1] ?? 1) }
-        for row in counted {
+        var parts: [RowParts] = []
+        var weightSums = weights.map { _ in 0.0 }
+        for row in (0..<rows) where labels[row] != ignoreLabel {
             let range = (row * classes)..<((row + 1) * classes)
             let label = Int(labels[row])
             guard (0..<classes).contains(label) else {
@@ -45,31 +46,75 @@ public enum ReferenceLoss {
             result.rows += 1
             result.top1 += rank == 0 ? 1 : 0
             result.top5 += rank < 5 ? 1 : 0
-            let share = weightSum > 0 ? (rowWeights?[row] ?? 1) / weightSum : 0
-            for (k, term) in terms(method, s, t ?? [], label: label).enumerated() {
-                result.perRow[k][row] = term.value
-                guard share > 0 else { continue }
+            let terms = terms(method, s, t ?? [], label: label)
+            let weight = rowWeights?[row] ?? 1
+            for (k, term) in terms.enumerated() where term != nil { weightSums[k] += weight }
+            parts.append(RowParts(row: row, weight: weight, terms: terms))
+        }
+        for part in parts {
+            let first = part.row * classes
+            for (k, term) in part.terms.enumerated() {
+                guard let term else { continue }
+                result.perRow[k][part.row] = term.value
+                guard part.weight > 0 else { continue }
+                let share = part.weight / weightSums[k]
                 result.terms[k] += share * term.value
                 guard weights[k] > 0 else { continue }
-                for i in 0..<classes { result.gradient[range.lowerBound + i] += scale * weights[k] * share * term.gradient[i] }
+                for i in 0..<classes { result.gradient[first + i] += scale * weights[k] * share * term.gradient[i] }
             }
         }
         for (weight, term) in zip(weights, result.terms) where weight > 0 { result.total += weight * term }
         return result
     }
 
-    /// The terms of one row, in the order of `method.termNames`, each with its gradient with respect to the raw logits.
-    private static func terms(_ method: Method, _ student: [Double], _ teacher: [Double], label: Int) -> [RowTerm] {
+    /// What a counted row adds to the batch.
+    private struct RowParts {
+        let row: Int
+        let weight: Double
+        let terms: [RowTerm?]
+    }
+
+    /// The terms of one row, in the order of `method.termNames`, each with its gradient with respect to the raw logits; nil
+    /// for a term that this row has no part in.
+    private static func terms(_ method: Method, _ student: [Double], _ teacher: [Double], label: Int) -> [RowTerm?] {
         let crossEntropy = crossEntropyTerm(student, label: label)
+        let all = Array(student.indices)
         switch method {
         case .crossEntropy:
             return [crossEntropy]
         case .knowledgeDistillation(let m):
-            let all = Array(student.indices)
             return [crossEntropy]
                 + standardized(m.standardize, student, teacher) { s, t in
                     [divergenceTerm(s, t, over: all, temperature: m.temperature)]
                 }
+        case .decoupledKnowledgeDistillation(let m):
+            return [crossEntropy]
+                + standardized(m.standardize, student, teacher) { s, t in
+                    [
+                        confidenceTerm(s, label: label, t, teacherClass: label, temperature: m.temperature),
+                        divergenceTerm(s, t, over: all.filter { $0 != label }, temperature: m.temperature),
+                    ]
+                }
+        case .labelAugment(let m):
+            var swapped = teacher
+            swapped.swapAt(label, firstArgmax(teacher))
+            return standardized(m.standardize, student, swapped) { s, t in
+                [divergenceTerm(s, t, over: all, temperature: m.temperature)]
+            }
+        case .reviewCorrection(let m):
+            return [crossEntropy]
+                + standardized(m.standardize, student, teacher) { s, t in
+                    var corrected = s
+                    corrected[label] += s[firstArgmax(s)]
+                    return [
+                        divergenceTerm(s, t, over: all, temperature: m.temperature),
+                        divergenceTerm(s, corrected, over: all, temperature: m.temperature),
+                    ]
+                }
+        case .labelRevision(let m):
+            return firstArgmax(teacher) == label
+                ? [crossEntropy, squaredLogitsTerm(student, teacher), nil]
+                : [nil, nil, squaredProbabilitiesTerm(student, teacher, label: label, eta: m.eta)]
         case .refinedLogitDistillation(let m):
             return [crossEntropy]
                 + standardized(m.standardize, student, teacher) { s, t in

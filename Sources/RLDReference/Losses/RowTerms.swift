@@ -45,6 +45,35 @@ func confidenceTerm(
     return RowTerm(value: a * a * value, gradient: gradient)
 }
 
+/// mean_i (s_i - t_i)^2 over the classes that one side at least does not exclude. Gradient: 2 (s_i - t_i) / C. A class that a
+/// single side excludes makes the value infinite and passes no gradient.
+func squaredLogitsTerm(_ student: [Double], _ teacher: [Double]) -> RowTerm {
+    var term = RowTerm.zero(student.count)
+    let kept = student.indices.filter { student[$0] > -.infinity || teacher[$0] > -.infinity }
+    for i in kept {
+        let difference = student[i] - teacher[i]
+        term.value += difference * difference / Double(kept.count)
+        if difference.isFinite { term.gradient[i] = 2 * difference / Double(kept.count) }
+    }
+    return term
+}
+
+/// mean_i (p_i - u_i)^2, p = softmax(s), u = b q + (1 - b) onehot(label), q = softmax(t), b = eta / (max q - q_label + 1), over
+/// the classes that one side at least does not exclude. Gradient: 2 p_i (d_i - sum_j p_j d_j) / C, d = p - u.
+func squaredProbabilitiesTerm(_ student: [Double], _ teacher: [Double], label: Int, eta: Double) -> RowTerm {
+    let all = Array(student.indices)
+    guard let p = logSoftmax(student, over: all, temperature: 1)?.map({ exp($0) }),
+        let q = logSoftmax(teacher, over: all, temperature: 1)?.map({ exp($0) })
+    else { return .zero(student.count) }
+    let share = eta / (q[firstArgmax(teacher)] - q[label] + 1)
+    let difference = all.map { p[$0] - share * q[$0] - ($0 == label ? 1 - share : 0) }
+    let mean = all.reduce(0) { $0 + p[$1] * difference[$1] }
+    let count = Double(all.count { student[$0] > -.infinity || teacher[$0] > -.infinity })
+    return RowTerm(
+        value: difference.reduce(0) { $0 + $1 * $1 } / count,
+        gradient: all.map { 2 * p[$0] * (difference[$0] - mean) / count })
+}
+
 /// log p, log(1 - p) and log r_i of a row, p = softmax(row / a) at `index`, r = softmax over the other classes
 /// (-infinity at `index`, and everywhere when every other class is excluded).
 private func binaryLogs(

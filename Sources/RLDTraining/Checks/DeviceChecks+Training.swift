@@ -13,19 +13,10 @@ extension DeviceChecks {
     }
 
     /// Methods with every optional path: all terms, both temperatures, standardisation.
-    private static let methods: [(name: String, method: Method)] = {
-        var kd = KnowledgeDistillation()
-        kd.standardize = true
-        var rld = RefinedLogitDistillation()
-        rld.standardize = true
-        rld.confidenceTemperature = 2
-        return [
-            ("ce", .crossEntropy(CrossEntropy())), ("kd", .knowledgeDistillation(KnowledgeDistillation())),
-            ("kd, standardised", .knowledgeDistillation(kd)),
-            ("rld", .refinedLogitDistillation(RefinedLogitDistillation())),
-            ("rld, standardised", .refinedLogitDistillation(rld)),
-        ]
-    }()
+    private static let methods: [(name: String, method: Method)] = Method.defaults.flatMap { method in
+        let standardized = method.value(of: .standardize) == nil ? nil : method.applyingLSKD()
+        return [(method.id, method)] + (standardized.map { [("\(method.id), standardised", $0)] } ?? [])
+    }
 
     static func trainingChecks(tiny: Bool) -> [Check] {
         let losses = methods.flatMap { name, method in

@@ -1,0 +1,45 @@
+/// DKD (Zhao et al., arXiv 2203.08679, as the RLD authors code it):
+/// loss = crossEntropyWeight * CE(s, y) + w * (alpha * TCKD + beta * NCKD), all means over the rows, w the warm-up factor.
+///
+/// TCKD, the label against the rest: q = softmax(t / T)_y, p = softmax(s / T)_y,
+/// T^2 [q log(q / p) + (1 - q) log((1 - q) / (1 - p))].
+/// Gradient: T (p - q) / N at y, -T (p - q) r_i / N elsewhere, r = softmax(s / T) over the classes other than y.
+///
+/// NCKD, the rest among itself: T^2 KL(softmax(t / T) || softmax(s / T)) over the classes other than y.
+/// Gradient: T (r_i - rt_i) / N there, exactly 0 at y. The label is left out exactly; the authors subtract 1000 from its
+/// logit instead, so that it leaks back when it leads by about 1000 T.
+public struct DecoupledKnowledgeDistillation: Sendable, Equatable, Codable {
+    public var crossEntropyWeight: Double = 1
+    /// Weight of TCKD.
+    public var alpha: Double = 1
+    /// Weight of NCKD.
+    public var beta: Double = 8
+    public var temperature: Double = 4
+    /// Epochs over which the distillation terms grow to their weight; the authors' CIFAR value.
+    public var warmupEpochs: Int = 20
+    /// Standardise both sides' logits per row before TCKD and NCKD (LSKD): mean 0, unbiased deviation, 1e-7 added to it.
+    public var standardize = false
+
+    public init() {}
+}
+
+extension DecoupledKnowledgeDistillation: MethodSettings {
+    static var id: String { "dkd" }
+    static var fields: [MethodOption: MethodField<Self>] {
+        [
+            .crossEntropyWeight: .number(\.crossEntropyWeight), .alpha: .number(\.alpha), .beta: .number(\.beta),
+            .temperature: .number(\.temperature), .standardize: .flag(\.standardize), .warmUp: .whole(\.warmupEpochs),
+        ]
+    }
+    static var termNames: [String] { ["ce", "tckd", "nckd"] }
+    func termWeights(warmup: Double) -> [Double] { [crossEntropyWeight, warmup * alpha, warmup * beta] }
+    var method: Method { .decoupledKnowledgeDistillation(self) }
+
+    func applyingLSKD() -> Self {
+        var m = self
+        (m.temperature, m.standardize) = (2, true)
+        m.alpha *= 9
+        m.beta *= 9
+        return m
+    }
+}
