@@ -5,7 +5,7 @@ import RLDGraph
 enum DirectConvolution {
     /// Output channels per tile (BLOCK in the kernels).
     static let block = 16
-    /// Output pixels per tile: with 16 channels 12 of AVX2's 16 registers; AVX-512 has room for more but gains little.
+    /// Output pixels per tile: with 16 channels 12 of AVX2's 16 registers. Not tuned for AVX-512.
     static let pixels = 6
     static let defines = [("BLOCK", "\(block)"), ("PIXELS", "\(pixels)")]
     /// Largest memory for the partial sums of one weight gradient, in elements.
