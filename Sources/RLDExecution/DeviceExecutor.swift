@@ -125,6 +125,18 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func studentState() throws -> NetworkState { try prepared(student, "student").store.state() }
 
+    public func trainingState() throws -> TrainingState {
+        let store = try prepared(student, "student").store
+        return TrainingState(weights: try store.state(), slots: try store.optimizerSlots())
+    }
+
+    public func restore(_ state: TrainingState) throws {
+        let student = try prepared(student, "student")
+        try student.load(state.weights)
+        try student.store.loadOptimizerSlots(state.slots)
+        _ = try takeTotals()
+    }
+
     public func studentLogits(_ images: Tensor) throws -> Tensor {
         let student = try prepared(student, "student")
         let batch = images.shape.first ?? 0

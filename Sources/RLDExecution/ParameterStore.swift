@@ -110,6 +110,30 @@ package final class ParameterStore {
         return state
     }
 
+    /// What the optimiser remembers, as it is after everything enqueued so far.
+    func optimizerSlots() throws(DeviceError) -> [String: NetworkState] {
+        guard let velocity else { return [:] }
+        let flat = try engine.queue.read(Float.self, from: velocity, count: parameterCount)
+        var slot = NetworkState()
+        for tensor in network.parameters {
+            let offset = offsets[tensor.name] ?? 0
+            slot[tensor.name] = Tensor(shape: tensor.shape, values: flat[offset..<offset + tensor.count].map(Double.init))
+        }
+        return ["momentum": slot]
+    }
+
+    /// Puts back what `optimizerSlots` gave; what is absent starts from 0.
+    func loadOptimizerSlots(_ slots: [String: NetworkState]) throws(DeviceError) {
+        guard let velocity else { return }
+        var flat = [Float](repeating: 0, count: parameterCount)
+        for tensor in network.parameters {
+            guard let values = slots["momentum"]?[tensor.name]?.values, values.count == tensor.count else { continue }
+            let offset = offsets[tensor.name] ?? 0
+            for i in values.indices { flat[offset + i] = Float(values[i]) }
+        }
+        try engine.queue.write(flat, to: velocity)
+    }
+
     /// Counts a training-mode forward pass.
     func countBatch() {
         for name in batchesTracked.keys { batchesTracked[name, default: 0] += 1 }

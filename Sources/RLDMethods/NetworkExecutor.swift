@@ -95,6 +95,12 @@ public protocol NetworkExecutor: AnyObject {
     /// The student's state dict, as it is after all steps so far.
     func studentState() throws -> NetworkState
 
+    /// The student with all that its optimiser remembers, exactly, as it is after all steps so far.
+    func trainingState() throws -> TrainingState
+
+    /// Puts back what `trainingState` gave; steps after it do what they would have done then. The student must be prepared.
+    func restore(_ state: TrainingState) throws
+
     /// The student's logits in evaluation mode for images that are already normalised.
     /// - Parameter images: [N, C, H, W]. - Returns: [N, classes].
     func studentLogits(_ images: Tensor) throws -> Tensor

@@ -64,6 +64,20 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func studentState() throws -> NetworkState { try prepared(student, "student").state }
 
+    public func trainingState() throws -> TrainingState {
+        let student = try prepared(student, "student")
+        let momentum = student.optimizerSlot
+        return TrainingState(weights: student.state, slots: momentum.count > 0 ? ["momentum": momentum] : [:])
+    }
+
+    public func restore(_ state: TrainingState) throws {
+        let network = try prepared(student, "student").network
+        let restored = try ReferenceNetwork(network, state: state.weights)
+        restored.optimizerSlot = state.slots["momentum"] ?? NetworkState()
+        student = restored
+        metrics = StepMetrics()
+    }
+
     public func studentLogits(_ images: Tensor) throws -> Tensor {
         let student = try prepared(student, "student")
         let batch = images.shape.first ?? 0

@@ -16,6 +16,18 @@ public final class ReferenceNetwork {
     private var batchStatistics: [Network.NodeID: (mean: [Double], inverseDeviation: [Double])] = [:]
     private var momentum: [String: [Double]] = [:]
 
+    /// The velocities by parameter, in its shape; empty before the first step.
+    var optimizerSlot: NetworkState {
+        get {
+            var slot = NetworkState()
+            for parameter in network.parameters {
+                if let values = momentum[parameter.name] { slot[parameter.name] = Tensor(shape: parameter.shape, values: values) }
+            }
+            return slot
+        }
+        set { momentum = Dictionary(uniqueKeysWithValues: newValue.names.map { ($0, newValue[$0]?.values ?? []) }) }
+    }
+
     /// - Parameter inputGradient: also compute d loss / d input.
     /// - Throws: `InputError` naming every tensor that does not fit.
     public init(_ network: Network, state: NetworkState, inputGradient: Bool = false) throws(InputError) {

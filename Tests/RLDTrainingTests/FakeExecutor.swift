@@ -85,6 +85,13 @@ final class FakeExecutor: NetworkExecutor {
 
     func studentState() throws -> NetworkState { state }
 
+    func trainingState() throws -> TrainingState { TrainingState(weights: state) }
+
+    func restore(_ state: TrainingState) throws {
+        self.state = state.weights
+        metrics = StepMetrics()
+    }
+
     func studentLogits(_ images: Tensor) throws -> Tensor {
         Tensor(shape: [images.shape[0], network?.classes ?? 0], repeating: 0)
     }

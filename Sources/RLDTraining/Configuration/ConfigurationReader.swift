@@ -115,6 +115,9 @@ public struct ConfigurationReader {
         }
     }
 
+    /// Keys that were set so far.
+    public var givenKeys: Set<String> { Set(given.keys) }
+
     /// The checked configuration, and warnings about settings that were given and do nothing.
     public func finish() throws(InputError) -> (configuration: TrainingConfiguration, warnings: [String]) {
         var result = configuration
@@ -153,7 +156,7 @@ public struct ConfigurationReader {
     }
 
     /// `method` stands for `method.id`, and a last part that only one key has stands for that key.
-    private static func fullKey(_ key: String) -> String {
+    static func fullKey(_ key: String) -> String {
         if Setting.keys.contains(key) { return key }
         if Setting.keys.contains(key + ".id") { return key + ".id" }
         let matches = Setting.keys.filter { $0.hasSuffix("." + key) }
@@ -170,6 +173,14 @@ public struct ConfigurationReader {
 }
 
 extension TrainingConfiguration {
+    /// Every key with its value, as text.
+    public var values: [String: String] {
+        var values = ["method.id": method.id]
+        for setting in Setting.all { values[setting.key] = setting.get(self) }
+        for option in method.options { values["method.\(Setting.underscored(option.name))"] = method.text(of: option) }
+        return values
+    }
+
     /// The configuration as YAML that `ConfigurationReader` reads back to an equal value.
     public var yaml: String {
         var lines: [String] = []
@@ -190,11 +201,15 @@ extension TrainingConfiguration {
         for setting in Setting.all { if let value = setting.get(self) { append(setting.key, value) } }
         append("method.id", method.id)
         for option in method.options {
-            guard let value = method.value(of: option) else { continue }
-            append(
-                "method.\(Setting.underscored(option.name))",
-                option.kind == .flag ? (value != 0 ? "true" : "false") : Setting.text(value))
+            if let text = method.text(of: option) { append("method.\(Setting.underscored(option.name))", text) }
         }
         return lines.joined(separator: "\n") + "\n"
+    }
+}
+
+extension Method {
+    /// An option's value as YAML.
+    fileprivate func text(of option: MethodOption) -> String? {
+        value(of: option).map { option.kind == .flag ? ($0 != 0 ? "true" : "false") : Setting.text($0) }
     }
 }

@@ -60,6 +60,8 @@ struct Setting: Sendable {
         optionalName("teacher.model", \.teacherModel),
         optionalName("teacher.weights", \.teacherWeights),
         integer("log_every", \.logEvery),
+        integer("checkpoint.every", \.checkpointEvery),
+        integer("checkpoint.keep", \.checkpointKeep),
         optionalName("device", \.device),
     ]
 

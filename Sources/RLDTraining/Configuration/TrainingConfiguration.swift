@@ -29,6 +29,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var teacherWeights: String?
     /// Steps between two readings of the metrics from the device.
     public var logEvery = 50
+    /// Steps between two checkpoints within an epoch; 0 for one after each epoch only.
+    public var checkpointEvery = 0
+    /// How many of the newest checkpoints are kept, beside the best.
+    public var checkpointKeep = 2
     /// Index or name of the device, or "reference"; nil for the best one found.
     public var device: String?
 
@@ -45,6 +49,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         try require(epochs >= 1, "epochs", "at least 1", epochs)
         try require(batchSize >= 1, "batch_size", "at least 1", batchSize)
         try require(logEvery >= 1, "log_every", "at least 1", logEvery)
+        try require(checkpointEvery >= 0, "checkpoint.every", "at least 0", checkpointEvery)
+        try require(checkpointKeep >= 1, "checkpoint.keep", "at least 1", checkpointKeep)
         if let limit { try require(limit >= 1, "limit", "at least 1", limit) }
         try number(validation, "validation")
         try require(

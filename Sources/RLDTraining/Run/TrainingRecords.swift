@@ -1,8 +1,9 @@
 import Foundation
+import RLDGraph
 import RLDMethods
 
 /// What the steps since the previous reading did: one line of metrics.jsonl.
-public struct StepRecord: Sendable, Equatable, Encodable {
+public struct StepRecord: Sendable, Equatable, Codable {
     public var kind = "step"
     /// From 1.
     public var epoch: Int
@@ -30,7 +31,7 @@ public struct StepRecord: Sendable, Equatable, Encodable {
 }
 
 /// What an epoch did: one line of metrics.jsonl.
-public struct EpochRecord: Sendable, Equatable, Encodable {
+public struct EpochRecord: Sendable, Equatable, Codable {
     public var kind = "epoch"
     public var epoch: Int
     public var epochs: Int
@@ -53,7 +54,7 @@ public struct EpochRecord: Sendable, Equatable, Encodable {
 }
 
 /// The test set's verdict on one set of weights: one line of metrics.jsonl.
-public struct TestRecord: Sendable, Equatable, Encodable {
+public struct TestRecord: Sendable, Equatable, Codable {
     public var kind = "test"
     /// "last" or "best".
     public var weights: String
@@ -65,6 +66,44 @@ public struct TestRecord: Sendable, Equatable, Encodable {
     /// Shares of one.
     public var accuracy: Double
     public var top5: Double
+}
+
+/// How a run ended: result.json.
+public struct RunSummary: Sendable, Equatable, Codable {
+    public var model: String
+    public var epochs: Int
+    public var bestEpoch: Int
+    /// The test set with the last and with the best weights.
+    public var last: TestRecord?
+    public var best: TestRecord?
+    public var imagesPerSecond: Double
+    public var seconds: Double
+
+    /// What `RunFolder` wrote.
+    /// - Throws: `InputError` when it is something else.
+    public init(json: Data, source: String) throws(InputError) {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        do {
+            self = try decoder.decode(RunSummary.self, from: json)
+        } catch {
+            throw InputError(source, "is no result of a run")
+        }
+    }
+
+    init(
+        model: String, epochs: Int, bestEpoch: Int, last: TestRecord?, best: TestRecord?, imagesPerSecond: Double, seconds: Double
+    ) {
+        self.model = model
+        self.epochs = epochs
+        self.bestEpoch = bestEpoch
+        self.last = last
+        self.best = best
+        self.imagesPerSecond = imagesPerSecond
+        self.seconds = seconds
+    }
 }
 
 /// What a run tells while it goes on.
