@@ -28,12 +28,14 @@ extension TrainingSession {
         func record(_ weights: String, epoch: Int, _ metrics: StepMetrics) throws -> TestRecord {
             let record = TestRecord(
                 weights: weights, epoch: epoch, images: metrics.rows, loss: metrics.loss, accuracy: metrics.accuracy,
-                top5: metrics.top5Share)
+                top5: metrics.top5Share, selectedOn: selection.rawValue)
             try trainer.folder?.append(record)
             try trainer.folder?.note(record.text)
             trainer.observer(.test(record))
             return record
         }
+        // The executor holds the weights of the run; what was evaluated all along may be their average.
+        if configuration.averageDecay > 0 { try executor.prepareStudent(network, state: progress.last.state) }
         guard let ofLast = try evaluate(Self.testTable, rows: rows) else { return false }
         var ofBest = ofLast
         if progress.best.epoch != progress.last.epoch {

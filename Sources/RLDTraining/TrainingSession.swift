@@ -48,6 +48,7 @@ struct TrainingSession {
             evaluation: TrainingOrder.sizes(split.validation.count, batch: size)
                 + TrainingOrder.sizes(trainer.dataset.test.count, batch: size),
             method: configuration.method)
+        try executor.prepareUpdates(configuration.updateRule())
         try restore()
         // Only now: whatever is wrong with the input has been said by this point, and nothing was written.
         try trainer.folder?.open(
@@ -55,7 +56,7 @@ struct TrainingSession {
         try begin()
 
         var interrupted = false
-        while progress.epoch <= configuration.epochs, !interrupted {
+        while progress.epoch <= configuration.epochs, !interrupted, !stopsEarly {
             interrupted = try !trainEpoch()
         }
         var result = TrainingResult(
@@ -80,21 +81,21 @@ struct TrainingSession {
         let order = TrainingOrder.indices(split.training, seed: configuration.seed, epoch: epoch)
         let batches = TrainingOrder.batches(order, size: configuration.batchSize)
         let warmup = configuration.method.warmup(epoch: epoch)
-        var optimizer = configuration.optimizer
         for index in progress.step..<batches.count {
             if trainer.shouldStop() {
                 try stop("after step \(index) of \(batches.count)")
                 return false
             }
-            optimizer.learningRate = learningRate(epoch: epoch, step: index)
+            let update = update(batches, epoch: epoch, index: index)
             pace.begin(at: clock.now)
-            let selection = BatchSelection(
+            var selection = BatchSelection(
                 table: Self.trainTable, indices: Array(batches[index]), transform: trainTransform, seed: configuration.seed,
                 epoch: epoch)
-            try executor.trainStep(selection, method: configuration.method, warmup: warmup, optimizer: optimizer)
+            selection.labelSmoothing = configuration.labelSmoothing
+            try executor.trainStep(selection, method: configuration.method, warmup: warmup, update: update)
             progress.step = index + 1
             if progress.step % configuration.logEvery == 0 || progress.step == batches.count {
-                try readSteps(warmup: warmup, learningRate: optimizer.learningRate)
+                try readSteps(warmup: warmup, learningRate: learningRate(epoch: epoch, step: index))
             }
             let done = (epoch - 1) * batches.count + progress.step
             if configuration.checkpointEvery > 0, done % configuration.checkpointEvery == 0, progress.step < batches.count {
@@ -104,10 +105,40 @@ struct TrainingSession {
         return try endEpoch(learningRate: learningRate(epoch: epoch, step: batches.count - 1))
     }
 
+    /// Batches that are added up for one update share its learning rate, that of the first of them.
     private func learningRate(epoch: Int, step: Int) -> Double {
-        configuration.schedule.learningRate(
-            base: configuration.optimizer.learningRate, epoch: epoch, step: step, stepsPerEpoch: stepsPerEpoch,
+        let size = configuration.accumulation
+        return configuration.schedule.learningRate(
+            base: configuration.optimizer.learningRate, epoch: epoch, step: step / size * size, stepsPerEpoch: stepsPerEpoch,
             epochs: configuration.epochs)
+    }
+
+    /// What the step on a batch does with its gradient. The last update of an epoch may have fewer batches than the others.
+    private func update(_ batches: [ArraySlice<Int>], epoch: Int, index: Int) -> ParameterUpdate {
+        let size = configuration.accumulation
+        let first = index / size * size
+        let group = batches[first..<min(first + size, batches.count)]
+        let images = group.reduce(0) { $0 + $1.count }
+        let perEpoch = (batches.count + size - 1) / size
+        return ParameterUpdate(
+            configuration.updateRule(learningRate: learningRate(epoch: epoch, step: index)),
+            number: (epoch - 1) * perEpoch + index / size + 1, share: Double(batches[index].count) / Double(images),
+            begins: index == first, ends: index == group.endIndex - 1)
+    }
+
+    /// Which images really choose the best epoch.
+    var selection: Selection {
+        switch configuration.select {
+        case .test where trainer.dataset.test.count > 0: .test
+        case .validation where !split.validation.isEmpty: .validation
+        default: .last
+        }
+    }
+
+    /// Whether the best is so old that the run ends.
+    private var stopsEarly: Bool {
+        let patience = configuration.earlyStopping
+        return patience > 0 && selection != .last && progress.best.epoch > 0 && progress.epoch - 1 - progress.best.epoch >= patience
     }
 
     private var trainTransform: ImageTransform {
@@ -148,28 +179,37 @@ struct TrainingSession {
     /// - Returns: false when a stop was asked for before that was done.
     private mutating func endEpoch(learningRate: Double) throws -> Bool {
         let epoch = progress.epoch
-        var validation: StepMetrics?
-        if !split.validation.isEmpty {
-            validation = try evaluate(Self.trainTable, rows: split.validation)
-            guard validation != nil else {
+        let selection = selection
+        let evaluates = selection != .last && (epoch % configuration.evaluateEvery == 0 || epoch == configuration.epochs)
+        var found: StepMetrics?
+        try executor.exchangeWithAverage()
+        if evaluates {
+            found =
+                selection == .test
+                ? try evaluate(Self.testTable, rows: Array(0..<trainer.dataset.test.count))
+                : try evaluate(Self.trainTable, rows: split.validation)
+            guard found != nil else {
+                try executor.exchangeWithAverage()
                 try stop("before its evaluation")
                 return false
             }
         }
-        try requireFinite(validation?.isFinite ?? true, "validation loss", firstStep: stepsPerEpoch, step: stepsPerEpoch)
+        try requireFinite(found?.isFinite ?? true, "\(selection.rawValue) loss", firstStep: stepsPerEpoch, step: stepsPerEpoch)
         let state = try executor.studentState()
+        try executor.exchangeWithAverage()
         try requireFinite(state.allFinite, "state of the weights", firstStep: stepsPerEpoch, step: stepsPerEpoch)
         progress.last = (epoch, state)
-        let score = validation?.accuracy ?? Double(epoch)
-        let isBest = score > progress.best.score
+        let score = found?.accuracy ?? Double(epoch)
+        let isBest = (evaluates || selection == .last) && score > progress.best.score
         let previousBest = progress.best.file
         if isBest { progress.best = (epoch, score, state, CheckpointFolder.name(epoch: epoch + 1, step: 0)) }
         let metrics = progress.epochSums
+        let (validation, test) = selection == .test ? (nil, found) : (found, nil)
         let record = EpochRecord(
             epoch: epoch, epochs: configuration.epochs, learningRate: learningRate, trainLoss: metrics.loss,
             trainAccuracy: metrics.accuracy, terms: metrics.terms(named: configuration.method.termNames),
             validationLoss: validation?.loss, validationAccuracy: validation?.accuracy, validationTop5: validation?.top5Share,
-            imagesPerSecond: pace.imagesPerSecond, seconds: seconds, best: isBest)
+            testLoss: test?.loss, testAccuracy: test?.accuracy, testTop5: test?.top5Share, imagesPerSecond: pace.imagesPerSecond, seconds: seconds, best: isBest)
         progress.epochs.append(record)
         progress.beginNextEpoch()
         if let folder = trainer.folder {

@@ -82,7 +82,11 @@ public struct Checkpoint: Sendable {
     }
 
     /// The best weights that this checkpoint holds: the moving average where there is one.
-    var bestWeights: NetworkState { state.weights }
+    var bestWeights: NetworkState {
+        var weights = state.weights
+        if let average = state.slots["average"] { for name in average.names { weights[name] = average[name] } }
+        return weights
+    }
 
     private var tensors: [(String, Tensor)] {
         let groups = [("weights", state.weights)] + state.slots.sorted { $0.key < $1.key }

@@ -143,9 +143,12 @@ public struct ConfigurationReader {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
         if !method.needsTeacher { warn(["teacher.model", "teacher.weights"], "method '\(method.id)' has no teacher") }
-        if result.schedule.kind != .multistep {
-            warn(["schedule.milestones", "schedule.factor"], "schedule '\(result.schedule.kind.rawValue)' has none")
+        warn(result.schedule.ignoredKeys, "schedule '\(result.schedule.kind.rawValue)' has none")
+        warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
+        if !method.termNames.contains("ce") {
+            warn(["label_smoothing"], "method '\(method.id)' has no cross-entropy with every label")
         }
+        if result.select == .last { warn(["early_stopping", "evaluate_every"], "nothing is selected (select: last)") }
         if method.warmupEpochs > result.epochs {
             warnings.append(
                 "method.warm_up is \(method.warmupEpochs) epochs and the run has \(result.epochs): "
@@ -173,6 +176,8 @@ public struct ConfigurationReader {
 }
 
 extension TrainingConfiguration {
+    private static let defaults = TrainingConfiguration()
+
     /// Every key with its value, as text.
     public var values: [String: String] {
         var values = ["method.id": method.id]
@@ -198,7 +203,12 @@ extension TrainingConfiguration {
             }
             lines.append("  \(parts[1]): \(value)")
         }
-        for setting in Setting.all { if let value = setting.get(self) { append(setting.key, value) } }
+        // What is not read and was never set would only be warned about when the file is used.
+        let ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
+        for setting in Setting.all {
+            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else { continue }
+            append(setting.key, value)
+        }
         append("method.id", method.id)
         for option in method.options {
             if let text = method.text(of: option) { append("method.\(Setting.underscored(option.name))", text) }

@@ -45,6 +45,10 @@ public struct EpochRecord: Sendable, Equatable, Codable {
     public var validationLoss: Double?
     public var validationAccuracy: Double?
     public var validationTop5: Double?
+    /// The same of the test set, where that was asked to choose the best epoch.
+    public var testLoss: Double?
+    public var testAccuracy: Double?
+    public var testTop5: Double?
     /// Training loop only, without the first reading of the run (plans and kernels are built there).
     public var imagesPerSecond: Double
     /// Since the run began, all included.
@@ -66,6 +70,8 @@ public struct TestRecord: Sendable, Equatable, Codable {
     /// Shares of one.
     public var accuracy: Double
     public var top5: Double
+    /// Which images chose the best epoch: "validation", "test" or "last".
+    public var selectedOn: String
 }
 
 /// How a run ended: result.json.
@@ -140,7 +146,8 @@ extension EpochRecord {
     /// One line for a person.
     public var text: String {
         func percent(_ share: Double) -> String { String(format: "%.2f %%", 100 * share) }
-        let validation = validationAccuracy.map { ", validation \(percent($0))" } ?? ""
+        let validation =
+            validationAccuracy.map { ", validation \(percent($0))" } ?? testAccuracy.map { ", test \(percent($0))" } ?? ""
         return
             "epoch \(epoch)/\(epochs): loss \(String(format: "%.4f", trainLoss)), training \(percent(trainAccuracy))\(validation)"
             + ", \(Int(imagesPerSecond.rounded())) images/s\(best ? ", best so far" : "")"
@@ -151,7 +158,8 @@ extension TestRecord {
     /// One line for a person.
     public var text: String {
         func fixed(_ value: Double, _ decimals: Int) -> String { String(format: "%.\(decimals)f", value) }
-        return "test: \(weights) weights (epoch \(epoch)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
+        let chosen = weights == "best" && selectedOn != "last" ? ", chosen on \(selectedOn == "test" ? "the TEST set" : selectedOn)" : ""
+        return "test: \(weights) weights (epoch \(epoch)\(chosen)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
             + "cross-entropy \(fixed(loss, 4)), \(images) images"
     }
 }
