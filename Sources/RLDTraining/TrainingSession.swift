@@ -42,13 +42,13 @@ struct TrainingSession {
             teacherHash = sum.text
         }
         try executor.prepareStudent(network, state: progress.last.state)
+        try executor.prepareUpdates(configuration.updateRule())
         let size = configuration.batchSize
         try executor.prepareSteps(
             training: TrainingOrder.sizes(split.training.count, batch: size),
             evaluation: TrainingOrder.sizes(split.validation.count, batch: size)
                 + TrainingOrder.sizes(trainer.dataset.test.count, batch: size),
             method: configuration.method)
-        try executor.prepareUpdates(configuration.updateRule())
         try restore()
         // Only now: whatever is wrong with the input has been said by this point, and nothing was written.
         try trainer.folder?.open(
