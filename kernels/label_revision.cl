@@ -29,7 +29,7 @@ __kernel void label_revision_group_rows(
     if (status == ROW_COUNTED) {
         const float label_teacher = t[label];
         row_float ahead = zero;
-        ROW_LOOP(i, classes) { ahead += row_ahead(row_load(t, i, classes), row_index(i), label_teacher, label); }
+        ROW_LOOP(i, classes) { ahead += row_ahead(row_load(t, i, classes), row_index(i, classes), label_teacher, label); }
         group = row_sum4(ahead, zero, zero, zero, scratch).x > 0.0f ? GROUP_WRONG : GROUP_RIGHT;
     }
     if (get_local_id(0) == 0) {
@@ -70,7 +70,7 @@ __kernel void label_revision_rows_fused(
         ROW_LOOP(i, classes) {
             const row_float x = row_load(s, i, classes);
             const row_float y = row_load(t, i, classes);
-            const row_int index = row_index(i);
+            const row_int index = row_index(i, classes);
             row_scan_add(&scan, x, y, index, label, label_logit);
             row_best_add(&best_s, x, index);
             ahead += row_ahead(y, index, label_teacher, label);
@@ -85,7 +85,7 @@ __kernel void label_revision_rows_fused(
         const bool is_right = counts.x == 0.0f;
         if (!(status & ROW_BAD) && is_right) {
             row_float sum = zero;
-            ROW_LOOP(i, classes) { sum += row_exp_others(row_load(s, i, classes), row_index(i), label, facts.other_s, 1.0f); }
+            ROW_LOOP(i, classes) { sum += row_exp_others(row_load(s, i, classes), row_index(i, classes), label, facts.other_s, 1.0f); }
             const float others = row_sum4(sum, zero, zero, zero, scratch).x;
             const row_cross_entropy ce = row_cross_entropy_from(others, facts.other_s, label_logit, scale * weight_ce);
             const float factor = scale * weight_right * 2.0f * each_class;
@@ -93,7 +93,7 @@ __kernel void label_revision_rows_fused(
             ROW_LOOP(i, classes) {
                 const row_float x = row_load(s, i, classes);
                 const row_float y = row_load(t, i, classes);
-                const row_int index = row_index(i);
+                const row_int index = row_index(i, classes);
                 const row_int both = (x > lowest) && (y > lowest);
                 const row_int one = ((x > lowest) && (y == lowest)) || ((x == lowest) && (y > lowest));
                 const row_float d = ROW_WHERE(both, x - y, 0.0f);
@@ -121,8 +121,10 @@ __kernel void label_revision_rows_fused(
             ROW_LOOP(i, classes) {
                 const row_float p = row_exp(row_load(s, i, classes) - facts.largest_s) * inverse_s;
                 const row_float q = row_exp(row_load(t, i, classes) - facts.largest_t);
-                const row_int index = row_index(i);
-                const row_float d = p - q * from_teacher - ROW_WHERE(index == (row_int)(label), ROW_SPLAT(from_label), 0.0f);
+                const row_int index = row_index(i, classes);
+                // A label that was counted in an earlier step is not counted again.
+                const row_int is_label = (index == (row_int)(label)) && (index >= (row_int)((int)i));
+                const row_float d = p - q * from_teacher - ROW_WHERE(is_label, ROW_SPLAT(from_label), 0.0f);
                 squares = ROW_FMA(d, d, squares);
                 mean_sum = ROW_FMA(p, ROW_WHERE(index != (row_int)(student_class), d - own, 0.0f), mean_sum);
             }
@@ -131,7 +133,7 @@ __kernel void label_revision_rows_fused(
             ROW_LOOP(i, classes) {
                 const row_float e = row_exp(row_load(s, i, classes) - facts.largest_s);
                 const row_float q = row_exp(row_load(t, i, classes) - facts.largest_t);
-                const row_int index = row_index(i);
+                const row_int index = row_index(i, classes);
                 const row_float d =
                     e * inverse_s - q * from_teacher - ROW_WHERE(index == (row_int)(label), ROW_SPLAT(from_label), 0.0f);
                 const row_float apart = ROW_WHERE(index != (row_int)(student_class), d - own, 0.0f);

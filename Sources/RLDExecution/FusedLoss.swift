@@ -52,8 +52,9 @@ package final class FusedLoss {
             self.localSize = 1
             rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device))
         case .gpu:
-            // Few enough work-items that each has something to do, as many as the kernel's registers allow.
-            let wanted = min(localSize ?? (classes <= 256 ? 64 : classes <= 4096 ? 128 : 256), device.maxWorkGroupSize)
+            // Eight classes per work-item stay in registers (ROW_KEEP): rows of up to 2048 classes are read once.
+            let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
+            let wanted = min(localSize ?? fitting, device.maxWorkGroupSize)
             func build(_ size: Int) throws(DeviceError) -> Kernel {
                 try programs.kernel(file, function, defines: Self.defines(.gpu, localSize: size, device: device))
             }
@@ -110,7 +111,9 @@ package final class FusedLoss {
         try value(UInt32(rows))
         try value(UInt32(classes))
         try slice(student.buffer, student.offset)
-        if method.needsTeacher, let teacher { try slice(teacher.buffer, teacher.offset) }
+        // A method without a teacher does not read it.
+        let other = method.needsTeacher ? teacher ?? student : student
+        try slice(other.buffer, other.offset)
         try slice(labels.buffer, labels.offset)
         try slice(rowScale.buffer, 0)
         try slice(gradient.buffer, gradient.offset)
@@ -120,27 +123,19 @@ package final class FusedLoss {
         try value(mode.rawValue)
         try value(Float(mode.isEmpty ? scale / Double(rows) : scale))
         let weights = method.termWeights(warmup: warmup).map(Float.init)
-        for weight in weights { try value(weight) }
         switch method {
-        case .crossEntropy: break
-        case .knowledgeDistillation(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
-        case .decoupledKnowledgeDistillation(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
-        case .labelAugment(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
-        case .reviewCorrection(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
         case .labelRevision(let m):
+            for weight in weights { try value(weight) }
             try value(Float(m.eta))
-        case .refinedLogitDistillation(let m):
-            try value(Float(m.temperature))
-            try value(Float(m.confidenceTemperature))
-            try value(UInt32(m.standardize ? 1 : 0))
+        default:
+            // The arguments of kernels/common/logit_loss.clh: weights by kind of term, temperatures, standardisation.
+            for names in [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]] {
+                try value(zip(method.termNames, weights).first { names.contains($0.0) }?.1 ?? 0)
+            }
+            let temperature = method.value(of: .temperature) ?? 1
+            try value(Float(temperature))
+            try value(Float(method.value(of: .confidenceTemperature) ?? temperature))
+            try value(UInt32(method.value(of: .standardize) == 1 ? 1 : 0))
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
         if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
