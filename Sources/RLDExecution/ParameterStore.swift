@@ -146,7 +146,7 @@ package final class ParameterStore {
         var count = 0
         var places: [(key: String, offset: Int, count: Int)] = []
         for (id, node) in network.nodes.enumerated() {
-            guard case .convolution(let c) = node.operation else { continue }
+            guard case .convolution(let c) = node.operation, c.groups == 1 else { continue }
             for transposed in [false, true] where !transposed || needsInputGradient.contains(id) {
                 let (outer, inner) = transposed ? (c.inputChannels, c.outputChannels) : (c.outputChannels, c.inputChannels)
                 let size = ceilDivide(outer, block) * block * inner * c.kernel * c.kernel

@@ -38,8 +38,9 @@ enum ReferenceConvolution {
             for o in 0..<c.outputChannels {
                 let firstInput = o / c.outputsPerGroup * c.inputsPerGroup
                 for i in stride(from: 0, to: c.inputsPerGroup, by: 4) {
+                    let weight = (o * c.inputsPerGroup + i) * taps
                     var row = Row(
-                        weight: (o * c.inputsPerGroup + i) * taps, weightStep: taps, x: 0, xStep: input.plane, y: 0, count: 0,
+                        weight: weight, weightStep: taps, x: 0, xStep: input.plane, y: 0, count: 0,
                         channels: min(4, c.inputsPerGroup - i))
                     let x = (n * input.channels + firstInput + i) * input.plane
                     let y = (n * output.channels + o) * output.plane
@@ -52,6 +53,7 @@ enum ReferenceConvolution {
                         let (kh, kw) = (tap / c.kernel, tap % c.kernel)
                         let columns = range(kw, c, input: input.width, output: output.width)
                         guard !columns.isEmpty else { continue }
+                        row.weight = weight + tap
                         row.count = columns.count
                         for oh in range(kh, c, input: input.height, output: output.height) {
                             let ih = oh * c.stride + kh - c.padding
@@ -59,7 +61,6 @@ enum ReferenceConvolution {
                             row.y = y + oh * output.width + columns.lowerBound
                             body(row)
                         }
-                        row.weight += 1
                     }
                 }
             }

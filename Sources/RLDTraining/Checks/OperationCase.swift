@@ -20,10 +20,10 @@ package struct OperationCase: Sendable {
     }
 
     /// Every operation at odd, prime and larger-than-a-tile sizes.
-    package static let all: [OperationCase] = convolutions + norms + others + tiny
+    package static let all: [OperationCase] = convolutions + norms + others + grouped + pooling + channels + tiny
 
     /// One of each kernel, small enough for a simulator.
-    package static let tiny: [OperationCase] = [
+    package static let tiny: [OperationCase] = tinyGrouped + tinyPooling + tinyChannels + [
         OperationCase("tiny convolution", input: [3, 4, 5], batch: 2) { $0.convolution($1, 5, kernel: 3, bias: true, name: "c") },
         OperationCase("tiny convolution, stride 2", input: [3, 5, 4], batch: 2) {
             $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
