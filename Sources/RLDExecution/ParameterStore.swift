@@ -26,7 +26,9 @@ package final class ParameterStore {
     /// - Parameters:
     ///   - trainable: allocate gradients and velocity.
     ///   - needsInputGradient: convolutions whose input gradient will be computed (they get a second packed copy).
-    package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
+    package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>)
+        throws(DeviceError)
+    {
         self.network = network
         self.engine = engine
         var parameterCount = 0

@@ -29,7 +29,8 @@ extension Network {
         var needsGradient = Array(repeating: false, count: nodes.count)
         for (id, node) in nodes.enumerated() {
             needsGradient[id] =
-                node.operation.isTrained || (includingInput && node.operation == .input) || node.inputs.contains { needsGradient[$0] }
+                node.operation.isTrained || (includingInput && node.operation == .input)
+                || node.inputs.contains { needsGradient[$0] }
         }
         var reached = Array(repeating: false, count: nodes.count)
         reached[output] = needsGradient[output]

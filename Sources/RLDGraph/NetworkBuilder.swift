@@ -135,7 +135,9 @@ public struct NetworkBuilder {
 
     /// ShuffleNet's channel shuffle: [g, C / g] transposed.
     public mutating func channelShuffle(_ x: Value, groups: Int) -> Value {
-        require("channel shuffle", groups >= 1 && x.channels % max(groups, 1) == 0, "\(groups) groups do not divide \(x.channels) channels")
+        require(
+            "channel shuffle", groups >= 1 && x.channels % max(groups, 1) == 0,
+            "\(groups) groups do not divide \(x.channels) channels")
         return append(.channelShuffle(groups: groups), [x], x.shape, nil)
     }
 

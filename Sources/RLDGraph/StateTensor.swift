@@ -54,7 +54,8 @@ public struct Initialization: Sendable, Equatable {
     public var linearBias: Rule
 
     public init(
-        convolution: Rule = .kaimingNormal, convolutionBias: Rule = .standard, linear: Rule = .standard, linearBias: Rule = .standard
+        convolution: Rule = .kaimingNormal, convolutionBias: Rule = .standard, linear: Rule = .standard,
+        linearBias: Rule = .standard
     ) {
         self.convolution = convolution
         self.convolutionBias = convolutionBias

@@ -15,9 +15,12 @@ extension Network {
     ///   - classes: values per row of logits.
     ///   - input: per-sample shape [channels, height, width]; any extents, pooling is global.
     /// - Throws: `InputError` unless `depth` is 6n + 2 with n >= 1 and `widths` holds four numbers.
-    public static func cifarResNet(_ id: String, depth: Int, widths: [Int], classes: Int, input: [Int]) throws(InputError) -> Network {
+    public static func cifarResNet(_ id: String, depth: Int, widths: [Int], classes: Int, input: [Int]) throws(InputError)
+        -> Network
+    {
         guard depth >= 8, (depth - 2) % 6 == 0, widths.count == 4 else {
-            throw InputError("network \(id)", "depth \(depth) with \(widths.count) widths", advice: "expected 6n + 2 and four widths")
+            throw InputError(
+                "network \(id)", "depth \(depth) with \(widths.count) widths", advice: "expected 6n + 2 and four widths")
         }
         return try Network(validating: id, input: input) { net, image in
             var x = net.convolutionNormRelu(image, widths[0], kernel: 3, convolution: "conv1", norm: "bn1")

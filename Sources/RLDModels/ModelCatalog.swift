@@ -61,11 +61,16 @@ public enum ModelCatalog {
     ///   - build: from the number of classes and the input's [channels, height, width].
     public static func register(
         _ id: String, classes: Int = 100, input: [Int] = [3, 32, 32],
-        build: @escaping @Sendable (_ classes: Int, _ input: [Int]) throws(InputError) -> Network
+        build: @escaping @Sendable (_ classes: Int, _ input: [Int]) throws -> Network
     ) throws(InputError) {
+        let typed: @Sendable (Int, [Int]) throws(InputError) -> Network = { classes, input throws(InputError) in
+            do { return try build(classes, input) } catch {
+                throw (error as? InputError) ?? InputError("model '\(id)'", "\(error)")
+            }
+        }
         let isNew = registered.withLock { entries in
             guard !(published + entries).contains(where: { $0.id == id }), wideResNet(id) == nil else { return false }
-            entries.append(Entry(id: id, classes: classes, input: input, build: build))
+            entries.append(Entry(id: id, classes: classes, input: input, build: typed))
             return true
         }
         guard isNew else { throw InputError("model '\(id)'", "is in the catalogue already", advice: "choose another id") }
@@ -89,7 +94,8 @@ public enum ModelCatalog {
         ].map { id, blocks in
             cifar(id) { classes, input throws(InputError) in
                 guard input[1] >= 8, input[2] >= 8 else {
-                    throw InputError("model '\(id)'", "input \(input) is too small", advice: "it halves images three times: 8x8 at least")
+                    throw InputError(
+                        "model '\(id)'", "input \(input) is too small", advice: "it halves images three times: 8x8 at least")
                 }
                 return try .vgg(id, blocks: blocks, classes: classes, input: input)
             }

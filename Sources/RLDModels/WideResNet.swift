@@ -10,9 +10,11 @@ extension Network {
     /// - Parameters:
     ///   - depth: 6n + 4, n >= 1. - factor: of the widths.
     ///   - input: per-sample shape [channels, height, width]; any extents, pooling is global.
-    public static func wideResNet(_ id: String, depth: Int, factor: Int, classes: Int, input: [Int]) throws(InputError) -> Network {
+    public static func wideResNet(_ id: String, depth: Int, factor: Int, classes: Int, input: [Int]) throws(InputError) -> Network
+    {
         guard depth >= 10, (depth - 4) % 6 == 0, factor >= 1 else {
-            throw InputError("network \(id)", "depth \(depth), factor \(factor)", advice: "expected a depth of 6n + 4 and a factor from 1 on")
+            throw InputError(
+                "network \(id)", "depth \(depth), factor \(factor)", advice: "expected a depth of 6n + 4 and a factor from 1 on")
         }
         let scheme = Initialization(linearBias: .zero)
         return try Network(validating: id, input: input, initialization: scheme) { net, image in

@@ -163,7 +163,8 @@ enum ReferenceConvolution {
     // MARK: -
 
     @inline(__always)
-    private static func withPointers(_ a: [Double], _ b: [Double], _ c: inout [Double], _ body: (Source, Source, Target) -> Void) {
+    private static func withPointers(_ a: [Double], _ b: [Double], _ c: inout [Double], _ body: (Source, Source, Target) -> Void)
+    {
         a.withUnsafeBufferPointer { a in
             b.withUnsafeBufferPointer { b in
                 c.withUnsafeMutableBufferPointer { c in

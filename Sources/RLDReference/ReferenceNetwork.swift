@@ -44,7 +44,8 @@ public final class ReferenceNetwork {
     public func forward(_ images: [Double], batch: Int, training: Bool) throws(InputError) -> [Double] {
         let expected = batch * network.nodes[0].size
         guard images.count == expected else {
-            throw InputError("images", "\(images.count) values, expected \(expected) for a batch of \(batch) x \(network.inputShape)")
+            throw InputError(
+                "images", "\(images.count) values, expected \(expected) for a batch of \(batch) x \(network.inputShape)")
         }
         self.batch = batch
         self.training = training

@@ -28,7 +28,8 @@ enum ReferencePooling {
     }
 
     /// The largest of each window and where it lies (index into `x`): the first of equals; a NaN wins.
-    static func maximum(_ x: [Double], _ p: Pooling, planes: Int, input: Extent, output: Extent) -> (y: [Double], winners: [Int]) {
+    static func maximum(_ x: [Double], _ p: Pooling, planes: Int, input: Extent, output: Extent) -> (y: [Double], winners: [Int])
+    {
         var y = [Double](repeating: 0, count: planes * output.plane)
         var winners = [Int](repeating: 0, count: y.count)
         forEachWindow(

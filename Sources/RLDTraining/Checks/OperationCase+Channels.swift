@@ -3,7 +3,8 @@ import RLDGraph
 /// Pooling, and operations that move channels.
 extension OperationCase {
     private static let windows: [(channels: Int, size: [Int], kernel: Int, stride: Int, padding: Int, batch: Int)] = [
-        (1, [6, 6], 2, 2, 0, 3), (16, [7, 9], 3, 2, 1, 2), (17, [5, 5], 3, 1, 1, 3), (33, [8, 3], 2, 1, 0, 2), (5, [11, 10], 5, 3, 2, 2),
+        (1, [6, 6], 2, 2, 0, 3), (16, [7, 9], 3, 2, 1, 2), (17, [5, 5], 3, 1, 1, 3), (33, [8, 3], 2, 1, 0, 2),
+        (5, [11, 10], 5, 3, 2, 2),
         (20, [4, 4], 3, 4, 0, 65),
     ]
 
@@ -20,7 +21,10 @@ extension OperationCase {
             ]
         }
         + [(3, [7, 5], 3, 2), (18, [4, 6], 6, 4), (32, [8, 8], 1, 1)].map { channels, size, height, width in
-            OperationCase("adaptive average pool \(channels)x\(size[0])x\(size[1]) to \(height)x\(width)", input: [channels] + size, batch: 3) {
+            OperationCase(
+                "adaptive average pool \(channels)x\(size[0])x\(size[1]) to \(height)x\(width)", input: [channels] + size,
+                batch: 3
+            ) {
                 $0.adaptiveAveragePool($1, height: height, width: width)
             }
         } + [
@@ -53,7 +57,9 @@ extension OperationCase {
     static let tinyPooling: [OperationCase] = [
         OperationCase("tiny max pool", input: [3, 5, 4], batch: 2) { $0.maxPool($1, kernel: 3, stride: 2, padding: 1) },
         OperationCase("tiny average pool", input: [3, 4, 5], batch: 2) { $0.averagePool($1, kernel: 3, stride: 2, padding: 1) },
-        OperationCase("tiny adaptive average pool", input: [2, 5, 4], batch: 2) { $0.adaptiveAveragePool($1, height: 3, width: 3) },
+        OperationCase("tiny adaptive average pool", input: [2, 5, 4], batch: 2) {
+            $0.adaptiveAveragePool($1, height: 3, width: 3)
+        },
     ]
 
     static let tinyChannels: [OperationCase] = [
