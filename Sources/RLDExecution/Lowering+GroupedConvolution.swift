@@ -112,8 +112,9 @@ extension Lowering {
         let node = network.nodes[id]
         let (x, dy, input, output) = (value(node.inputs[0]), gradient(id), extent(node.inputs[0]), extent(id))
         let count = c.outputChannels * c.fanIn
-        // One chunk per image keeps its rows in cache; fewer, larger chunks where the partial sums grow too large.
-        let wanted = max(1, min(batch, min(Self.partialLimit, engine.allocationLimit / 4) / count))
+        // On a CPU, where tiles and channels already fill it, few chunks: their sums have to be added up again.
+        let most = engine.profile == .cpu ? 8 : batch
+        let wanted = max(1, min(batch, most, min(Self.partialLimit, engine.allocationLimit / 4) / count))
         let imagesPerChunk = ceilDivide(batch, wanted)
         let chunks = ceilDivide(batch, imagesPerChunk)
         let partial = builder.value(chunks * count)

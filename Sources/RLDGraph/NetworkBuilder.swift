@@ -9,7 +9,6 @@ public struct NetworkBuilder {
         /// Per-sample shape.
         public let shape: [Int]
 
-        /// [C, H, W], or nil for a vector.
         fileprivate var channels: Int { shape[0] }
     }
 

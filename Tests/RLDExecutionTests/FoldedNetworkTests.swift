@@ -32,14 +32,9 @@ import Testing
 
         guard TestDevice.enabled else { return }
         let engine = try DeviceEngine(TestDevice.device())
-        func logits(_ role: DeviceNetwork.Role) throws -> [Double] {
-            let plan = try DeviceNetwork(network, state: state, role: role, engine: engine).plan(batch: 1, mode: .inference)
-            try plan.write(images)
-            try plan.forward()
-            return try engine.read(plan.output)
-        }
-        let (student, teacher) = (try logits(.student), try logits(.teacher))
-        expectClose(teacher, student, .ofMax(Self.deviceBound), "\(id), folded against unfolded")
-        expectClose(teacher, plain, .ofMax(Self.deviceBound), "\(id), folded against the reference")
+        let plan = try DeviceNetwork(network, state: state, role: .teacher, engine: engine).plan(batch: 1, mode: .inference)
+        try plan.write(images)
+        try plan.forward()
+        expectClose(try engine.read(plan.output), plain, .ofMax(Self.deviceBound), "\(id), folded on a device")
     }
 }

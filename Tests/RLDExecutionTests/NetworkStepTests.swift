@@ -31,7 +31,8 @@ import Testing
         let plan = try student.plan(batch: batch, mode: .training)
         try plan.write(images)
         try plan.forward()
-        expectClose(try engine.read(plan.output), expected, .ofMax(2e-5), "\(example.id) logits")
+        // Batch statistics of a few values (3 to 12 at the end of these networks) magnify float32's rounding.
+        expectClose(try engine.read(plan.output), expected, .ofMax(1e-4), "\(example.id) logits")
         try engine.write(loss.gradient, to: try #require(plan.outputGradient))
         try plan.backward()
         let largest = network.parameters.map { l2(reference.gradients[$0.name] ?? []) }.max() ?? 0

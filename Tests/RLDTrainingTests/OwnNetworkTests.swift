@@ -80,7 +80,7 @@ import Testing
     @Test(
         .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
         arguments: [
-            "wrn_10_1", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2", "ResNet18", "imagenet_MobileNetV1", "imagenet_ResNet18",
+            "wrn_10_1", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2", "imagenet_MobileNetV1", "imagenet_ResNet18",
         ])
     func everyFamilyTrainsAndDistills(id: String) throws {
         let data = bandData(train: 24, test: 8)
