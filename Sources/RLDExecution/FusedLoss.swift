@@ -3,6 +3,8 @@ import RLDMethods
 
 /// A method's loss on the device, prepared once for a method, a number of classes and a largest batch. One launch computes the
 /// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator.
+/// Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below the rest of its
+/// row ...) are recomputed by one work-item, slowly: they are rare.
 ///
 /// Formulas and limits are `ReferenceLoss`'s, in float32: |logit| <= 1e30 gives finite results. Everything is summed in a fixed
 /// order, so that a rerun is bit-equal. Nothing is allocated after `init`, but for `enqueue` without a gradient the first time.
@@ -26,14 +28,19 @@ package final class FusedLoss {
     private let termRows: Buffer
     private let rowStatus: Buffer
     private var unusedGradient: Buffer?
+    private let storage: LossStorage
+    /// [capacity, AuditRecord.words] float32, if audit rows are wanted.
+    private let audit: Buffer?
 
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
     ///   - ignoreLabel: costs one more tiny launch per call, which counts the rows that remain.
+    ///   - storage: how student, teacher and gradient are stored.
+    ///   - audit: whether the launch also fills what `auditRows` reads; a program of its own, so that a loss without it pays nothing.
     /// - Throws: `.buildFailed`, `.outOfMemory`; `.shapeMismatch` for sizes below 1.
     package init(
         _ method: Method, rows capacity: Int, classes: Int, programs: ProgramCache, profile: KernelProfile,
-        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil
+        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil, storage: LossStorage = LossStorage(), audit: Bool = false
     ) throws(DeviceError) {
         guard capacity > 0, classes > 0, capacity < 1 << 31, classes < 1 << 24 else {
             throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
@@ -46,17 +53,20 @@ package final class FusedLoss {
         self.capacity = capacity
         self.ignoreLabel = ignoreLabel
         terms = method.termNames.count
+        self.storage = storage
+        let variant = storage.defines + (audit ? [("LOSS_AUDIT", "1")] : [])
+        self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
         let (file, function) = Self.kernel(of: method)
         switch profile {
         case .cpu:
             self.localSize = 1
-            rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device))
+            rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device) + variant)
         case .gpu:
             // Eight classes per work-item stay in registers (ROW_KEEP): rows of up to 2048 classes are read once.
             let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
             let wanted = min(localSize ?? fitting, device.maxWorkGroupSize)
             func build(_ size: Int) throws(DeviceError) -> Kernel {
-                try programs.kernel(file, function, defines: Self.defines(.gpu, localSize: size, device: device))
+                try programs.kernel(file, function, defines: Self.defines(.gpu, localSize: size, device: device) + variant)
             }
             let first = try build(wanted)
             let fits = first.maxWorkGroupSize >= wanted
@@ -70,7 +80,7 @@ package final class FusedLoss {
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
         rowScale = try LossRowScale(
             method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
-            reduceSize: reduceSize, ignoring: ignoreLabel)
+            reduceSize: reduceSize, ignoring: ignoreLabel, variant: variant)
     }
 
     /// Enqueues the loss; returns at once.
@@ -137,6 +147,12 @@ package final class FusedLoss {
             try value(Float(method.value(of: .confidenceTemperature) ?? temperature))
             try value(UInt32(method.value(of: .standardize) == 1 ? 1 : 0))
         }
+        if let audit {
+            let (temperature, standardize) = method.auditConfidence
+            try slice(audit, 0)
+            try value(Float(temperature))
+            try value(UInt32(standardize ? 1 : 0))
+        }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
         if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
             try softTargets.enqueue(
@@ -152,6 +168,19 @@ package final class FusedLoss {
         let rows = rows ?? capacity
         let values = try queue.read(Float.self, from: termRows, count: terms * rows)
         return (0..<terms).map { Array(values[($0 * rows)..<(($0 + 1) * rows)]) }
+    }
+
+    /// What the last call, of `method`, found in each row, waiting for it. Empty unless `audit` was asked for.
+    /// - Parameter labels: those of the call.
+    package func auditRows(_ method: Method, labels: [Int32], on queue: CommandQueue) throws(DeviceError) -> [AuditRow] {
+        guard let audit else { return [] }
+        let values = try queue.read(Float.self, from: audit, count: AuditRecord.words * labels.count)
+        let terms = try perRow(rows: labels.count, on: queue)
+        return labels.indices.map { row in
+            AuditRecord(values[(row * AuditRecord.words)..<((row + 1) * AuditRecord.words)]).row(
+                row, label: labels[row], counts: labels[row] != ignoreLabel, hasTeacher: method.needsTeacher,
+                terms: terms.map { Double($0[row]) })
+        }
     }
 
     /// What a row kernel is built with.
@@ -195,10 +224,10 @@ package final class FusedLoss {
     }
 
     private func scratchGradient() throws(DeviceError) -> DeviceSlice {
-        if let unusedGradient { return DeviceSlice(unusedGradient) }
-        let buffer = try Buffer(rowKernel.program.context, bytes: 4 * capacity * classes, label: "loss gradient, not wanted")
+        if let unusedGradient { return DeviceSlice(unusedGradient, count: capacity * classes) }
+        let buffer = try Buffer(rowKernel.program.context, bytes: storage.gradient.size * capacity * classes, label: "loss gradient, not wanted")
         unusedGradient = buffer
-        return DeviceSlice(buffer)
+        return DeviceSlice(buffer, count: capacity * classes)
     }
 
     private func check(
@@ -215,12 +244,13 @@ package final class FusedLoss {
             throw DeviceError(.shapeMismatch, "method '\(methodID)' needs teacher logits")
         }
         let sizes = [
-            ("student logits", student, rows * classes), ("teacher logits", teacher, rows * classes),
-            ("labels", labels, rows), ("row weights", rowWeights ?? labels, rows), ("gradient", gradient, rows * classes),
+            ("student logits", student, rows * classes, storage.student), ("teacher logits", teacher, rows * classes, storage.teacher),
+            ("labels", labels, rows, .float32), ("row weights", rowWeights ?? labels, rows, .float32),
+            ("gradient", gradient, rows * classes, storage.gradient),
         ]
-        for (name, slice, count) in sizes {
+        for (name, slice, count, element) in sizes {
             // The kernels trust these numbers: nothing past a buffer's end may be reachable.
-            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / 4 else {
+            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / element.size else {
                 throw DeviceError(
                     .shapeMismatch, "\(name): \(slice.count) elements at \(slice.offset), expected \(count)")
             }
