@@ -9,7 +9,7 @@ package final class DeviceEngine {
     package let queue: CommandQueue
     package let programs: ProgramCache
     package let profile: KernelProfile
-    let products: MatrixProducts
+    package let products: MatrixProducts
     /// Bytes that plans may take in all; the device's memory unless a test lowers it.
     package let memoryLimit: Int
     /// Largest single allocation, in bytes.

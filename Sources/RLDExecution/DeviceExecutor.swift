@@ -156,7 +156,8 @@ public final class DeviceExecutor: NetworkExecutor {
         let labelBuffer = try engine.makeBuffer(rows, label: "labels")
         try engine.queue.write(labels, to: labelBuffer)
         let loss = try FusedLoss(
-            method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, ignoring: -100)
+            method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, ignoring: -100,
+            products: engine.products)
         _ = try takeTotals()
         try loss.enqueue(
             method, student: studentLogits, teacher: teacherLogits, labels: DeviceSlice(labelBuffer), gradient: gradient,
@@ -222,7 +223,8 @@ public final class DeviceExecutor: NetworkExecutor {
         let key = LossKey(method: method.id, rows: rows, classes: classes)
         let loss =
             try losses[key]
-            ?? FusedLoss(method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile)
+            ?? FusedLoss(
+                method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, products: engine.products)
         losses[key] = loss
         return loss
     }

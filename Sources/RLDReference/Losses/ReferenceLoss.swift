@@ -49,8 +49,9 @@ public enum ReferenceLoss {
             let terms = terms(method, s, t ?? [], label: label)
             let weight = rowWeights?[row] ?? 1
             for (k, term) in terms.enumerated() where term != nil { weightSums[k] += weight }
-            parts.append(RowParts(row: row, weight: weight, terms: terms))
+            parts.append(RowParts(row: row, weight: weight, student: s, teacher: t ?? [], terms: terms))
         }
+        if case .multiLevelLogitDistillation(let m) = method { align(m, &parts) }
         for part in parts {
             let first = part.row * classes
             for (k, term) in part.terms.enumerated() {
@@ -71,7 +72,29 @@ public enum ReferenceLoss {
     private struct RowParts {
         let row: Int
         let weight: Double
-        let terms: [RowTerm?]
+        let student: [Double]
+        let teacher: [Double]
+        var terms: [RowTerm?]
+    }
+
+    /// Completes MLKD's terms: the factor of its instance alignment, and the alignments of classes and batch.
+    private static func align(_ m: MultiLevelLogitDistillation, _ parts: inout [RowParts]) {
+        let present = parts.indices.filter { parts[$0].weight > 0 }
+        let alignment = MultiLevelAlignment(
+            student: present.map { parts[$0].student }, teacher: present.map { parts[$0].teacher },
+            weights: present.map { parts[$0].weight })
+        for i in parts.indices {
+            var scaled = RowTerm.zero(parts[i].student.count)
+            if let term = parts[i].terms[1] { scaled.add(term, times: alignment.rowFraction) }
+            parts[i].terms[1] = scaled
+        }
+        for level in m.levels {
+            let (ofClasses, ofBatch) = alignment.terms(temperature: level.temperature)
+            for (k, i) in present.enumerated() {
+                parts[i].terms[2]?.add(ofClasses[k], times: Double(level.count))
+                parts[i].terms[3]?.add(ofBatch[k], times: Double(level.count))
+            }
+        }
     }
 
     /// The terms of one row, in the order of `method.termNames`, each with its gradient with respect to the raw logits; nil
@@ -125,6 +148,16 @@ public enum ReferenceLoss {
                         divergenceTerm(s, t, over: kept, temperature: m.temperature),
                     ]
                 }
+        case .multiLevelLogitDistillation(let m):
+            // What depends on the other rows follows in `align`.
+            return [crossEntropy]
+                + standardized(m.standardize, student, teacher) { s, t in
+                    var sum = RowTerm.zero(s.count)
+                    for level in m.levels {
+                        sum.add(divergenceTerm(s, t, over: all, temperature: level.temperature), times: Double(level.count))
+                    }
+                    return [sum]
+                } + [.zero(student.count), .zero(student.count)]
         }
     }
 
