@@ -137,7 +137,8 @@ public final class DeviceExecutor: NetworkExecutor {
         return Tensor(shape: [batch, student.network.classes], values: try engine.read(plan.output))
     }
 
-    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
+        if audit { throw InputError("audit rows", "are not there yet on a device") }
         guard student.shape.count == 2, student.shape[0] == labels.count, labels.count > 0 else {
             throw InputError("student", "has shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
         }

@@ -103,5 +103,13 @@ public protocol NetworkExecutor: AnyObject {
     /// - Parameters:
     ///   - student: [rows, classes]; teacher the same, needed if `method.needsTeacher`.
     ///   - labels: one per row; -100 leaves the row out.
-    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport
+    ///   - audit: whether the report gets an `AuditRow` per row.
+    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport
+}
+
+extension NetworkExecutor {
+    /// The loss without audit rows.
+    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+        try loss(method, student: student, teacher: teacher, labels: labels, audit: false)
+    }
 }
