@@ -49,37 +49,43 @@ struct MultiLevelAlignment {
     /// |M|^2 = sum_ij w_i w_j [(sigma_i . sigma_j)(delta_i . delta_j) + (sigma_i . delta_j)(delta_i . sigma_j)] / 2,
     /// M p_i = sum_j w_j [(p_i . delta_j) sigma_j + (p_i . sigma_j) delta_j] / 2,
     /// which needs no matrix of classes, and subtracts nothing large when the sides agree.
-    func terms(temperature: Double) -> (classes: [RowTerm], batch: [RowTerm]) {
+    /// - Parameter rows: the rows that are asked for, by index.
+    func terms(temperature: Double, of rows: [Int]) -> (classes: [RowTerm], batch: [RowTerm]) {
         let all = Array(0..<(student.first?.count ?? 0))
         func softmax(_ row: [Double]) -> [Double] { logSoftmax(row, over: all, temperature: temperature)?.map { exp($0) } ?? [] }
-        let p = student.map(softmax)
-        let q = teacher.map(softmax)
-        let sigma = zip(p, q).map { zip($0, $1).map(+) }
-        let delta = zip(p, q).map { zip($0, $1).map(-) }
+        func pair(_ row: Int) -> (p: [Double], sigma: [Double], delta: [Double]) {
+            let (p, q) = (softmax(student[row]), softmax(teacher[row]))
+            return (p, zip(p, q).map { $0 + $1 }, zip(p, q).map { $0 - $1 })
+        }
+        let own = rows.map(pair)
+        let places = Dictionary(uniqueKeysWithValues: zip(rows, rows.indices))
         let classScale = classFraction * Double(student.count) / Double(max(classCount, 1))
-        var (ofClasses, ofBatch): ([RowTerm], [RowTerm]) = ([], [])
-        for i in p.indices {
-            var (classTerm, batchTerm) = (RowTerm.zero(all.count), RowTerm.zero(all.count))
-            for j in p.indices {
-                let a = dot(sigma[i], sigma[j])
-                let b = dot(delta[i], delta[j])
-                let ij = dot(sigma[i], delta[j])
-                let ji = dot(delta[i], sigma[j])
+        var ofClasses = rows.map { _ in RowTerm.zero(all.count) }
+        var ofBatch = ofClasses
+        for j in student.indices {
+            let other = places[j].map { own[$0] } ?? pair(j)
+            for (k, mine) in own.enumerated() {
+                let a = dot(mine.sigma, other.sigma)
+                let b = dot(mine.delta, other.delta)
+                let ij = dot(mine.sigma, other.delta)
+                let ji = dot(mine.delta, other.sigma)
                 let difference = (ij + ji) / 2
-                classTerm.value += classScale * weights[j] * (a * b + ij * ji) / 2
-                batchTerm.value += rowFraction * weights[j] * difference * difference
-                let toSigma = 2 * classScale * weights[j] * (ij + b) / 2
-                let toDelta = 2 * classScale * weights[j] * (a + ji) / 2
+                ofClasses[k].value += classScale * weights[j] * (a * b + ij * ji) / 2
+                ofBatch[k].value += rowFraction * weights[j] * difference * difference
+                // p_i = (sigma_i + delta_i) / 2.
+                let toSigma = classScale * weights[j] * (ij + b)
+                let toDelta = classScale * weights[j] * (a + ji)
                 let toStudent = 4 * rowFraction * weights[j] * difference
                 for c in all {
-                    classTerm.gradient[c] += toSigma * sigma[j][c] + toDelta * delta[j][c]
-                    batchTerm.gradient[c] += toStudent * p[j][c]
+                    ofClasses[k].gradient[c] += toSigma * other.sigma[c] + toDelta * other.delta[c]
+                    ofBatch[k].gradient[c] += toStudent * other.p[c]
                 }
             }
-            ofClasses.append(throughSoftmax(classTerm, p[i], temperature))
-            ofBatch.append(throughSoftmax(batchTerm, p[i], temperature))
         }
-        return (ofClasses, ofBatch)
+        return (
+            zip(ofClasses, own).map { throughSoftmax($0, $1.p, temperature) },
+            zip(ofBatch, own).map { throughSoftmax($0, $1.p, temperature) }
+        )
     }
 
     /// From d / d p to d / d s: p (g - p . g) / T.

@@ -23,6 +23,17 @@ public enum ReferenceLoss {
         _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int, warmup: Double = 1,
         scale: Double = 1, ignoring ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil
     ) throws(InputError) -> LossResult {
+        try evaluate(
+            method, student: student, teacher: teacher, labels: labels, classes: classes, warmup: warmup, scale: scale,
+            ignoring: ignoreLabel, rowWeights: rowWeights, only: nil)
+    }
+
+    /// The same for a few rows of a large batch: values per row and gradient of the others stay 0, and means are of no use.
+    /// Not for `lr`, whose groups are not known without the other rows.
+    package static func evaluate(
+        _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int, warmup: Double = 1,
+        scale: Double = 1, ignoring ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil, only chosen: Set<Int>?
+    ) throws(InputError) -> LossResult {
         try method.validate()
         let teacher = method.needsTeacher ? teacher : nil
         try checkShapes(method, student, teacher, labels, classes, rowWeights)
@@ -46,13 +57,14 @@ public enum ReferenceLoss {
             result.rows += 1
             result.top1 += rank == 0 ? 1 : 0
             result.top5 += rank < 5 ? 1 : 0
-            let terms = terms(method, s, t ?? [], label: label)
+            let wanted = chosen?.contains(row) ?? true
+            let terms = wanted ? terms(method, s, t ?? [], label: label) : weights.map { _ in RowTerm.zero(0) }
             let weight = rowWeights?[row] ?? 1
             for (k, term) in terms.enumerated() where term != nil { weightSums[k] += weight }
-            parts.append(RowParts(row: row, weight: weight, student: s, teacher: t ?? [], terms: terms))
+            parts.append(RowParts(row: row, wanted: wanted, weight: weight, student: s, teacher: t ?? [], terms: terms))
         }
         if case .multiLevelLogitDistillation(let m) = method { align(m, &parts) }
-        for part in parts {
+        for part in parts where part.wanted {
             let first = part.row * classes
             for (k, term) in part.terms.enumerated() {
                 guard let term else { continue }
@@ -71,6 +83,7 @@ public enum ReferenceLoss {
     /// What a counted row adds to the batch.
     private struct RowParts {
         let row: Int
+        let wanted: Bool
         let weight: Double
         let student: [Double]
         let teacher: [Double]
@@ -83,16 +96,17 @@ public enum ReferenceLoss {
         let alignment = MultiLevelAlignment(
             student: present.map { parts[$0].student }, teacher: present.map { parts[$0].teacher },
             weights: present.map { parts[$0].weight })
-        for i in parts.indices {
+        for i in parts.indices where parts[i].wanted {
             var scaled = RowTerm.zero(parts[i].student.count)
             if let term = parts[i].terms[1] { scaled.add(term, times: alignment.rowFraction) }
             parts[i].terms[1] = scaled
         }
         for level in m.levels {
-            let (ofClasses, ofBatch) = alignment.terms(temperature: level.temperature)
-            for (k, i) in present.enumerated() {
-                parts[i].terms[2]?.add(ofClasses[k], times: Double(level.count))
-                parts[i].terms[3]?.add(ofBatch[k], times: Double(level.count))
+            let rows = present.indices.filter { parts[present[$0]].wanted }
+            let (ofClasses, ofBatch) = alignment.terms(temperature: level.temperature, of: rows)
+            for (k, row) in rows.enumerated() {
+                parts[present[row]].terms[2]?.add(ofClasses[k], times: Double(level.count))
+                parts[present[row]].terms[3]?.add(ofBatch[k], times: Double(level.count))
             }
         }
     }
@@ -174,13 +188,7 @@ public enum ReferenceLoss {
 
     /// A row as an array.
     private static func checkedRow(_ row: ArraySlice<Double>, side: String, row index: Int) throws(InputError) -> [Double] {
-        for (i, x) in row.enumerated() where !(x < .infinity) {
-            throw InputError(
-                "\(side) logits, row \(index)", "class \(i) is \(x)", advice: "logits must be finite or -inf (excluded)")
-        }
-        guard row.contains(where: { $0 > -.infinity }) else {
-            throw InputError("\(side) logits, row \(index)", "every class is excluded (-inf)")
-        }
+        try LossInputs.check(row: row, side: side, index: index)
         return Array(row)
     }
 
@@ -199,13 +207,6 @@ public enum ReferenceLoss {
                     "teacher logits", "expected \(labels.count) rows x \(classes) classes, found \(teacher.count) values")
             }
         }
-        if let rowWeights {
-            guard rowWeights.count == labels.count else {
-                throw InputError("row weights", "expected \(labels.count), found \(rowWeights.count)")
-            }
-            if let bad = rowWeights.firstIndex(where: { !($0.isFinite && $0 >= 0) }) {
-                throw InputError("row weights", "row \(bad): must be finite and at least 0, found \(rowWeights[bad])")
-            }
-        }
+        try LossInputs.check(weights: rowWeights, rows: labels.count)
     }
 }
