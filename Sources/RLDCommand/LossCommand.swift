@@ -102,7 +102,8 @@ struct LossCommand: ParsableCommand {
         try auditFile?.write(loss.audit)
         try answer(method, loss, classes: student.shape[1], ignored: rows - loss.rows, device: executor.executorDescription)
         if !loss.total.isFinite || loss.terms.contains(where: { !$0.value.isFinite }) {
-            throw CommandEnd(code: 1, message: "error: the loss is not finite: the student excludes (-inf) a class that the target needs")
+            throw CommandEnd(
+                code: 1, message: "error: the loss is not finite: the student excludes (-inf) a class that the target needs")
         }
     }
 
@@ -115,7 +116,9 @@ struct LossCommand: ParsableCommand {
         if let factor = warmUpFactor, method.termWeights(warmup: factor) == method.termWeights(), factor != 1 {
             lines.append("--warm-up-factor does nothing: method '\(method.id)' has no warm-up")
         }
-        if scale != nil, gradient == nil { lines.append("--scale does nothing without --gradient: the loss is not multiplied by it") }
+        if scale != nil, gradient == nil {
+            lines.append("--scale does nothing without --gradient: the loss is not multiplied by it")
+        }
         return lines
     }
 

@@ -30,7 +30,9 @@ extension DeviceExecutor {
             let share = rows == part ? 1 : wholeWeight > 0 ? weights[range].reduce(0, +) / wholeWeight : 0
             try engine.write(Array(student.values[elements]), to: buffers.student)
             if let slice = buffers.teacher, let teacher { try engine.write(Array(teacher.values[elements]), to: slice) }
-            if let slice = buffers.weights, let weights = settings.rowWeights { try engine.write(Array(weights[range]), to: slice) }
+            if let slice = buffers.weights, let weights = settings.rowWeights {
+                try engine.write(Array(weights[range]), to: slice)
+            }
             try engine.queue.write(Array(labels[range]), to: buffers.labels.buffer)
             try accumulator.reset(on: engine.queue)
             try loss.enqueue(

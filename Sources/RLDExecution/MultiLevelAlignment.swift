@@ -69,12 +69,14 @@ final class MultiLevelAlignment {
 
     /// Writes `levels` and the row weights of a batch.
     func enqueueMedians(
-        rows: Int, student: DeviceSlice, teacher: DeviceSlice, labels: DeviceSlice, rowScale: DeviceSlice, mode: LossRowScale.Mode,
+        rows: Int, student: DeviceSlice, teacher: DeviceSlice, labels: DeviceSlice, rowScale: DeviceSlice,
+        mode: LossRowScale.Mode,
         ignoring ignoreLabel: Int32?, on queue: CommandQueue
     ) throws(DeviceError) {
         let flags = Int(mode.rawValue)
         try confidenceRows.setArguments([
-            .int(rows), .int(classes), .slice(teacher), .slice(labels), .slice(rowScale), .buffer(rowConfidence), .buffer(rowPeak),
+            .int(rows), .int(classes), .slice(teacher), .slice(labels), .slice(rowScale), .buffer(rowConfidence),
+            .buffer(rowPeak),
             .int(Int(ignoreLabel ?? 0)), .int(flags),
         ])
         try queue.enqueue(confidenceRows, global: [rows * localSize], local: [localSize])
