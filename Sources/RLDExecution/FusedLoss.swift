@@ -18,8 +18,12 @@ package final class FusedLoss {
     private let rowKernel: Kernel
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
+<<<<<<< HEAD
     /// `mlkd` only.
     private let alignment: MultiLevelAlignment?
+=======
+    private let programs: ProgramCache
+>>>>>>> main
     private let localSize: Int
     private let reduceSize: Int
     private let terms: Int
@@ -43,6 +47,7 @@ package final class FusedLoss {
         let context = programs.context
         let device = context.device
         methodID = method.id
+        self.programs = programs
         self.classes = classes
         self.capacity = capacity
         self.ignoreLabel = ignoreLabel
@@ -91,12 +96,14 @@ package final class FusedLoss {
     ///   - rowWeights: [rows] float32, finite and at least 0 (not checked): every mean becomes sum(weight * value) / sum(weight).
     ///     Costs one more tiny launch. Nil: every row counts the same.
     ///   - gradient: d (scale * total) / d student, [rows, classes], overwritten; must not overlap an input. Nil: not wanted.
+    ///   - softTargets: corrects the cross-entropy, one more tiny launch; methods without one leave it out. Not together with row
+    ///     weights or an ignored label.
     ///   - accumulator: gets terms, total and counts of this batch added; nil: not wanted.
     /// - Throws: `.shapeMismatch` if a slice is too short or the method is another; `.launchFailed`.
     package func enqueue(
         _ method: Method, rows: Int? = nil, warmup: Double = 1, scale: Double = 1, student: DeviceSlice, teacher: DeviceSlice?,
-        labels: DeviceSlice, rowWeights: DeviceSlice? = nil, gradient: DeviceSlice?, into accumulator: LossAccumulator?,
-        on queue: CommandQueue
+        labels: DeviceSlice, rowWeights: DeviceSlice? = nil, gradient: DeviceSlice?, softTargets: SoftTargets? = nil,
+        into accumulator: LossAccumulator?, on queue: CommandQueue
     ) throws(DeviceError) {
         let rows = rows ?? capacity
         let gradient = if let gradient { gradient } else { try scratchGradient() }
@@ -165,9 +172,17 @@ package final class FusedLoss {
             try rowKernel.setArgument(next, alignment.levels)
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
+<<<<<<< HEAD
         if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
             try alignment.enqueueAlignments(
                 m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue)
+=======
+        if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
+            try softTargets.enqueue(
+                rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
+                terms: DeviceSlice(termRows, offset: term * rows, count: rows),
+                gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), programs: programs, on: queue)
+>>>>>>> main
         }
         if let accumulator { try reduce(rows, weights, mode, into: accumulator, on: queue) }
     }
