@@ -18,12 +18,10 @@ package final class FusedLoss {
     private let rowKernel: Kernel
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
-<<<<<<< HEAD
     /// `mlkd` only.
     private let alignment: MultiLevelAlignment?
-=======
+        }
     private let programs: ProgramCache
->>>>>>> main
     private let localSize: Int
     private let reduceSize: Int
     private let terms: Int
@@ -172,17 +170,15 @@ package final class FusedLoss {
             try rowKernel.setArgument(next, alignment.levels)
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
-<<<<<<< HEAD
         if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
             try alignment.enqueueAlignments(
                 m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue)
-=======
+        }
         if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
             try softTargets.enqueue(
                 rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
                 terms: DeviceSlice(termRows, offset: term * rows, count: rows),
                 gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), programs: programs, on: queue)
->>>>>>> main
         }
         if let accumulator { try reduce(rows, weights, mode, into: accumulator, on: queue) }
     }
