@@ -20,7 +20,6 @@ package final class FusedLoss {
     private let rowScale: LossRowScale
     /// `mlkd` only.
     private let alignment: MultiLevelAlignment?
-        }
     private let programs: ProgramCache
     private let localSize: Int
     private let reduceSize: Int
