@@ -47,10 +47,10 @@ final class LossBenchmarkRun: BenchmarkRun {
     private let engine: DeviceEngine
     private let loss: FusedLoss
     private let accumulator: LossAccumulator
-    private let student: DeviceSlice
-    private let teacher: DeviceSlice
-    private let labels: Buffer
-    private let gradient: DeviceSlice
+    let student: DeviceSlice
+    let teacher: DeviceSlice
+    let labels: Buffer
+    let gradient: DeviceSlice
     /// Host copy of the labels.
     private let labelValues: [Int32]
 

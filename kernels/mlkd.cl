@@ -287,13 +287,6 @@ __kernel void mlkd_correlate_rows(
     }
 }
 
-// As row_load, but 0 past the end.
-static row_float row_load_or_zero(const __global float *row, const uint i, const uint count)
-{
-    const row_float x = row_load(row, i, count);
-    return ROW_WHERE(x != ROW_SPLAT(-INFINITY), x, 0.0f);
-}
-
 // From products, [2 rows, 2 rows] = Z Z', the shares of cc and bc (added to term_rows [4, rows]) and, in place of the first half
 // of the products' rows, W [rows, 2 rows]: d (weighted loss) / d p = W Z.
 __kernel void mlkd_align_rows(
@@ -314,11 +307,11 @@ __kernel void mlkd_align_rows(
     const float class_factor = weight * weight_cc * class_fraction * inverse_classes;
     row_float batch_sum = zero, class_sum = zero;
     ROW_LOOP(j, rows) {
-        const row_float sigma_sigma = row_load_or_zero(of_sigma, j, rows);
-        const row_float sigma_delta = row_load_or_zero(of_sigma + rows, j, rows);
-        const row_float delta_sigma = row_load_or_zero(of_delta, j, rows);
-        const row_float delta_delta = row_load_or_zero(of_delta + rows, j, rows);
-        const row_float other = row_load_or_zero(row_weights, j, rows);
+        const row_float sigma_sigma = row_load_or(of_sigma, j, rows, 0.0f);
+        const row_float sigma_delta = row_load_or(of_sigma + rows, j, rows, 0.0f);
+        const row_float delta_sigma = row_load_or(of_delta, j, rows, 0.0f);
+        const row_float delta_delta = row_load_or(of_delta + rows, j, rows, 0.0f);
+        const row_float other = row_load_or(row_weights, j, rows, 0.0f);
         const row_float difference = 0.5f * (sigma_delta + delta_sigma);
         batch_sum = ROW_FMA(other * difference, difference, batch_sum);
         class_sum = ROW_FMA(other, ROW_FMA(sigma_sigma, delta_delta, sigma_delta * delta_sigma), class_sum);
@@ -350,14 +343,14 @@ __kernel void mlkd_propagate_rows(
     __global float *g = gradient + gradient_offset + (ulong)row * classes;
     row_float product = zero;
     ROW_LOOP(i, classes) {
-        const row_float p = 0.5f * (row_load_or_zero(sigma, i, classes) + row_load_or_zero(delta, i, classes));
-        product = ROW_FMA(p, row_load_or_zero(to_p, i, classes), product);
+        const row_float p = 0.5f * (row_load_or(sigma, i, classes, 0.0f) + row_load_or(delta, i, classes, 0.0f));
+        product = ROW_FMA(p, row_load_or(to_p, i, classes, 0.0f), product);
     }
     const float mean = row_sum4(product, zero, zero, zero, scratch).x;
     const float slope = 1.0f / temperature;
     ROW_LOOP(i, classes) {
-        const row_float p = 0.5f * (row_load_or_zero(sigma, i, classes) + row_load_or_zero(delta, i, classes));
-        const row_float x = p * ((row_load_or_zero(to_p, i, classes) - mean) * slope);
-        row_store(g, i, classes, row_load_or_zero(g, i, classes) + x);
+        const row_float p = 0.5f * (row_load_or(sigma, i, classes, 0.0f) + row_load_or(delta, i, classes, 0.0f));
+        const row_float x = p * ((row_load_or(to_p, i, classes, 0.0f) - mean) * slope);
+        row_store(g, i, classes, row_load_or(g, i, classes, 0.0f) + x);
     }
 }
