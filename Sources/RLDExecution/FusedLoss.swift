@@ -20,6 +20,8 @@ package final class FusedLoss {
     private let rowKernel: Kernel
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
+    /// `mlkd` only.
+    private let alignment: MultiLevelAlignment?
     private let programs: ProgramCache
     private let localSize: Int
     private let reduceSize: Int
@@ -35,12 +37,14 @@ package final class FusedLoss {
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
     ///   - ignoreLabel: costs one more tiny launch per call, which counts the rows that remain.
-    ///   - storage: how student, teacher and gradient are stored.
+    ///   - storage: how student, teacher and gradient are stored; `mlkd` takes float32 only.
     ///   - audit: whether the launch also fills what `auditRows` reads; a program of its own, so that a loss without it pays nothing.
+    ///   - products: the device's matrix products, which `mlkd` needs.
     /// - Throws: `.buildFailed`, `.outOfMemory`; `.shapeMismatch` for sizes below 1.
     package init(
         _ method: Method, rows capacity: Int, classes: Int, programs: ProgramCache, profile: KernelProfile,
-        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil, storage: LossStorage = LossStorage(), audit: Bool = false
+        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil, storage: LossStorage = LossStorage(), audit: Bool = false,
+        products: MatrixProducts? = nil
     ) throws(DeviceError) {
         guard capacity > 0, classes > 0, capacity < 1 << 31, classes < 1 << 24 else {
             throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
@@ -81,6 +85,15 @@ package final class FusedLoss {
         rowScale = try LossRowScale(
             method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
             reduceSize: reduceSize, ignoring: ignoreLabel, variant: variant)
+        if case .multiLevelLogitDistillation = method {
+            guard storage == LossStorage() else { throw DeviceError(.shapeMismatch, "method 'mlkd' takes float32 logits") }
+            guard let products else { throw DeviceError(.shapeMismatch, "a loss of method 'mlkd' without matrix products") }
+            alignment = try MultiLevelAlignment(
+                rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
+                medianSize: reduceSize, products: products)
+        } else {
+            alignment = nil
+        }
     }
 
     /// Enqueues the loss; returns at once.
@@ -107,6 +120,12 @@ package final class FusedLoss {
         try check(method, rows, student, method.needsTeacher ? teacher : student, labels, rowWeights, gradient)
         guard rows > 0 else { return }
         let mode = try rowScale.enqueue(rows: rows, teacher: teacher, labels: labels, weights: rowWeights, on: queue)
+        if let alignment, let teacher {
+            try alignment.enqueueMedians(
+                rows: rows, student: student, teacher: teacher, labels: labels, rowScale: DeviceSlice(rowScale.buffer),
+                mode: mode,
+                ignoring: ignoreLabel, on: queue)
+        }
 
         var next = 0
         func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
@@ -137,6 +156,20 @@ package final class FusedLoss {
         case .labelRevision(let m):
             for weight in weights { try value(weight) }
             try value(Float(m.eta))
+        case .multiLevelLogitDistillation(let m):
+            guard let alignment else { return }
+            for weight in weights { try value(weight) }
+            let levels = m.levels
+            var (temperatures, counts) = (SIMD8<Float>(repeating: 1), SIMD8<Float>.zero)
+            for (k, level) in levels.enumerated() {
+                (temperatures[k], counts[k]) = (Float(level.temperature), Float(level.count))
+            }
+            try value(UInt32(m.standardize ? 1 : 0))
+            try value(UInt32(levels.count))
+            try value(temperatures)
+            try value(counts)
+            try rowKernel.setArgument(next, alignment.levels)
+            next += 1
         default:
             // The arguments of kernels/common/logit_loss.clh: weights by kind of term, temperatures, standardisation.
             for names in [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]] {
@@ -154,6 +187,11 @@ package final class FusedLoss {
             try value(UInt32(standardize ? 1 : 0))
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
+        if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
+            try alignment.enqueueAlignments(
+                m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue
+            )
+        }
         if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
             try softTargets.enqueue(
                 rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
@@ -171,14 +209,18 @@ package final class FusedLoss {
     }
 
     /// What the last call, of `method`, found in each row, waiting for it. Empty unless `audit` was asked for.
-    /// - Parameter labels: those of the call.
-    package func auditRows(_ method: Method, labels: [Int32], on queue: CommandQueue) throws(DeviceError) -> [AuditRow] {
+    /// - Parameters:
+    ///   - labels: those of the call.
+    ///   - firstRow: what the first row is called.
+    package func auditRows(
+        _ method: Method, labels: [Int32], firstRow: Int = 0, on queue: CommandQueue
+    ) throws(DeviceError) -> [AuditRow] {
         guard let audit else { return [] }
         let values = try queue.read(Float.self, from: audit, count: AuditRecord.words * labels.count)
         let terms = try perRow(rows: labels.count, on: queue)
         return labels.indices.map { row in
             AuditRecord(values[(row * AuditRecord.words)..<((row + 1) * AuditRecord.words)]).row(
-                row, label: labels[row], counts: labels[row] != ignoreLabel, hasTeacher: method.needsTeacher,
+                firstRow + row, label: labels[row], counts: labels[row] != ignoreLabel, hasTeacher: method.needsTeacher,
                 terms: terms.map { Double($0[row]) })
         }
     }
@@ -200,6 +242,7 @@ package final class FusedLoss {
         case .reviewCorrection: ("review_correction.cl", "review_correction_rows_fused")
         case .labelRevision: ("label_revision.cl", "label_revision_rows_fused")
         case .refinedLogitDistillation: ("rld_loss.cl", "rld_loss_rows_fused")
+        case .multiLevelLogitDistillation: ("mlkd.cl", "mlkd_rows_fused")
         }
     }
 
@@ -225,7 +268,8 @@ package final class FusedLoss {
 
     private func scratchGradient() throws(DeviceError) -> DeviceSlice {
         if let unusedGradient { return DeviceSlice(unusedGradient, count: capacity * classes) }
-        let buffer = try Buffer(rowKernel.program.context, bytes: storage.gradient.size * capacity * classes, label: "loss gradient, not wanted")
+        let buffer = try Buffer(
+            rowKernel.program.context, bytes: storage.gradient.size * capacity * classes, label: "loss gradient, not wanted")
         unusedGradient = buffer
         return DeviceSlice(buffer, count: capacity * classes)
     }
@@ -244,7 +288,8 @@ package final class FusedLoss {
             throw DeviceError(.shapeMismatch, "method '\(methodID)' needs teacher logits")
         }
         let sizes = [
-            ("student logits", student, rows * classes, storage.student), ("teacher logits", teacher, rows * classes, storage.teacher),
+            ("student logits", student, rows * classes, storage.student),
+            ("teacher logits", teacher, rows * classes, storage.teacher),
             ("labels", labels, rows, .float32), ("row weights", rowWeights ?? labels, rows, .float32),
             ("gradient", gradient, rows * classes, storage.gradient),
         ]
