@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo check-kernels ci format clean
+.PHONY: help setup build test demo bench-peers check-kernels ci format clean
 
 help:
 	@echo 'make setup          install the missing system packages, or say which'
 	@echo 'make build          build .build/release/rld'
 	@echo 'make test           build and run all tests'
 	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
+	@echo 'make bench-peers    time the RLD loss here and in PyTorch (from PyPI, into .build) in turn'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
 	@echo 'make ci             test with a device required, then check-kernels'
 	@echo 'make format         format the Swift sources'
@@ -31,6 +32,9 @@ test: setup
 
 demo: build
 	.build/release/rld demo
+
+bench-peers: build
+	@benchmarks/peers/run
 
 check-kernels:
 	@.ci/check-kernels

@@ -10,6 +10,7 @@
 //   then for every T, with Z = (sigma; delta) [2 rows, classes]:
 //   mlkd_correlate_rows -> Z;  product G = Z Z';  mlkd_align_rows -> cc, bc and W;  product U = W Z;  mlkd_propagate_rows
 #include "common/loss_terms.clh"
+#include "common/loss_audit.clh"
 
 // Words of `levels`, written by mlkd_median.
 #define LEVELS_ROW_FRACTION 0
@@ -178,7 +179,8 @@ __kernel void mlkd_rows_fused(
     __global uint *restrict row_status, const ulong row_status_offset,
     const int ignore_label, const uint row_mode, const float gradient_scale,
     const float weight_ce, const float weight_kd, const float weight_cc, const float weight_bc,
-    const uint standardize, const uint level_count, float8 temperatures, float8 repeats, __global const float *restrict levels)
+    const uint standardize, const uint level_count, float8 temperatures, float8 repeats, __global const float *restrict levels
+    AUDIT_ARGUMENTS)
 {
     __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
@@ -202,7 +204,7 @@ __kernel void mlkd_rows_fused(
                 standardize_rows(s, t, classes, facts.smallest, facts.count, &zs, &zt, scratch);
             }
             row_float sum = zero;
-            ROW_LOOP(i, classes) { sum += row_exp_others(row_load(s, i, classes), row_index(i), label, facts.other_s, 1.0f); }
+            ROW_LOOP(i, classes) { sum += row_exp_others(row_load(s, i, classes), row_index(i, classes), label, facts.other_s, 1.0f); }
             const float others = row_sum4(sum, zero, zero, zero, scratch).x;
             const row_cross_entropy ce = row_cross_entropy_from(others, facts.other_s, label_logit, scale * weight_ce);
             row_chain chain = row_chain_start();
@@ -234,7 +236,7 @@ __kernel void mlkd_rows_fused(
                         gradient_i += row_load(g, i, classes);
                     }
                     if (level + 1 == level_count) {
-                        gradient_i = row_chain_add(&chain, gradient_i, x, row_index(i), label, ce, zs, standardize);
+                        gradient_i = row_chain_add(&chain, gradient_i, x, row_index(i, classes), label, ce, zs, standardize);
                     }
                     row_store(g, i, classes, gradient_i);
                 }
@@ -243,6 +245,8 @@ __kernel void mlkd_rows_fused(
             terms.y = row_chain_finish(chain, divergence, g, s, classes, label, ce, zs, standardize, scratch);
         }
     }
+    const bool works = (status & ROW_COUNTED) && !(status & ROW_BAD_LABEL);
+    AUDIT_ROW(s, t, works ? classes : 0u, works ? label : 0, row)
     loss_row_report(status, terms, 4, g, classes, term_rows + term_rows_offset, rows, row, row_status + row_status_offset);
 }
 

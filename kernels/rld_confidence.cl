@@ -11,11 +11,11 @@ static float confidence_gap(
     const row_float zero = ROW_SPLAT(0.0f), lowest = ROW_SPLAT(-INFINITY);
     row_float largest = lowest;
     ROW_LOOP(i, classes) {
-        largest = max(largest, ROW_WHERE(row_index(i) != (row_int)(inside), row_load(x, i, classes), -INFINITY));
+        largest = max(largest, ROW_WHERE(row_index(i, classes) != (row_int)(inside), row_load(x, i, classes), -INFINITY));
     }
     *other = row_max4(largest, lowest, lowest, lowest, scratch).x;
     row_float sum = zero;
-    ROW_LOOP(i, classes) { sum += row_exp_others(row_load(x, i, classes), row_index(i), inside, *other, slope); }
+    ROW_LOOP(i, classes) { sum += row_exp_others(row_load(x, i, classes), row_index(i, classes), inside, *other, slope); }
     *others = row_sum4(sum, zero, zero, zero, scratch).x;
     return row_gap(*others, *other, x[inside], slope);
 }
@@ -41,7 +41,7 @@ __kernel void rld_confidence_rows_forward(
     float value = 0.0f;
     if (label >= 0 && (uint)label < classes) {
         row_best best = row_best_start();
-        ROW_LOOP(i, classes) { row_best_add(&best, row_load(t, i, classes), row_index(i)); }
+        ROW_LOOP(i, classes) { row_best_add(&best, row_load(t, i, classes), row_index(i, classes)); }
         const float largest = row_max4(best.largest, lowest, lowest, lowest, scratch).x;
         const int top = row_best_finish(best, largest, scratch);
         float other, others;
@@ -88,7 +88,7 @@ __kernel void rld_confidence_rows_backward(
         const row_pair_gradient g =
             row_pair_gradient_from(p, q, factor * upstream[upstream_offset + row] * temperature, others);
         ROW_LOOP(i, classes) {
-            const row_int index = row_index(i);
+            const row_int index = row_index(i, classes);
             const row_float e = row_exp_others(row_load(s, i, classes), index, label, other, 1.0f / temperature);
             const row_float gradient = ROW_WHERE(index != (row_int)(label), e * g.outside, g.inside);
             row_store(d, i, classes, accumulate ? row_load_or(d, i, classes, 0.0f) + gradient : gradient);

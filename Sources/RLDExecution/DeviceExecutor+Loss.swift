@@ -10,13 +10,12 @@ extension DeviceExecutor {
         _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings
     ) throws -> LossReport {
         try LossInputs.check(method, student: student, teacher: teacher, labels: labels, settings: settings, float32: true)
-        if settings.audit { throw InputError("audit rows", "are not there yet on a device") }
         let (rows, classes) = (student.shape[0], student.shape[1])
         let part = try rowsOfPart(method, rows: rows, classes: classes)
         let buffers = try StoredLogits(method, rows: part, classes: classes, weighted: settings.rowWeights != nil, engine: engine)
         let loss = try FusedLoss(
             method, rows: part, classes: classes, programs: engine.programs, profile: engine.profile,
-            ignoring: settings.ignoreLabel, products: engine.products)
+            ignoring: settings.ignoreLabel, audit: settings.audit, products: engine.products)
         let accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
 
         let weights = labels.indices.map { labels[$0] == settings.ignoreLabel ? 0 : settings.rowWeights?[$0] ?? 1 }
@@ -46,6 +45,7 @@ extension DeviceExecutor {
             }
             report.gradient.values.replaceSubrange(
                 elements, with: try engine.read(buffers.gradient.slice(0, range.count * classes)))
+            report.audit += try loss.auditRows(method, labels: Array(labels[range]), firstRow: start, on: engine.queue)
             add(totals.metrics, share: share, to: &report)
         }
         return report

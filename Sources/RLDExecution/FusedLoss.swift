@@ -3,6 +3,8 @@ import RLDMethods
 
 /// A method's loss on the device, prepared once for a method, a number of classes and a largest batch. One launch computes the
 /// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator.
+/// Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below the rest of its
+/// row ...) are recomputed by one work-item, slowly: they are rare.
 ///
 /// Formulas and limits are `ReferenceLoss`'s, in float32: |logit| <= 1e30 gives finite results. Everything is summed in a fixed
 /// order, so that a rerun is bit-equal. Nothing is allocated after `init`, but for `enqueue` without a gradient the first time.
@@ -28,15 +30,21 @@ package final class FusedLoss {
     private let termRows: Buffer
     private let rowStatus: Buffer
     private var unusedGradient: Buffer?
+    private let storage: LossStorage
+    /// [capacity, AuditRecord.words] float32, if audit rows are wanted.
+    private let audit: Buffer?
 
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
     ///   - ignoreLabel: costs one more tiny launch per call, which counts the rows that remain.
+    ///   - storage: how student, teacher and gradient are stored; `mlkd` takes float32 only.
+    ///   - audit: whether the launch also fills what `auditRows` reads; a program of its own, so that a loss without it pays nothing.
     ///   - products: the device's matrix products, which `mlkd` needs.
     /// - Throws: `.buildFailed`, `.outOfMemory`; `.shapeMismatch` for sizes below 1.
     package init(
         _ method: Method, rows capacity: Int, classes: Int, programs: ProgramCache, profile: KernelProfile,
-        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil, products: MatrixProducts? = nil
+        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil, storage: LossStorage = LossStorage(), audit: Bool = false,
+        products: MatrixProducts? = nil
     ) throws(DeviceError) {
         guard capacity > 0, classes > 0, capacity < 1 << 31, classes < 1 << 24 else {
             throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
@@ -49,16 +57,20 @@ package final class FusedLoss {
         self.capacity = capacity
         self.ignoreLabel = ignoreLabel
         terms = method.termNames.count
+        self.storage = storage
+        let variant = storage.defines + (audit ? [("LOSS_AUDIT", "1")] : [])
+        self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
         let (file, function) = Self.kernel(of: method)
         switch profile {
         case .cpu:
             self.localSize = 1
-            rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device))
+            rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device) + variant)
         case .gpu:
-            // Few enough work-items that each has something to do, as many as the kernel's registers allow.
-            let wanted = min(localSize ?? (classes <= 256 ? 64 : classes <= 4096 ? 128 : 256), device.maxWorkGroupSize)
+            // Eight classes per work-item stay in registers (ROW_KEEP): rows of up to 2048 classes are read once.
+            let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
+            let wanted = min(localSize ?? fitting, device.maxWorkGroupSize)
             func build(_ size: Int) throws(DeviceError) -> Kernel {
-                try programs.kernel(file, function, defines: Self.defines(.gpu, localSize: size, device: device))
+                try programs.kernel(file, function, defines: Self.defines(.gpu, localSize: size, device: device) + variant)
             }
             let first = try build(wanted)
             let fits = first.maxWorkGroupSize >= wanted
@@ -72,8 +84,9 @@ package final class FusedLoss {
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
         rowScale = try LossRowScale(
             method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
-            reduceSize: reduceSize, ignoring: ignoreLabel)
+            reduceSize: reduceSize, ignoring: ignoreLabel, variant: variant)
         if case .multiLevelLogitDistillation = method {
+            guard storage == LossStorage() else { throw DeviceError(.shapeMismatch, "method 'mlkd' takes float32 logits") }
             guard let products else { throw DeviceError(.shapeMismatch, "a loss of method 'mlkd' without matrix products") }
             alignment = try MultiLevelAlignment(
                 rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
@@ -109,7 +122,8 @@ package final class FusedLoss {
         let mode = try rowScale.enqueue(rows: rows, teacher: teacher, labels: labels, weights: rowWeights, on: queue)
         if let alignment, let teacher {
             try alignment.enqueueMedians(
-                rows: rows, student: student, teacher: teacher, labels: labels, rowScale: DeviceSlice(rowScale.buffer), mode: mode,
+                rows: rows, student: student, teacher: teacher, labels: labels, rowScale: DeviceSlice(rowScale.buffer),
+                mode: mode,
                 ignoring: ignoreLabel, on: queue)
         }
 
@@ -126,7 +140,9 @@ package final class FusedLoss {
         try value(UInt32(rows))
         try value(UInt32(classes))
         try slice(student.buffer, student.offset)
-        if method.needsTeacher, let teacher { try slice(teacher.buffer, teacher.offset) }
+        // A method without a teacher does not read it.
+        let other = method.needsTeacher ? teacher ?? student : student
+        try slice(other.buffer, other.offset)
         try slice(labels.buffer, labels.offset)
         try slice(rowScale.buffer, 0)
         try slice(gradient.buffer, gradient.offset)
@@ -136,42 +152,45 @@ package final class FusedLoss {
         try value(mode.rawValue)
         try value(Float(mode.isEmpty ? scale / Double(rows) : scale))
         let weights = method.termWeights(warmup: warmup).map(Float.init)
-        for weight in weights { try value(weight) }
         switch method {
-        case .crossEntropy: break
-        case .knowledgeDistillation(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
-        case .decoupledKnowledgeDistillation(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
-        case .labelAugment(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
-        case .reviewCorrection(let m):
-            try value(Float(m.temperature))
-            try value(UInt32(m.standardize ? 1 : 0))
         case .labelRevision(let m):
+            for weight in weights { try value(weight) }
             try value(Float(m.eta))
-        case .refinedLogitDistillation(let m):
-            try value(Float(m.temperature))
-            try value(Float(m.confidenceTemperature))
-            try value(UInt32(m.standardize ? 1 : 0))
         case .multiLevelLogitDistillation(let m):
             guard let alignment else { return }
+            for weight in weights { try value(weight) }
             let levels = m.levels
             var (temperatures, counts) = (SIMD8<Float>(repeating: 1), SIMD8<Float>.zero)
-            for (k, level) in levels.enumerated() { (temperatures[k], counts[k]) = (Float(level.temperature), Float(level.count)) }
+            for (k, level) in levels.enumerated() {
+                (temperatures[k], counts[k]) = (Float(level.temperature), Float(level.count))
+            }
             try value(UInt32(m.standardize ? 1 : 0))
             try value(UInt32(levels.count))
             try value(temperatures)
             try value(counts)
             try rowKernel.setArgument(next, alignment.levels)
+            next += 1
+        default:
+            // The arguments of kernels/common/logit_loss.clh: weights by kind of term, temperatures, standardisation.
+            for names in [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]] {
+                try value(zip(method.termNames, weights).first { names.contains($0.0) }?.1 ?? 0)
+            }
+            let temperature = method.value(of: .temperature) ?? 1
+            try value(Float(temperature))
+            try value(Float(method.value(of: .confidenceTemperature) ?? temperature))
+            try value(UInt32(method.value(of: .standardize) == 1 ? 1 : 0))
+        }
+        if let audit {
+            let (temperature, standardize) = method.auditConfidence
+            try slice(audit, 0)
+            try value(Float(temperature))
+            try value(UInt32(standardize ? 1 : 0))
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
         if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
             try alignment.enqueueAlignments(
-                m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue)
+                m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue
+            )
         }
         if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
             try softTargets.enqueue(
@@ -187,6 +206,23 @@ package final class FusedLoss {
         let rows = rows ?? capacity
         let values = try queue.read(Float.self, from: termRows, count: terms * rows)
         return (0..<terms).map { Array(values[($0 * rows)..<(($0 + 1) * rows)]) }
+    }
+
+    /// What the last call, of `method`, found in each row, waiting for it. Empty unless `audit` was asked for.
+    /// - Parameters:
+    ///   - labels: those of the call.
+    ///   - firstRow: what the first row is called.
+    package func auditRows(
+        _ method: Method, labels: [Int32], firstRow: Int = 0, on queue: CommandQueue
+    ) throws(DeviceError) -> [AuditRow] {
+        guard let audit else { return [] }
+        let values = try queue.read(Float.self, from: audit, count: AuditRecord.words * labels.count)
+        let terms = try perRow(rows: labels.count, on: queue)
+        return labels.indices.map { row in
+            AuditRecord(values[(row * AuditRecord.words)..<((row + 1) * AuditRecord.words)]).row(
+                firstRow + row, label: labels[row], counts: labels[row] != ignoreLabel, hasTeacher: method.needsTeacher,
+                terms: terms.map { Double($0[row]) })
+        }
     }
 
     /// What a row kernel is built with.
@@ -231,10 +267,11 @@ package final class FusedLoss {
     }
 
     private func scratchGradient() throws(DeviceError) -> DeviceSlice {
-        if let unusedGradient { return DeviceSlice(unusedGradient) }
-        let buffer = try Buffer(rowKernel.program.context, bytes: 4 * capacity * classes, label: "loss gradient, not wanted")
+        if let unusedGradient { return DeviceSlice(unusedGradient, count: capacity * classes) }
+        let buffer = try Buffer(
+            rowKernel.program.context, bytes: storage.gradient.size * capacity * classes, label: "loss gradient, not wanted")
         unusedGradient = buffer
-        return DeviceSlice(buffer)
+        return DeviceSlice(buffer, count: capacity * classes)
     }
 
     private func check(
@@ -251,12 +288,14 @@ package final class FusedLoss {
             throw DeviceError(.shapeMismatch, "method '\(methodID)' needs teacher logits")
         }
         let sizes = [
-            ("student logits", student, rows * classes), ("teacher logits", teacher, rows * classes),
-            ("labels", labels, rows), ("row weights", rowWeights ?? labels, rows), ("gradient", gradient, rows * classes),
+            ("student logits", student, rows * classes, storage.student),
+            ("teacher logits", teacher, rows * classes, storage.teacher),
+            ("labels", labels, rows, .float32), ("row weights", rowWeights ?? labels, rows, .float32),
+            ("gradient", gradient, rows * classes, storage.gradient),
         ]
-        for (name, slice, count) in sizes {
+        for (name, slice, count, element) in sizes {
             // The kernels trust these numbers: nothing past a buffer's end may be reachable.
-            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / 4 else {
+            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / element.size else {
                 throw DeviceError(
                     .shapeMismatch, "\(name): \(slice.count) elements at \(slice.offset), expected \(count)")
             }

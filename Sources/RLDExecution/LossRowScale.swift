@@ -29,7 +29,7 @@ final class LossRowScale {
 
     init(
         _ method: Method, rows: Int, classes: Int, programs: ProgramCache, profile: KernelProfile, localSize: Int,
-        reduceSize: Int, ignoring ignoreLabel: Int32?
+        reduceSize: Int, ignoring ignoreLabel: Int32?, variant: [(String, String)]
     ) throws(DeviceError) {
         let context = programs.context
         self.ignoreLabel = ignoreLabel
@@ -43,7 +43,7 @@ final class LossRowScale {
         if case .labelRevision = method {
             groupKernel = try programs.kernel(
                 "label_revision.cl", "label_revision_group_rows",
-                defines: FusedLoss.defines(profile, localSize: localSize, device: context.device))
+                defines: FusedLoss.defines(profile, localSize: localSize, device: context.device) + variant)
             groups = try Buffer(context, bytes: 4 * rows, label: "loss row groups")
         } else {
             (groupKernel, groups) = (nil, nil)

@@ -35,7 +35,19 @@ extension DeviceChecks {
                 }
             }
         }
-        return losses + blocks + [
+        let (rows, classes) = tiny ? (3, 5) : (7, 33)
+        let variants = ["rld", "lr"].flatMap { id in
+            ["audit rows", "half storage"].map { what in
+                Check(name: "\(what) of \(id) \(rows)x\(classes)") { engine in
+                    let method = try Method.make(id: id).method
+                    let name = "\(what) of \(id) \(rows)x\(classes)"
+                    return what == "audit rows"
+                        ? try checkAudit(name, method, rows: rows, classes: classes, engine: engine)
+                        : try checkHalf(name, method, rows: rows, classes: classes, engine: engine)
+                }
+            }
+        }
+        return losses + blocks + variants + [
             Check(name: "batch, crop and flip") { try checkStep("batch, crop and flip", tiny: tiny, engine: $0) },
             Check(name: "AdamW, clipping, accumulation, average, soft targets") { engine in
                 try checkStep(
@@ -69,6 +81,45 @@ extension DeviceChecks {
         worst.add(relativeError(found.gradient.values, expected.gradient.values) * largest / allowed, "gradient")
         if (found.top1, found.top5, found.rows) != (expected.top1, expected.top5, expected.rows) {
             worst.add(.infinity, "counts")
+        }
+        return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
+    }
+
+    /// Audit rows against the reference's.
+    private static func checkAudit(
+        _ name: String, _ method: Method, rows: Int, classes: Int, engine: DeviceEngine
+    ) throws -> CheckResult {
+        let student = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 31).map { $0 * 8 })
+        let teacher = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 32).map { $0 * 8 })
+        let labels = (0..<rows).map { Int32($0 * 3 % classes) }
+        var settings = LossSettings()
+        settings.audit = true
+        let found = try DeviceExecutor(engine: engine).loss(
+            method, student: student, teacher: teacher, labels: labels, settings: settings)
+        let expected = try ReferenceExecutor().loss(
+            method, student: student, teacher: teacher, labels: labels, settings: settings)
+        var worst = Worst()
+        if found.audit.count != rows { worst.add(.infinity, "rows") }
+        for (a, b) in zip(found.audit, expected.audit) { worst.add(a.error(against: b), "row \(b.row)") }
+        return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
+    }
+
+    /// Logits and gradient stored as half, against the reference on the rounded logits.
+    private static func checkHalf(
+        _ name: String, _ method: Method, rows: Int, classes: Int, engine: DeviceEngine
+    ) throws -> CheckResult {
+        let half = LossStorage(student: .float16, teacher: .float16, gradient: .float16)
+        let batch = try StoredBatch(method, rows: rows, classes: classes, storage: half, engine: engine) { stream, i in
+            random(1, stream: 1000 * stream + UInt64(i))[0] * 8
+        }
+        let found = try batch.run()
+        let expected = try ReferenceExecutor().loss(
+            method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        let largest = expected.gradient.values.reduce(0) { max($0, abs($1)) }
+        var worst = Worst()
+        for (a, b) in zip(found, expected.gradient.values) {
+            // Half has 11 bits, and nothing below 6e-8.
+            worst.add(abs(a - b) / (5e-4 * abs(b) + bound * largest + 6e-8), "gradient")
         }
         return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
     }

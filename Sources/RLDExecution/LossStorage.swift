@@ -1,0 +1,27 @@
+/// How logits and gradients lie in memory. Arithmetic is float32 whatever is stored; half needs no half arithmetic of the device.
+package struct LossStorage: Sendable, Hashable {
+    package enum Element: Int, Sendable, Hashable {
+        case float16 = 2
+        case float32 = 4
+
+        /// Bytes of one.
+        var size: Int { rawValue }
+    }
+
+    package var student: Element
+    package var teacher: Element
+    /// Half gradients lose what is below 6e-8: scale them (`scale` of `FusedLoss.enqueue`).
+    package var gradient: Element
+
+    package init(student: Element = .float32, teacher: Element = .float32, gradient: Element = .float32) {
+        self.student = student
+        self.teacher = teacher
+        self.gradient = gradient
+    }
+
+    /// What the row kernels are built with; nothing for float32, so that programs are shared.
+    var defines: [(String, String)] {
+        [("STUDENT_HALF", student), ("TEACHER_HALF", teacher), ("GRADIENT_HALF", gradient)]
+            .filter { $0.1 == .float16 }.map { ($0.0, "1") }
+    }
+}
