@@ -5,9 +5,9 @@
 
 #define ACCUMULATE(p) sum##p = fma((real_v)(source##p[c]), w, sum##p);
 
-// packed[row][channel of the result]: row = (channel within the group of what is read) * taps + tap; VECTOR zeros follow.
+// packed[row][channel of the result]: row = (channel within the group of what is read) * taps + tap; zeros follow.
 // transposed 0: from what the forward pass reads (inputs) to outputs; 1: from outputs to inputs. weight is OIHW.
-// Global size: [packed elements + VECTOR].
+// Global size: [count + zeros].
 kernel void grouped_pack_weights(
     const ulong count, const int inputs_per_group, const int outputs_per_group, const int groups, const int taps,
     const int transposed, global const float *restrict weight, const ulong weight_offset, global float *restrict packed,
@@ -27,7 +27,8 @@ kernel void grouped_pack_weights(
 }
 
 // x: [batch, height, width, channels]; y: [batch, target_height, target_width, target_channels], written (mode 1) or added
-// to (mode 2); pixels = batch * target_height * target_width; zeros holds sources_per_group zeros. The residual may be y itself.
+// to (mode 2); pixels = batch * target_height * target_width; packed holds packed_count weights and
+// then zeros, one for each channel that a pixel outside the image is read with. The residual may be y itself.
 // Global size: [groups * ceil(targets_per_group / VECTOR), ceil(pixels / PIXELS)].
 #define GROUPED(NAME, TAP) \
 kernel void NAME( \
@@ -35,7 +36,7 @@ kernel void NAME( \
     const int target_height, const int target_width, const int target_channels, const int targets_per_group, \
     const int kernel_size, const int stride, const int padding, global const float *restrict x, const ulong x_offset, \
     global const float *restrict packed, const ulong packed_offset, global const float *restrict bias, \
-    const ulong bias_offset, global const float *residual, const ulong residual_offset, global const float *restrict zeros, \
+    const ulong bias_offset, global const float *residual, const ulong residual_offset, const ulong packed_count, \
     global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify, const int mode) \
 { \
     const ulong first = get_global_id(1) * (ulong)PIXELS; \
@@ -45,6 +46,7 @@ kernel void NAME( \
     const int lanes = min(VECTOR, targets_per_group - block * VECTOR); \
     const int source_channel = group * sources_per_group; \
     const int taps = kernel_size * kernel_size; \
+    global const float *restrict zeros = packed + packed_offset + packed_count; \
     EACH_PIXEL(PLACE) \
     for (int tap = 0; tap < taps; ++tap) { \
         const int kh = tap / kernel_size, kw = tap % kernel_size; \

@@ -16,20 +16,27 @@ extension Lowering {
             arguments)
     }
 
-    /// A copy of the weights in the order in which the kernels read them, as a step of the plan.
+    /// Weights packed for the forward pass or, transposed, for the input gradient.
+    private func packedCount(_ c: Convolution, transposed: Bool) -> Int {
+        transposed ? c.outputsPerGroup * c.kernel * c.kernel * c.inputChannels : c.outputChannels * c.fanIn
+    }
+
+    /// A copy of the weights in the order in which the kernels read them, as a step of the plan; zeros follow, which the kernels
+    /// read in the place of pixels outside the image.
     /// - Parameter transposed: for the input gradient.
     private func packedWeights(_ id: Network.NodeID, _ c: Convolution, transposed: Bool) -> PlanBuilder.Value {
         let name = network.nodes[id].name
         let taps = c.kernel * c.kernel
-        let count = transposed ? c.outputsPerGroup * taps * c.inputChannels : c.outputChannels * c.fanIn
-        let packed = builder.value(count + engine.laneWidth)
+        let count = packedCount(c, transposed: transposed)
+        let zeros = max(engine.laneWidth, transposed ? c.outputsPerGroup : c.inputsPerGroup)
+        let packed = builder.value(count + zeros)
         let weight = store.parameter("\(name).weight", count: c.outputChannels * c.fanIn)
         builder.step(reads: [], writes: [packed]) { memory throws(DeviceError) in
             [
                 try engine.launch(
                     name, "grouped_convolution.cl", "grouped_pack_weights",
                     defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")],
-                    global: [count + engine.laneWidth],
+                    global: [count + zeros],
                     [
                         .long(count), .int(c.inputsPerGroup), .int(c.outputsPerGroup), .int(c.groups), .int(taps),
                         .int(transposed ? 1 : 0), .slice(weight), .slice(memory[packed]),
@@ -39,13 +46,12 @@ extension Lowering {
         return packed
     }
 
-    func lowerGroupedConvolution(_ id: Network.NodeID, _ c: Convolution) throws(DeviceError) {
+    func lowerGroupedConvolution(_ id: Network.NodeID, _ c: Convolution) {
         let node = network.nodes[id]
         let (x, y, input, output) = (value(node.inputs[0]), value(id), extent(node.inputs[0]), extent(id))
         let packed = packedWeights(id, c, transposed: false)
         let bias = c.bias ? store.parameter("\(node.name).bias", count: c.outputChannels) : nil
         let residual = c.epilogue.residual ? value(node.inputs[1]) : nil
-        let zeros = try engine.zeros(max(c.inputsPerGroup, engine.laneWidth))
         let rectify = c.epilogue.relu6 ? 2 : c.epilogue.relu ? 1 : 0
         builder.step(reads: [x, packed] + (residual.map { [$0] } ?? []), writes: [y]) { memory throws(DeviceError) in
             [
@@ -53,14 +59,14 @@ extension Lowering {
                     id, c, transposed: false, from: input, to: output,
                     [
                         .slice(memory[x]), .slice(memory[packed]), .slice(bias ?? memory[packed]),
-                        .slice(memory[residual ?? packed]), .buffer(zeros), .slice(memory[y]), .int(bias == nil ? 0 : 1),
-                        .int(residual == nil ? 0 : 1), .int(rectify), .int(1),
+                        .slice(memory[residual ?? packed]), .long(packedCount(c, transposed: false)), .slice(memory[y]),
+                        .int(bias == nil ? 0 : 1), .int(residual == nil ? 0 : 1), .int(rectify), .int(1),
                     ])
             ]
         }
     }
 
-    func lowerGroupedConvolutionBackward(_ step: BackwardPass.Step, _ c: Convolution) throws(DeviceError) {
+    func lowerGroupedConvolutionBackward(_ step: BackwardPass.Step, _ c: Convolution) {
         let id = step.node
         let node = network.nodes[id]
         let (dy, input, output) = (gradient(id), extent(node.inputs[0]), extent(id))
@@ -72,15 +78,15 @@ extension Lowering {
         lowerGroupedWeightGradient(id, c)
         guard let target = target(step, input: 0) else { return }
         let packed = packedWeights(id, c, transposed: true)
-        let zeros = try engine.zeros(max(c.outputsPerGroup, engine.laneWidth))
         builder.step(reads: [dy, packed] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
             let none = memory[packed]
             return [
                 try grouped(
                     id, c, transposed: true, from: output, to: input,
                     [
-                        .slice(memory[dy]), .slice(memory[packed]), .slice(none), .slice(none), .buffer(zeros),
-                        .slice(memory[target.value]), .int(0), .int(0), .int(0), .int(target.mode),
+                        .slice(memory[dy]), .slice(memory[packed]), .slice(none), .slice(none),
+                        .long(packedCount(c, transposed: true)), .slice(memory[target.value]), .int(0), .int(0), .int(0),
+                        .int(target.mode),
                     ])
             ]
         }

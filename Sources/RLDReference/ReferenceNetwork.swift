@@ -45,9 +45,14 @@ public final class ReferenceNetwork {
     /// - Parameters:
     ///   - images: [batch] + the input's shape, row-major.
     ///   - training: batch statistics, and running statistics are updated; otherwise running statistics are used.
+    ///   - replacing: sees each node's value as soon as it is computed; what it returns goes on instead. Tests let the reference
+    ///     follow a device past a rectifier whose sign rounding has turned.
     /// - Returns: the output, [batch] + its shape.
     @discardableResult
-    public func forward(_ images: [Double], batch: Int, training: Bool) throws(InputError) -> [Double] {
+    public func forward(
+        _ images: [Double], batch: Int, training: Bool,
+        replacing: (Network.NodeID, [Double]) throws(InputError) -> [Double] = { $1 }
+    ) throws(InputError) -> [Double] {
         let expected = batch * network.nodes[0].size
         guard images.count == expected else {
             throw InputError(
@@ -57,7 +62,7 @@ public final class ReferenceNetwork {
         self.training = training
         values = Array(repeating: [], count: network.nodes.count)
         values[0] = images
-        for (id, node) in network.nodes.enumerated() where id > 0 { values[id] = evaluate(id, node) }
+        for (id, node) in network.nodes.enumerated() where id > 0 { values[id] = try replacing(id, evaluate(id, node)) }
         return values[network.output]
     }
 
