@@ -86,26 +86,42 @@ public final class DeviceExecutor: NetworkExecutor {
     public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
-        let size = selection.indices.count
-        var teacherLogits: DeviceSlice?
-        if method.needsTeacher {
-            let plan = try teacherPlan(size, for: student, input: batch.images)
-            try plan.forward()
-            teacherLogits = plan.output
+        for part in StepPart.allCases {
+            try enqueue(part, batch: batch, method: method, warmup: warmup, optimizer: optimizer)
         }
-        let plan = try student.plan(batch: size, mode: .training, input: batch.images)
-        guard let outputGradient = plan.outputGradient else { return }
-        try plan.forward()
-        try enqueueLoss(
-            method, warmup: warmup, student: plan.output, teacher: teacherLogits, labels: batch.labels, gradient: outputGradient,
-            rows: size, classes: student.network.classes)
-        try plan.backward()
-        try student.store.applySGD(
-            learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
-            nesterov: optimizer.nesterov)
         steps += 1
         if steps == 2 { engine.context.counters.markSteadyState() }
         try engine.queue.flush()
+    }
+
+    /// What a training step consists of once its batch is there, in order.
+    package enum StepPart: CaseIterable, Sendable {
+        case teacherForward, studentForward, loss, backward, optimizer
+    }
+
+    /// Enqueues one part of a step alone, on whatever the parts before it left: for benchmarks.
+    package func enqueue(_ part: StepPart, batch: Int, method: Method, warmup: Double = 1, optimizer: SGD) throws {
+        let buffers = try buffers(batch, for: prepared(student, "student"))
+        try enqueue(part, batch: buffers, method: method, warmup: warmup, optimizer: optimizer)
+    }
+
+    private func enqueue(_ part: StepPart, batch: BatchBuffers, method: Method, warmup: Double, optimizer: SGD) throws {
+        let student = try prepared(student, "student")
+        let teacherPlan = method.needsTeacher ? try teacherPlan(batch.batch, for: student, input: batch.images) : nil
+        let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
+        switch part {
+        case .teacherForward: try teacherPlan?.forward()
+        case .studentForward: try plan.forward()
+        case .loss:
+            try enqueueLoss(
+                method, warmup: warmup, student: plan.output, teacher: teacherPlan?.output, labels: batch.labels,
+                gradient: plan.outputGradient, rows: batch.batch, classes: student.network.classes)
+        case .backward: try plan.backward()
+        case .optimizer:
+            try student.store.applySGD(
+                learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
+                nesterov: optimizer.nesterov)
+        }
     }
 
     public func evaluateStep(_ selection: BatchSelection) throws {

@@ -2,7 +2,7 @@ import OpenCLRuntime
 import RLDGraph
 
 /// A network's weights on the device: flat buffers in state-dict order and OIHW, one each for parameters, gradients,
-/// velocity and running statistics, and the packed copies that the direct convolution kernels read.
+/// velocity and running statistics, and the packed copies that the convolutions of the cpu profile read.
 package final class ParameterStore {
     package let network: Network
     let engine: DeviceEngine
@@ -17,8 +17,7 @@ package final class ParameterStore {
 
     private var offsets: [String: Int] = [:]
     private let runningCount: Int
-    private var packing: Launch?
-    private var packed: [String: DeviceSlice] = [:]
+    private var packed: PackedWeights?
     private var update: Kernel?
     /// Steps that updated running statistics, added to num_batches_tracked when the state is read.
     private var batchesTracked: [String: Double] = [:]
@@ -48,7 +47,8 @@ package final class ParameterStore {
         gradients = trainable ? try engine.makeBuffer(parameterCount, label: "gradients") : nil
         velocity = trainable ? try engine.makeBuffer(parameterCount, label: "velocity") : nil
         running = try engine.makeBuffer(runningCount, label: "running statistics")
-        if engine.profile == .cpu { try preparePacking(needsInputGradient: needsInputGradient) }
+        packed = try PackedWeights(
+            network, parameters: parameters, engine: engine, needsInputGradient: needsInputGradient, offset: { offsets[$0] ?? 0 })
         if trainable { try prepareUpdate() }
     }
 
@@ -65,9 +65,7 @@ package final class ParameterStore {
     func runningOffset(_ name: String) -> Int { offsets[name] ?? 0 }
 
     /// The packed weights of a convolution for its forward pass or, transposed, for its input gradient.
-    func packedWeights(_ node: String, transposed: Bool) -> DeviceSlice? { packed[Self.key(node, transposed)] }
-
-    private static func key(_ node: String, _ transposed: Bool) -> String { transposed ? "\(node)/transposed" : node }
+    func packedWeights(_ node: String, transposed: Bool) -> DeviceSlice? { packed?.slice(node, transposed: transposed) }
 
     // MARK: State
 
@@ -89,7 +87,7 @@ package final class ParameterStore {
         for buffer in [gradients, velocity].compactMap({ $0 }) {
             try engine.queue.write([Float](repeating: 0, count: parameterCount), to: buffer)
         }
-        try repack()
+        try packed?.update()
     }
 
     /// The state as it is after everything enqueued so far.
@@ -127,7 +125,7 @@ package final class ParameterStore {
         update = kernel
     }
 
-    /// torch.optim.SGD on every parameter in one launch, then the packed copies in another.
+    /// torch.optim.SGD on every parameter in one launch, then the packed copies.
     package func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
         guard let update else { return }
         try update.setArgument(4, Float(learningRate))
@@ -135,40 +133,6 @@ package final class ParameterStore {
         try update.setArgument(6, Float(weightDecay))
         try update.setArgument(7, Int32(nesterov ? 1 : 0))
         try engine.queue.enqueue(update, global: [ceilDivide(parameterCount, engine.elementsPerItem)])
-        try repack()
-    }
-
-    // MARK: Packed copies
-
-    private func preparePacking(needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
-        let block = DirectConvolution.block
-        var table: [Int64] = []
-        var count = 0
-        var places: [(key: String, offset: Int, count: Int)] = []
-        for (id, node) in network.nodes.enumerated() {
-            guard case .convolution(let c) = node.operation else { continue }
-            for transposed in [false, true] where !transposed || needsInputGradient.contains(id) {
-                let (outer, inner) = transposed ? (c.inputChannels, c.outputChannels) : (c.outputChannels, c.inputChannels)
-                let size = ceilDivide(outer, block) * block * inner * c.kernel * c.kernel
-                table += [
-                    offsets["\(node.name).weight"] ?? 0, count, c.outputChannels, c.inputChannels, c.kernel * c.kernel,
-                    transposed ? 1 : 0,
-                ].map(Int64.init)
-                places.append((Self.key(node.name, transposed), count, size))
-                count += size
-            }
-        }
-        guard !places.isEmpty else { return }
-        let buffer = try engine.makeBuffer(count, label: "packed weights")
-        for place in places { packed[place.key] = DeviceSlice(buffer, offset: place.offset, count: place.count) }
-        let entries = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
-        try engine.queue.write(table, to: entries)
-        packing = try engine.launch(
-            "pack_weights", "pack_weights.cl", "pack_weights", defines: [("BLOCK", "\(block)")],
-            global: [256, places.count], [.buffer(entries), .buffer(parameters), .buffer(buffer)])
-    }
-
-    private func repack() throws(DeviceError) {
-        if let packing { try engine.replay([packing]) }
+        try packed?.update()
     }
 }

@@ -29,6 +29,8 @@ public struct ModelTolerance: Sendable {
     public static let float64 = ModelTolerance(forward: 1e-11, gradient: 1e-8)
     /// Shallow networks: resnet8 to resnet20, resnet8x4.
     public static let float32 = ModelTolerance(forward: 1e-5, gradient: 1e-4)
+    /// Where a rectifier falls on the other side of 0.
+    public static let float32Flipped = ModelTolerance(forward: 1e-5, gradient: 3e-2)
 }
 
 extension ModelGolden {
