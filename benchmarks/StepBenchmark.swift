@@ -13,7 +13,7 @@ package struct StepBenchmark: BenchmarkCase {
         case studentForward = "student forward"
         case loss
         case backward
-        case optimizer
+        case update
         /// Batch, both networks, loss, backward and optimiser, as a training runs it.
         case whole = "step"
 
@@ -24,7 +24,7 @@ package struct StepBenchmark: BenchmarkCase {
             case .studentForward: .studentForward
             case .loss: .loss
             case .backward: .backward
-            case .optimizer: .optimizer
+            case .update: .update
             case .whole: nil
             }
         }
@@ -55,7 +55,7 @@ package struct StepBenchmark: BenchmarkCase {
         case .studentForward: return s * Double(batch)
         case .backward: return 2 * s * Double(batch)
         case .whole: return (t + 3 * s) * Double(batch)
-        case .loss, .optimizer: return 0
+        case .loss, .update: return 0
         }
     }
 
@@ -67,7 +67,7 @@ final class StepBenchmarkRun: BenchmarkRun {
     private static let transform = ImageTransform(
         mean: [0.5071, 0.4867, 0.4408], deviation: [0.2675, 0.2565, 0.2761], cropPadding: 4, horizontalFlip: true)
     private static let method = Method.refinedLogitDistillation(RefinedLogitDistillation())
-    private static let optimizer = SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)
+    private static let rule = UpdateRule(.sgd(SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)))
     private static let checkedBatch = 2
 
     private let benchmark: StepBenchmark
@@ -87,7 +87,7 @@ final class StepBenchmarkRun: BenchmarkRun {
         executor = try DeviceExecutor(engine: engine)
         try Self.prepare(executor, benchmark, table)
         // Every part reads what the ones before it left.
-        try executor.trainStep(selection(benchmark.batch), method: Self.method, warmup: 1, optimizer: Self.optimizer)
+        try executor.trainStep(selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
     }
 
     private static func prepare(_ executor: any NetworkExecutor, _ benchmark: StepBenchmark, _ table: ImageTable) throws {
@@ -104,9 +104,9 @@ final class StepBenchmarkRun: BenchmarkRun {
 
     func enqueue() throws {
         guard let part = benchmark.part.executorPart else {
-            return try executor.trainStep(selection(benchmark.batch), method: Self.method, warmup: 1, optimizer: Self.optimizer)
+            return try executor.trainStep(selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
         }
-        try executor.enqueue(part, batch: benchmark.batch, method: Self.method, optimizer: Self.optimizer)
+        try executor.enqueue(part, batch: benchmark.batch, method: Self.method, update: ParameterUpdate(Self.rule, number: 1))
     }
 
     /// One step of two images from the same weights, on an executor of its own and on the reference: the loss's terms, and the
@@ -116,7 +116,7 @@ final class StepBenchmarkRun: BenchmarkRun {
         let selection = selection(Self.checkedBatch)
         func train(_ executor: any NetworkExecutor) throws -> (StepMetrics, NetworkState) {
             try Self.prepare(executor, benchmark, table)
-            try executor.trainStep(selection, method: Self.method, warmup: 1, optimizer: Self.optimizer)
+            try executor.trainStep(selection, method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
             return (try executor.takeMetrics(), try executor.studentState())
         }
         let (found, state) = try train(DeviceExecutor(engine: executor.engine))

@@ -8,7 +8,7 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench", abstract: "Times kernels on a device, as a share of what it can do.",
         discussion: """
             Groups: losses (every method at sizes from 64x100 to 1024x151936); step (an RLD training step and its parts: teacher \
-            forward, student forward, loss, backward, optimizer, step).
+            forward, student forward, loss, backward, update, step).
             Each case is checked against the reference before it is timed. Times are medians by device events, wall is from \
             the first enqueue to the end on the host; the copy bandwidth is measured in the same run.
 

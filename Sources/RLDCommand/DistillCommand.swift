@@ -5,7 +5,7 @@ struct DistillCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "distill", abstract: "Trains a student from a frozen teacher.",
         discussion: """
-            Settings come from the defaults (the authors' CIFAR recipe), then --config, then options, then --set.
+            Settings come from the defaults (the authors' CIFAR recipe), then --config, then --set, then options.
 
             Example: rld distill --teacher runs/teacher/best.safetensors --teacher-model resnet14 --student resnet8 \
             --method rld --data fashion-mnist --limit 10000 --epochs 5 --out runs/student

@@ -38,6 +38,15 @@ struct RunOptions: ParsableArguments {
     @Flag(help: "Replace a run that the folder already holds.")
     var overwrite = false
 
+    @Flag(help: "Go on with the run in the folder from its last checkpoint; start it where there is none yet.")
+    var resume = false
+
+    @Option(help: ArgumentHelp("With --resume: this setting may differ from the run's (repeatable).", valueName: "key"))
+    var allowChange: [String] = []
+
+    @Option(parsing: .unconditional, help: "Steps between two checkpoints within an epoch (0: after each epoch only).")
+    var checkpointEvery: String?
+
     @Option(help: "Data set as NAME or NAME:PATH, for example fashion-mnist.")
     var data: String?
 
@@ -68,6 +77,7 @@ struct RunOptions: ParsableArguments {
             ("data", "--data", data), ("limit", "--limit", limit), ("validation", "--validation", validation),
             ("seed", "--seed", seed), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
             ("optimizer.learning_rate", "--learning-rate", learningRate), ("log_every", "--log-every", logEvery),
+            ("checkpoint.every", "--checkpoint-every", checkpointEvery),
         ]
     }
 }

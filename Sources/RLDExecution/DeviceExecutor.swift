@@ -83,11 +83,18 @@ public final class DeviceExecutor: NetworkExecutor {
         }
     }
 
-    public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
+    public func prepareUpdates(_ rule: UpdateRule) throws {
+        try prepared(student, "student").store.prepareUpdates(rule)
+        _ = try engine.programs.kernel("soft_targets.cl", "soft_targets")
+    }
+
+    public func exchangeWithAverage() throws { try prepared(student, "student").store.exchangeWithAverage() }
+
+    public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
         for part in StepPart.allCases {
-            try enqueue(part, batch: batch, method: method, warmup: warmup, optimizer: optimizer)
+            try enqueue(part, batch: batch, method: method, warmup: warmup, update: update, softTargets: SoftTargets(selection))
         }
         steps += 1
         if steps == 2 { engine.context.counters.markSteadyState() }
@@ -96,16 +103,18 @@ public final class DeviceExecutor: NetworkExecutor {
 
     /// What a training step consists of once its batch is there, in order.
     package enum StepPart: CaseIterable, Sendable {
-        case teacherForward, studentForward, loss, backward, optimizer
+        case teacherForward, studentForward, loss, backward, update
     }
 
     /// Enqueues one part of a step alone, on whatever the parts before it left: for benchmarks.
-    package func enqueue(_ part: StepPart, batch: Int, method: Method, warmup: Double = 1, optimizer: SGD) throws {
+    package func enqueue(_ part: StepPart, batch: Int, method: Method, update: ParameterUpdate) throws {
         let buffers = try buffers(batch, for: prepared(student, "student"))
-        try enqueue(part, batch: buffers, method: method, warmup: warmup, optimizer: optimizer)
+        try enqueue(part, batch: buffers, method: method, warmup: 1, update: update, softTargets: nil)
     }
 
-    private func enqueue(_ part: StepPart, batch: BatchBuffers, method: Method, warmup: Double, optimizer: SGD) throws {
+    private func enqueue(
+        _ part: StepPart, batch: BatchBuffers, method: Method, warmup: Double, update: ParameterUpdate, softTargets: SoftTargets?
+    ) throws {
         let student = try prepared(student, "student")
         let teacherPlan = method.needsTeacher ? try teacherPlan(batch.batch, for: student, input: batch.images) : nil
         let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
@@ -115,12 +124,9 @@ public final class DeviceExecutor: NetworkExecutor {
         case .loss:
             try enqueueLoss(
                 method, warmup: warmup, student: plan.output, teacher: teacherPlan?.output, labels: batch.labels,
-                gradient: plan.outputGradient, rows: batch.batch, classes: student.network.classes)
+                gradient: plan.outputGradient, rows: batch.batch, classes: student.network.classes, softTargets: softTargets)
         case .backward: try plan.backward()
-        case .optimizer:
-            try student.store.applySGD(
-                learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
-                nesterov: optimizer.nesterov)
+        case .update: try student.store.apply(update)
         }
     }
 
@@ -140,6 +146,18 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func studentState() throws -> NetworkState { try prepared(student, "student").store.state() }
+
+    public func trainingState() throws -> TrainingState {
+        let store = try prepared(student, "student").store
+        return TrainingState(weights: try store.state(), slots: try store.optimizerSlots())
+    }
+
+    public func restore(_ state: TrainingState) throws {
+        let student = try prepared(student, "student")
+        try student.load(state.weights)
+        try student.store.loadOptimizerSlots(state.slots)
+        _ = try takeTotals()
+    }
 
     public func studentLogits(_ images: Tensor) throws -> Tensor {
         let student = try prepared(student, "student")
@@ -246,7 +264,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     private func enqueueLoss(
         _ method: Method, warmup: Double, student: DeviceSlice, teacher: DeviceSlice?, labels: Buffer, gradient: DeviceSlice?,
-        rows: Int, classes: Int
+        rows: Int, classes: Int, softTargets: SoftTargets? = nil
     ) throws {
         if let accumulated, accumulated.id != method.id {
             throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
@@ -255,6 +273,6 @@ public final class DeviceExecutor: NetworkExecutor {
         let loss = try preparedLoss(method, rows: rows, classes: classes)
         try loss.enqueue(
             method, warmup: warmup, student: student, teacher: teacher, labels: DeviceSlice(labels), gradient: gradient,
-            into: accumulator, on: engine.queue)
+            softTargets: softTargets, into: accumulator, on: engine.queue)
     }
 }

@@ -22,8 +22,15 @@ public struct TrainingResult: Sendable {
     public var imagesPerSecond: Double
     /// The whole run, evaluation included.
     public var seconds: Double
-    /// Whether a stop was asked for before the last epoch ended.
+    /// Whether a stop was asked for before the run ended.
     public var interrupted: Bool
+
+    /// What is left of it in a run folder.
+    public var summary: RunSummary {
+        RunSummary(
+            model: network.id, epochs: epochs.count, bestEpoch: bestEpoch, last: lastTest, best: bestTest,
+            imagesPerSecond: imagesPerSecond, seconds: seconds)
+    }
 }
 
 /// Training went wrong in a way that no other input would have shown before.
@@ -63,17 +70,19 @@ public final class Trainer {
     let dataset: Dataset
     let teacher: Teacher?
     let folder: RunFolder?
+    let resumption: Resumption?
     let shouldStop: () -> Bool
     let observer: (TrainingEvent) -> Void
 
     /// - Parameters:
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
     ///   - folder: where the run is recorded; nil for nowhere.
+    ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
     public init(
         configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, teacher: Teacher? = nil,
-        folder: RunFolder? = nil, shouldStop: @escaping () -> Bool = { false },
+        folder: RunFolder? = nil, resuming: Resumption? = nil, shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
         var effective = configuration
@@ -84,9 +93,13 @@ public final class Trainer {
         self.dataset = dataset
         self.teacher = teacher
         self.folder = folder
+        resumption = resuming
         self.shouldStop = shouldStop
         self.observer = observer
     }
+
+    /// Identifies the images and labels.
+    private(set) lazy var dataHash = dataset.contentHash
 
     /// Trains.
     /// - Throws: `InputError` for settings or files that cannot be used, `TrainingError` for a loss that becomes non-finite,
