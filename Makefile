@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo check-kernels ci format clean
+.PHONY: help setup build test demo check-kernels ci format clean bench-peers
 
 help:
 	@echo 'make setup          install the missing system packages, or say which'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test           build and run all tests'
 	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
+	@echo 'make bench-peers    time our training step beside PyTorch (installs it under .build/peers)'
 	@echo 'make ci             test with a device required, then check-kernels'
 	@echo 'make format         format the Swift sources'
 	@echo 'make clean          remove build products'
@@ -38,6 +39,11 @@ check-kernels:
 ci:
 	RLD_REQUIRE_DEVICE=1 $(MAKE) test
 	$(MAKE) check-kernels
+
+bench-peers: build
+	test -x .build/peers/bin/python || python3 -m venv .build/peers
+	.build/peers/bin/python -c 'import torch, numpy' 2> /dev/null || .build/peers/bin/pip install --quiet torch numpy
+	.build/peers/bin/python benchmarks/peers/step.py --csv benchmarks/results/peers-step.csv
 
 format:
 	swift format --in-place --parallel --recursive Package.swift Sources Tests Plugins kernels benchmarks
