@@ -1,6 +1,6 @@
 import RLDGraph
 
-/// A convolution's sizes, as lowering and packing need them.
+/// The sizes of a convolution in one group, as lowering and packing need them.
 struct ConvolutionGeometry {
     let c: Convolution
     let input: Extent

@@ -39,7 +39,18 @@ package final class DeviceEngine {
         products = try MatrixProducts(context: context, queue: queue)
     }
 
+    private var zeroBuffer: Buffer?
+
     // MARK: Memory
+
+    /// At least `count` zeros: what a grouped convolution reads outside the image.
+    func zeros(_ count: Int) throws(DeviceError) -> Buffer {
+        if let zeroBuffer, zeroBuffer.bytes >= count * 4 { return zeroBuffer }
+        let buffer = try makeBuffer(max(count, 1024), label: "zeros")
+        try queue.write([Float](repeating: 0, count: buffer.bytes / 4), to: buffer)
+        zeroBuffer = buffer
+        return buffer
+    }
 
     /// A buffer of `count` float32 or int32 elements (at least one).
     func makeBuffer(_ count: Int, label: String) throws(DeviceError) -> Buffer {
@@ -96,6 +107,11 @@ package final class DeviceEngine {
     func vectorWidth(_ channels: Int) -> Int {
         profile == .cpu ? [16, 8, 4, 2].first { channels % $0 == 0 } ?? 1 : 1
     }
+
+    /// Floats per vector of kernels that also take a last, shorter vector (common/lanes.clh).
+    var laneWidth: Int { profile == .cpu ? 16 : 1 }
+    /// Pixels per work-item of the grouped convolutions.
+    var pixelsPerItem: Int { profile == .cpu ? 4 : 1 }
 
     /// Chunks of rows for two-stage sums: enough to fill the device, few enough to merge quickly.
     func rowChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {

@@ -45,7 +45,7 @@ struct PackedWeights {
         guard engine.profile == .cpu else { return }
         var entries: [Entry] = []
         for (id, node) in network.nodes.enumerated() {
-            guard case .convolution(let c) = node.operation else { continue }
+            guard case .convolution(let c) = node.operation, c.groups == 1 else { continue }
             let g = ConvolutionGeometry(network, id, c)
             let source = offset("\(node.name).weight")
             entries.append(

@@ -25,7 +25,9 @@ package final class ParameterStore {
     /// - Parameters:
     ///   - trainable: allocate gradients and make an optimiser.
     ///   - needsInputGradient: convolutions whose input gradient will be computed (they get a second packed copy).
-    package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
+    package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>)
+        throws(DeviceError)
+    {
         self.network = network
         self.engine = engine
         var parameterCount = 0
