@@ -14,11 +14,11 @@ extension Lowering {
         }
         let x = value(node.inputs[0])
         let finish = ConvolutionFinish(bias: bias, residual: residual, relu: c.epilogue.relu)
-        if g.winogradForward {
+        if packed.isWinograd {
             lowerWinograd(
-                id, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed, finish: finish)
+                id, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed.slice, finish: finish)
         } else {
-            lowerPatches(id, g, packed: packed, finish: finish)
+            lowerPatches(id, g, packed: packed.slice, finish: finish)
         }
     }
 
@@ -45,14 +45,14 @@ extension Lowering {
             lowerProductInputGradient(id, g, target)
             return
         }
-        if g.winogradInputGradient {
+        if packed.isWinograd {
             // A convolution of dy with the turned weights.
             let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
             lowerWinograd(
-                id, from: dy, g.output, to: target.value, g.input, padding: c.kernel - 1 - c.padding, packed: packed,
+                id, from: dy, g.output, to: target.value, g.input, padding: c.kernel - 1 - c.padding, packed: packed.slice,
                 finish: finish)
         } else {
-            lowerPatchInputGradient(id, g, packed: packed, target)
+            lowerPatchInputGradient(id, g, packed: packed.slice, target)
         }
     }
 }

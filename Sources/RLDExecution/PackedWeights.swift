@@ -31,15 +31,24 @@ struct PackedWeights {
         let transposed: Bool
     }
 
-    private var places: [Key: DeviceSlice] = [:]
+    /// Where a copy lies, and for which algorithm it is.
+    struct Place {
+        let slice: DeviceSlice
+        let isWinograd: Bool
+    }
+
+    private var places: [Key: Place] = [:]
     private var launches: [Launch] = []
     private let engine: DeviceEngine
 
     /// - Parameters:
+    ///   - trainable: the forward pass is one that is differentiated. Winograd's algorithm rounds a little more than a plain sum, and
+    ///     a rectifier whose input is 0 within rounding passes or stops a whole gradient: there the forward pass takes patches.
     ///   - needsInputGradient: convolutions that get a second, transposed copy.
     ///   - offset: of a parameter in `parameters`, by name.
     init(
-        _ network: Network, parameters: Buffer, engine: DeviceEngine, needsInputGradient: Set<Network.NodeID>, offset: (String) -> Int
+        _ network: Network, parameters: Buffer, engine: DeviceEngine, trainable: Bool,
+        needsInputGradient: Set<Network.NodeID>, offset: (String) -> Int
     ) throws(DeviceError) {
         self.engine = engine
         guard engine.profile == .cpu else { return }
@@ -50,7 +59,8 @@ struct PackedWeights {
             let source = offset("\(node.name).weight")
             entries.append(
                 Entry(
-                    key: Key(node: node.name, transposed: false), kind: g.winogradForward ? .winograd : .patches, c: c, source: source,
+                    key: Key(node: node.name, transposed: false), kind: g.winogradForward && !trainable ? .winograd : .patches, c: c,
+                    source: source,
                     block: engine.registers.block(c.outputChannels)))
             guard needsInputGradient.contains(id) else { continue }
             entries.append(
@@ -81,7 +91,8 @@ struct PackedWeights {
                 entry.source, target, entry.c.outputChannels, entry.c.inputChannels, entry.c.kernel * entry.c.kernel,
                 entry.kind.rawValue, entry.block,
             ].map(Int64.init)
-            places[entry.key] = DeviceSlice(buffer, offset: target, count: entry.count)
+            places[entry.key] = Place(
+                slice: DeviceSlice(buffer, offset: target, count: entry.count), isWinograd: entry.kind.isWinograd)
             target += entry.count
         }
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
@@ -94,7 +105,7 @@ struct PackedWeights {
     }
 
     /// A convolution's weights for its forward pass or, transposed, for its input gradient; nil where there is no copy.
-    func slice(_ node: String, transposed: Bool) -> DeviceSlice? { places[Key(node: node, transposed: transposed)] }
+    func place(_ node: String, transposed: Bool) -> Place? { places[Key(node: node, transposed: transposed)] }
 
     /// Enqueues the copying.
     func update() throws(DeviceError) { try engine.replay(launches) }

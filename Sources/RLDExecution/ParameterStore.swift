@@ -49,7 +49,8 @@ package final class ParameterStore {
         gradients = trainable ? try engine.makeBuffer(parameterCount, label: "gradients") : nil
         running = try engine.makeBuffer(runningCount, label: "running statistics")
         packed = try PackedWeights(
-            network, parameters: parameters, engine: engine, needsInputGradient: needsInputGradient, offset: { offsets[$0] ?? 0 })
+            network, parameters: parameters, engine: engine, trainable: trainable, needsInputGradient: needsInputGradient,
+            offset: { offsets[$0] ?? 0 })
         if let gradients {
             updater = ParameterUpdater(store: self, gradients: gradients, running: running, runningCount: runningCount)
         }
@@ -68,7 +69,7 @@ package final class ParameterStore {
     func runningOffset(_ name: String) -> Int { offsets[name] ?? 0 }
 
     /// The packed weights of a convolution for its forward pass or, transposed, for its input gradient.
-    func packedWeights(_ node: String, transposed: Bool) -> DeviceSlice? { packed?.slice(node, transposed: transposed) }
+    func packedWeights(_ node: String, transposed: Bool) -> PackedWeights.Place? { packed?.place(node, transposed: transposed) }
 
     // MARK: State
 

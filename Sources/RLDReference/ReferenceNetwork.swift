@@ -36,10 +36,6 @@ public final class ReferenceNetwork {
     /// A node's value after `forward`: [batch] + the node's shape, row-major.
     public func value(of node: Network.NodeID) -> [Double] { values[node] }
 
-    /// Puts another value in the place of a node's, between `forward` and `backward`: a test's means to differentiate with the
-    /// signs that a device's rectifiers had.
-    package func replace(valueOf node: Network.NodeID, with value: [Double]) { values[node] = value }
-
     /// d loss / d (a node's value) after `backward`; empty if nobody needed it.
     public func gradient(of node: Network.NodeID) -> [Double] { valueGradients[node] }
 

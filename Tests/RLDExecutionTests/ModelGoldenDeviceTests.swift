@@ -3,7 +3,6 @@ import RLDExecution
 import RLDGraph
 import RLDMethods
 import RLDModels
-import RLDReference
 import TestSupport
 import Testing
 
@@ -45,64 +44,23 @@ import Testing
         let labels = try golden.trainingLabels()
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let student = try DeviceNetwork(network, state: state, role: .student, engine: engine)
-        let rectified = student.network.nodes.indices.filter {
-            student.network.nodes[$0].operation == .relu || student.network.nodes[$0].operation.epilogue.relu
-        }
-        let plan = try NetworkPlan(
-            student.network, store: student.store, batch: labels.count, mode: .training, keeping: Set(rectified))
+        let plan = try student.plan(batch: labels.count, mode: .training)
         let method = Method.crossEntropy(CrossEntropy())
         let step = try DeviceStep(engine, plan, method: method, labels: labels)
-        let images = try golden.trainingImages().values
 
-        try plan.write(images)
+        try plan.write(try golden.trainingImages().values)
         try plan.forward()
         let totals = try step.loss(teacher: nil)
-        let outputGradient = try engine.read(try #require(plan.outputGradient))
         try plan.backward()
         try student.store.applySGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: false)
         var gradients: [String: [Double]] = [:]
         for parameter in network.parameters {
             gradients[parameter.name] = try engine.read(student.store.gradient(parameter.name, count: parameter.count))
         }
-
-        let flips = ModelTolerance.isShallow(id)
-            ? try flippedRectifiers(
-                id, plan, rectified, state: state, images: images, outputGradient: outputGradient, gradients: gradients) : 0
         try golden.expectTrainingStep(
             TrainingStepOutcome(
                 loss: totals.loss, logits: try engine.read(plan.output), gradients: gradients, state: student.store.state()),
-            flips == 0 ? .float32(id) : .float32Deep)
-    }
-
-    /// In a shallow network hardly a rectifier has an input within rounding of 0. Where one has, it may fall on the other side: the
-    /// gradient is then compared with the reference's under the device's signs at the usual bound, and with the golden at the
-    /// bound for such a case (goldens README, section 7).
-    /// - Returns: how many flipped.
-    private func flippedRectifiers(
-        _ id: String, _ plan: NetworkPlan, _ rectified: [Network.NodeID], state: NetworkState, images: [Double],
-        outputGradient: [Double], gradients: [String: [Double]]
-    ) throws -> Int {
-        let reference = try ReferenceNetwork(plan.network, state: state)
-        try reference.forward(images, batch: plan.batch, training: true)
-        var flips = 0
-        for node in rectified {
-            let (found, expected) = (try plan.value(of: node), reference.value(of: node))
-            let largest = expected.reduce(0) { max($0, abs($1)) }
-            for (a, b) in zip(found, expected) where (a > 0) != (b > 0) {
-                flips += 1
-                #expect(max(a, b) <= 1e-5 * largest, "\(id): a rectifier of \(plan.network.nodes[node].name) flips far from 0")
-            }
-            reference.replace(valueOf: node, with: found)
-        }
-        #expect(flips <= 5, "\(id): \(flips) rectifiers flip")
-        try reference.backward(outputGradient)
-        let largest = reference.gradients.values.map { l2($0) }.max() ?? 0
-        for (name, expected) in reference.gradients {
-            let bound = ModelTolerance.float32(id).gradient * max(l2(expected), 1e-3 * largest)
-            expectClose(
-                gradients[name] ?? [], expected, .each(Array(repeating: bound, count: expected.count)), "\(id) \(name), device's signs")
-        }
-        return flips
+            .float32(id))
     }
 }
 

@@ -20,7 +20,7 @@ package struct OperationCase: Sendable {
     }
 
     /// Every operation at odd, prime and larger-than-a-tile sizes.
-    package static let all: [OperationCase] = convolutions + norms + others + grouped + pooling + channels + tiny
+    package static let all: [OperationCase] = convolutions + frozenConvolutions + norms + others + grouped + pooling + channels + tiny
 
     /// One of each kernel, small enough for a simulator.
     package static let tiny: [OperationCase] =
@@ -33,6 +33,9 @@ package struct OperationCase: Sendable {
             },
             OperationCase("tiny 3x3 convolution, 16 channels", input: [16, 3, 5], batch: 1) {
                 $0.convolution($1, 16, kernel: 3, bias: true, name: "c")
+            },
+            OperationCase("tiny 3x3 convolution, 16 channels, folded", input: [16, 3, 5], batch: 1, folded: true) {
+                $0.relu($0.convolution($1, 16, kernel: 3, bias: true, name: "c"))
             },
             OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
             OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in
@@ -72,6 +75,20 @@ package struct OperationCase: Sendable {
             }
         }
     }()
+
+    /// Winograd's algorithm in a frozen network, borders of every width.
+    private static let frozenConvolutions: [OperationCase] =
+        [
+            (32, [7, 9], 48, 1, 3), (16, [6, 8], 32, 0, 2), (48, [5, 6], 16, 2, 2), (16, [3, 4], 16, 1, 33), (128, [16, 16], 96, 1, 1),
+        ].map { channels, size, outputs, padding, batch in
+            OperationCase(
+                "frozen convolution 3x3/1 pad \(padding), \(batch)x\(channels)x\(size[0])x\(size[1]) to \(outputs)",
+                input: [channels] + size, batch: batch, folded: true
+            ) {
+                let y = $0.convolution($1, outputs, kernel: 3, padding: padding, bias: true, name: "c")
+                return $0.relu($0.batchNorm(y, name: "bn"))
+            }
+        }
 
     private static let norms: [OperationCase] =
         [(1, 5, 2), (16, 9, 7), (17, 4, 3), (64, 3, 33), (10, 1, 65)].flatMap { channels, size, batch in
