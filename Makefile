@@ -10,7 +10,7 @@ help:
 	@echo 'make build          build .build/release/rld'
 	@echo 'make test           build and run all tests'
 	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
-	@echo 'make bench-peers    time the RLD loss here and in PyTorch (from PyPI, into .build) in turn'
+	@echo 'make bench-peers    time the RLD loss and the training step beside PyTorch (from PyPI, into .build/peers)'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
 	@echo 'make ci             test with a device required, then check-kernels'
 	@echo 'make format         format the Swift sources'

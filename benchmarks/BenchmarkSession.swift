@@ -43,6 +43,10 @@ public struct BenchmarkResult: Sendable {
     public var wall: Spread
     /// Launches of one run.
     public var launches: Int
+    /// Most bytes of device memory that the case held at once.
+    public var memory: Int
+    /// When each launch of the last timed run was queued and ran.
+    public var records: [LaunchRecord]
     /// GB/s; nil where the case counts no bytes.
     public var bandwidth: Spread?
     /// GFLOP/s; nil where the case counts none.
@@ -88,10 +92,13 @@ public final class BenchmarkSession {
     package func run(_ benchmark: any BenchmarkCase) throws -> BenchmarkResult {
         let clock = ContinuousClock()
         let started = clock.now
+        let counters = engine.context.counters
+        let held = counters.allocatedBytes
         let prepared = try benchmark.prepare(on: engine)
         try prepared.enqueue()
         try engine.queue.finish()
         let setup = seconds(started.duration(to: clock.now))
+        let memory = counters.allocatedBytes - held
         let worst = try prepared.check()
         guard worst <= 1 else { throw BenchmarkError.wrong("\(benchmark.name) \(benchmark.shape)", worst) }
         let times = try measure(prepared.enqueue)
@@ -99,40 +106,40 @@ public final class BenchmarkSession {
         let bandwidth = benchmark.bytes > 0 ? times.device.map { benchmark.bytes / $0 / 1e9 } : nil
         return BenchmarkResult(
             name: benchmark.name, provider: benchmark.provider, mode: benchmark.mode, shape: benchmark.shape, runs: times.runs, setup: setup, worstError: worst,
-            device: times.device, wall: times.wall, launches: times.launches, bandwidth: bandwidth,
+            device: times.device, wall: times.wall, launches: times.records.count, memory: memory,
+            records: times.records, bandwidth: bandwidth,
             rate: benchmark.flops > 0 ? times.device.map { benchmark.flops / $0 / 1e9 } : nil,
             gap: bandwidth.flatMap { benchmark.target(profile: profile)?.gap(bandwidth: $0.p50, copy: copy) })
     }
 
-    private func measure(_ enqueue: () throws -> Void) throws -> (device: Spread, wall: Spread, runs: Int, launches: Int) {
+    private func measure(_ enqueue: () throws -> Void) throws -> (device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]) {
         try BenchmarkSession.measure(engine, effort: effort, enqueue)
     }
 
     static func measure(
         _ engine: DeviceEngine, effort: Effort, _ enqueue: () throws -> Void
-    ) throws -> (device: Spread, wall: Spread, runs: Int, launches: Int) {
+    ) throws -> (device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]) {
         let clock = ContinuousClock()
         for _ in 0..<2 { try enqueue() }
         try engine.queue.finish()
         _ = try engine.queue.drainProfile()
         var device: [Double] = []
         var wall: [Double] = []
-        var launches = 0
+        var records: [LaunchRecord] = []
         let began = clock.now
         while true {
             let start = clock.now
             try enqueue()
             try engine.queue.finish()
             wall.append(seconds(start.duration(to: clock.now)))
-            let records = try engine.queue.drainProfile()
-            launches = records.count
+            records = try engine.queue.drainProfile()
             let first = records.map(\.start).min() ?? 0
             let last = records.map(\.end).max() ?? 0
             device.append(Double(last - first) / 1e9)
             let total = seconds(began.duration(to: clock.now))
             if (wall.count >= effort.runs && total >= effort.seconds) || total >= effort.longest { break }
         }
-        return (Spread(device), Spread(wall), wall.count, launches)
+        return (Spread(device), Spread(wall), wall.count, records)
     }
 }
 

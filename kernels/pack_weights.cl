@@ -1,25 +1,59 @@
-// Packed copies of convolution weights for the direct kernels, all layers in one launch after the optimiser.
-// From OIHW to [blocks][taps][inner][BLOCK]: for the forward pass blocks run over output channels and inner over input
-// channels, for the input gradient the other way round. Lanes beyond the last channel are 0.
-#ifndef BLOCK
-#define BLOCK 16  // channels per block: the lanes of one accumulator in convolution_direct.cl
+// Packed copies of convolution weights for the cpu profile, all layers in one launch after the optimiser. `outer` are the
+// channels that a convolution computes, `inner` those that it sums over: forward the output and the input channels, for the
+// input gradient (transposed) the other way round. Lanes beyond the last outer channel are 0.
+//   kind 0, 1 (transposed): [blocks of outer][taps][inner][block]
+//   kind 2, 3 (transposed, taps turned): Winograd's G w G^T, [36][blocks of outer][inner][block]; outer is a multiple of 16
+#ifndef LANES
+#define LANES 16  // outer channels at a time; divides every block
 #endif
-#define FIELDS 6  // per table entry: source, target (elements), outputs, inputs, taps, transposed
+#define VECTOR LANES
+#include "common/vector.clh"
+#define splat_v(x) ((real_v)(x))
+#include "common/winograd.clh"
 
-// Global size: [any, entries]; the first dimension strides over the elements of an entry.
+#define FIELDS 7  // per table entry: source, target (elements), outputs, inputs, taps, kind, block
+
+// Global size: [any, entries]; the first dimension strides over an entry.
 kernel void pack_weights(global const long *restrict table, global const float *restrict parameters, global float *restrict packed)
 {
     global const long *restrict entry = table + get_global_id(1) * FIELDS;
-    const ulong source = (ulong)entry[0], target = (ulong)entry[1];
-    const ulong outputs = (ulong)entry[2], inputs = (ulong)entry[3], taps = (ulong)entry[4];
-    const int transposed = (int)entry[5];
-    const ulong outer = transposed ? inputs : outputs, inner = transposed ? outputs : inputs;
-    const ulong count = (outer + BLOCK - 1) / BLOCK * taps * inner * BLOCK;
-    for (ulong e = get_global_id(0); e < count; e += get_global_size(0)) {
-        const ulong lane = e % BLOCK, i = e / BLOCK % inner, t = e / BLOCK / inner % taps;
-        const ulong o = e / BLOCK / inner / taps * BLOCK + lane;
-        float v = 0.0f;
-        if (o < outer) v = parameters[source + ((transposed ? i * inputs + o : o * inputs + i) * taps + t)];
-        packed[target + e] = v;
+    const int outputs = (int)entry[2], inputs = (int)entry[3], taps = (int)entry[4], kind = (int)entry[5], block = (int)entry[6];
+    const int transposed = kind == 1 || kind == 3;
+    const int outer = transposed ? inputs : outputs, inner = transposed ? outputs : inputs;
+    const ulong outer_step = (ulong)taps * (transposed ? 1 : inputs), inner_step = (ulong)taps * (transposed ? inputs : 1);
+    const int padded = (outer + block - 1) / block * block;
+    global const float *restrict from = parameters + entry[0];
+    global float *restrict to = packed + entry[1];
+    for (int e = (int)get_global_id(0); e < padded / LANES * inner; e += (int)get_global_size(0)) {
+        const int i = e % inner, o = e / inner * LANES;
+        global const float *restrict weight = from + o * outer_step + i * inner_step;
+        if (kind < 2) {
+            global float *restrict out = to + ((ulong)(o / block) * taps * inner + i) * block + o % block;
+            for (int t = 0; t < taps; ++t)
+                for (int l = 0; l < LANES; ++l)
+                    out[(ulong)t * inner * block + l] = o + l < outer ? weight[l * outer_step + t] : 0.0f;
+        } else {
+            float lanes[9 * LANES];
+            for (int l = 0; l < LANES; ++l)
+                for (int t = 0; t < 9; ++t) lanes[(kind == 2 ? t : 8 - t) * LANES + l] = weight[l * outer_step + t];
+            global float *restrict out = to + ((ulong)(o / block) * inner + i) * block + o % block;
+            const ulong stride = (ulong)outer * inner;
+            real_v r[18];
+            _Pragma("unroll") for (int j = 0; j < 3; ++j) {
+                const real_v w0 = load_v(lanes + j * LANES), w1 = load_v(lanes + (3 + j) * LANES);
+                const real_v w2 = load_v(lanes + (6 + j) * LANES);
+                WINOGRAD_WEIGHT(w0, w1, w2, r[j], r[3 + j], r[6 + j], r[9 + j], r[12 + j], r[15 + j])
+            }
+            _Pragma("unroll") for (int f = 0; f < 6; ++f) {
+                real_v o0, o1, o2, o3, o4, o5;
+                WINOGRAD_WEIGHT(r[f * 3], r[f * 3 + 1], r[f * 3 + 2], o0, o1, o2, o3, o4, o5)
+                store_v(o0, out + (f * 6) * stride);
+                store_v(o1, out + (f * 6 + 1) * stride);
+                store_v(o2, out + (f * 6 + 2) * stride);
+                store_v(o3, out + (f * 6 + 3) * stride);
+                store_v(o4, out + (f * 6 + 4) * stride);
+                store_v(o5, out + (f * 6 + 5) * stride);
+            }
+        }
     }
 }

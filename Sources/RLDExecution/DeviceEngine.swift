@@ -10,6 +10,8 @@ public final class DeviceEngine {
     package let programs: ProgramCache
     public let profile: KernelProfile
     package let products: MatrixProducts
+    /// Which register tiles the cpu profile takes.
+    package let registers: RegisterClass
     /// Bytes that plans may take in all; the device's memory unless a test lowers it.
     public let memoryLimit: Int
     /// Largest single allocation, in bytes.
@@ -21,12 +23,23 @@ public final class DeviceEngine {
     /// - Parameters:
     ///   - profile: which kernels to use; by default those for the device's kind, or RLD_PROFILE.
     ///   - profiling: record the time of every launch (costs time; for benchmarks and traces).
-    public init(
+    public convenience init(
         _ device: Device, profile: KernelProfile? = nil, profiling: Bool = false, memoryLimit: Int? = nil,
+        allocationLimit: Int? = nil, guardElements: Int = 0
+    ) throws(DeviceError) {
+        try self.init(
+            device, profile: profile, registers: nil, profiling: profiling, memoryLimit: memoryLimit,
+            allocationLimit: allocationLimit, guardElements: guardElements)
+    }
+
+    /// - Parameter registers: the cpu profile's tiles; those that fit the device if nil.
+    package init(
+        _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false, memoryLimit: Int? = nil,
         allocationLimit: Int? = nil, guardElements: Int = 0
     ) throws(DeviceError) {
         self.device = device
         if let profile { self.profile = profile } else { self.profile = try KernelProfile.automatic(for: device) }
+        self.registers = registers ?? RegisterClass(nativeFloatWidth: device.nativeFloatWidth)
         self.memoryLimit = memoryLimit ?? device.globalMemory
         self.allocationLimit = min(allocationLimit ?? device.maxAllocation, device.maxAllocation)
         self.guardElements = guardElements
@@ -40,7 +53,7 @@ public final class DeviceEngine {
 
     // MARK: Memory
 
-    /// At least `count` zeros: what a convolution reads outside the image.
+    /// At least `count` zeros: what a grouped convolution reads outside the image.
     func zeros(_ count: Int) throws(DeviceError) -> Buffer {
         if let zeroBuffer, zeroBuffer.bytes >= count * 4 { return zeroBuffer }
         let buffer = try makeBuffer(max(count, 1024), label: "zeros")
@@ -89,6 +102,12 @@ public final class DeviceEngine {
     }
 
     // MARK: Sizes that depend on the profile
+
+    /// Work-items of a kernel that shares out its work itself, each with `scratch` elements of its own: several per compute
+    /// unit, so that one that is held up holds up little.
+    func workers(_ groups: Int, scratch: Int) -> Int {
+        max(1, min(groups, 4 * device.computeUnits, allocationLimit / 4 / max(scratch, 1)))
+    }
 
     /// Elements per work-item of elementwise kernels.
     var elementsPerItem: Int { profile == .cpu ? 4096 : 1 }

@@ -93,24 +93,41 @@ public final class DeviceExecutor: NetworkExecutor {
     public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
-        let size = selection.indices.count
-        var teacherLogits: DeviceSlice?
-        if method.needsTeacher {
-            let plan = try teacherPlan(size, for: student, input: batch.images)
-            try plan.forward()
-            teacherLogits = plan.output
+        for part in StepPart.allCases {
+            try enqueue(part, batch: batch, method: method, warmup: warmup, update: update, softTargets: SoftTargets(selection))
         }
-        let plan = try student.plan(batch: size, mode: .training, input: batch.images)
-        guard let outputGradient = plan.outputGradient else { return }
-        try plan.forward()
-        try enqueueLoss(
-            method, warmup: warmup, student: plan.output, teacher: teacherLogits, labels: batch.labels, gradient: outputGradient,
-            rows: size, classes: student.network.classes, softTargets: SoftTargets(selection))
-        try plan.backward()
-        try student.store.apply(update)
         steps += 1
         if steps == 2 { engine.context.counters.markSteadyState() }
         try engine.queue.flush()
+    }
+
+    /// What a training step consists of once its batch is there, in order.
+    package enum StepPart: CaseIterable, Sendable {
+        case teacherForward, studentForward, loss, backward, update
+    }
+
+    /// Enqueues one part of a step alone, on whatever the parts before it left: for benchmarks.
+    package func enqueue(_ part: StepPart, batch: Int, method: Method, update: ParameterUpdate) throws {
+        let buffers = try buffers(batch, for: prepared(student, "student"))
+        try enqueue(part, batch: buffers, method: method, warmup: 1, update: update, softTargets: nil)
+    }
+
+    private func enqueue(
+        _ part: StepPart, batch: BatchBuffers, method: Method, warmup: Double, update: ParameterUpdate, softTargets: SoftTargets?
+    ) throws {
+        let student = try prepared(student, "student")
+        let teacherPlan = method.needsTeacher ? try teacherPlan(batch.batch, for: student, input: batch.images) : nil
+        let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
+        switch part {
+        case .teacherForward: try teacherPlan?.forward()
+        case .studentForward: try plan.forward()
+        case .loss:
+            try enqueueLoss(
+                method, warmup: warmup, student: plan.output, teacher: teacherPlan?.output, labels: batch.labels,
+                gradient: plan.outputGradient, rows: batch.batch, classes: student.network.classes, softTargets: softTargets)
+        case .backward: try plan.backward()
+        case .update: try student.store.apply(update)
+        }
     }
 
     public func evaluateStep(_ selection: BatchSelection) throws {

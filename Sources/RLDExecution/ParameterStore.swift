@@ -3,7 +3,7 @@ import RLDGraph
 import RLDMethods
 
 /// A network's weights on the device: flat buffers in state-dict order and OIHW, one each for parameters, gradients
-/// and running statistics, and the packed copies that the direct convolution kernels read.
+/// and running statistics, and the packed copies that the convolutions of the cpu profile read.
 package final class ParameterStore {
     package let network: Network
     let engine: DeviceEngine
@@ -17,8 +17,7 @@ package final class ParameterStore {
 
     private var offsets: [String: Int] = [:]
     private let runningCount: Int
-    private var packing: Launch?
-    private var packed: [String: DeviceSlice] = [:]
+    private var packed: PackedWeights?
     private var updater: ParameterUpdater?
     /// Steps that updated running statistics, added to num_batches_tracked when the state is read.
     private var batchesTracked: [String: Double] = [:]
@@ -49,7 +48,9 @@ package final class ParameterStore {
         parameters = try engine.makeBuffer(parameterCount, label: "parameters")
         gradients = trainable ? try engine.makeBuffer(parameterCount, label: "gradients") : nil
         running = try engine.makeBuffer(runningCount, label: "running statistics")
-        if engine.profile == .cpu { try preparePacking(needsInputGradient: needsInputGradient) }
+        packed = try PackedWeights(
+            network, parameters: parameters, engine: engine, trainable: trainable, needsInputGradient: needsInputGradient,
+            offset: { offsets[$0] ?? 0 })
         if let gradients {
             updater = ParameterUpdater(store: self, gradients: gradients, running: running, runningCount: runningCount)
         }
@@ -68,9 +69,7 @@ package final class ParameterStore {
     func runningOffset(_ name: String) -> Int { offsets[name] ?? 0 }
 
     /// The packed weights of a convolution for its forward pass or, transposed, for its input gradient.
-    func packedWeights(_ node: String, transposed: Bool) -> DeviceSlice? { packed[Self.key(node, transposed)] }
-
-    private static func key(_ node: String, _ transposed: Bool) -> String { transposed ? "\(node)/transposed" : node }
+    func packedWeights(_ node: String, transposed: Bool) -> PackedWeights.Place? { packed?.place(node, transposed: transposed) }
 
     // MARK: State
 
@@ -91,7 +90,7 @@ package final class ParameterStore {
         if runningCount > 0 { try engine.queue.write(statistics, to: running) }
         if let gradients { try engine.queue.fill(gradients, Float(0)) }
         try updater?.reset()
-        try repack()
+        try packed?.update()
     }
 
     /// The state as it is after everything enqueued so far.
@@ -162,51 +161,17 @@ package final class ParameterStore {
 
     /// What a step does with its gradients, then the packed copies of moved parameters in another launch.
     func apply(_ update: ParameterUpdate) throws(DeviceError) {
-        if try updater?.apply(update) == true { try repack() }
+        if try updater?.apply(update) == true { try packed?.update() }
     }
 
     /// Exchanges parameters and running statistics with their moving average; again to undo it.
     func exchangeWithAverage() throws(DeviceError) {
-        if try updater?.exchangeAverage() == true { try repack() }
+        if try updater?.exchangeAverage() == true { try packed?.update() }
     }
 
     /// torch.optim.SGD on every parameter.
     package func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
         let sgd = SGD(learningRate: learningRate, momentum: momentum, weightDecay: weightDecay, nesterov: nesterov)
         try apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: 1))
-    }
-
-    // MARK: Packed copies
-
-    private func preparePacking(needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
-        let block = DirectConvolution.block
-        var table: [Int64] = []
-        var count = 0
-        var places: [(key: String, offset: Int, count: Int)] = []
-        for (id, node) in network.nodes.enumerated() {
-            guard case .convolution(let c) = node.operation, c.groups == 1 else { continue }
-            for transposed in [false, true] where !transposed || needsInputGradient.contains(id) {
-                let (outer, inner) = transposed ? (c.inputChannels, c.outputChannels) : (c.outputChannels, c.inputChannels)
-                let size = ceilDivide(outer, block) * block * inner * c.kernel * c.kernel
-                table += [
-                    offsets["\(node.name).weight"] ?? 0, count, c.outputChannels, c.inputChannels, c.kernel * c.kernel,
-                    transposed ? 1 : 0,
-                ].map(Int64.init)
-                places.append((Self.key(node.name, transposed), count, size))
-                count += size
-            }
-        }
-        guard !places.isEmpty else { return }
-        let buffer = try engine.makeBuffer(count, label: "packed weights")
-        for place in places { packed[place.key] = DeviceSlice(buffer, offset: place.offset, count: place.count) }
-        let entries = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
-        try engine.queue.write(table, to: entries)
-        packing = try engine.launch(
-            "pack_weights", "pack_weights.cl", "pack_weights", defines: [("BLOCK", "\(block)")],
-            global: [256, places.count], [.buffer(entries), .buffer(parameters), .buffer(buffer)])
-    }
-
-    private func repack() throws(DeviceError) {
-        if let packing { try engine.replay([packing]) }
     }
 }

@@ -19,11 +19,43 @@ import Testing
         #expect(lines.count { $0.hasPrefix("rld,") && $0.contains("3x17") } == 8)
     }
 
+    @Test("bench step times a step and its parts, and writes a trace of them", .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func step() throws {
+        let folder = Folder()
+        let trace = folder.path + "/trace.json"
+        let result = try Program.run([
+            "bench", "step", "--quick", "--teacher", "resnet8", "--student", "resnet8", "--batch", "3", "--only", "loss,step", "--kernels",
+            "--trace", trace,
+        ])
+        #expect(result.code == 0, "\(result.error)")
+        #expect(result.output.contains("resnet8->resnet8 3") && result.output.contains("launches: sgd_update"))
+
+        struct File: Decodable {
+            struct Event: Decodable {
+                var name: String
+                var ph: String
+                var tid: Int
+                var ts: Double?
+                var dur: Double?
+            }
+            var traceEvents: [Event]
+        }
+        let events = try JSONDecoder().decode(File.self, from: Data(contentsOf: URL(fileURLWithPath: trace))).traceEvents
+        let rows = Dictionary(grouping: events.filter { $0.ph == "X" }, by: \.tid)
+        #expect(rows.count == 2 && rows[1]?.map(\.name) == rows[2]?.map(\.name), "every launch is on the host's row and on the device's")
+        let device = try #require(rows[2])
+        #expect(device.contains { $0.name.hasPrefix("convolution") } && device.contains { $0.name == "rld_loss_rows_fused" })
+        let ends = device.map { ($0.ts ?? -1) + ($0.dur ?? -1) }
+        // An in-order queue: each launch begins when the one before it has ended.
+        #expect(zip(ends, device.dropFirst()).allSatisfy { $0 <= ($1.ts ?? -1) + 1e-3 })
+    }
+
     @Test("bench names what it does not know and refuses a file of other columns")
     func badInput() throws {
         for (arguments, word) in [
             (["bench", "looses"], "losses"), (["bench", "losses", "--only", "rdl"], "rld"),
             (["bench", "losses", "--shapes", "3by4"], "3by4"),
+            (["bench", "step", "--only", "stepp"], "step"), (["bench", "step", "--student", "resnet9"], "resnet8"),
         ] {
             let result = try Program.run(arguments)
             #expect(result.code == 2 && result.error.contains(word), "\(result.error)")

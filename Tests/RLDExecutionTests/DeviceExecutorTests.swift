@@ -99,7 +99,8 @@ import Testing
     }
 
     @Test func tooLittleMemoryNamesTheBatchThatFits() throws {
-        let engine = try DeviceEngine(TestDevice.device(), memoryLimit: 3_880_000)
+        let weights = try Self.prepare(DeviceEngine(TestDevice.device()), seed: 1).engine.context.counters.peakBytes
+        let engine = try DeviceEngine(TestDevice.device(), memoryLimit: weights + (5 << 19))
         let executor = try Self.prepare(engine, seed: 1)
         let error = #expect(throws: InputError.self) { try Self.step(executor, 0, size: 50) }
         let message = "\(try #require(error))"

@@ -17,4 +17,17 @@ import Testing
         let worst = results.max { $0.worst < $1.worst }
         print("worst error / bound, \(profile): \(worst?.worst ?? 0) (\(worst?.name ?? ""), \(worst?.worstTensor ?? ""))")
     }
+
+    /// The tiles of the CPU class that this machine is not: any CPU computes them, only more slowly.
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func theOtherRegisterTilesMatchTheReference() throws {
+        let device = try TestDevice.device()
+        let own = try DeviceEngine(device).registers
+        for registers in RegisterClass.allCases where registers != own {
+            for result in try DeviceChecks.run(device, profile: .cpu, registers: registers, losses: false, tiny: false, progress: { _ in })
+            {
+                #expect(result.passed, "\(registers) \(result.name): \(result.worst) x bound in \(result.worstTensor), \(result.damagedGuards) guards damaged")
+            }
+        }
+    }
 }

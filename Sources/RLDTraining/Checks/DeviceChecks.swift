@@ -24,20 +24,34 @@ public enum DeviceChecks {
 
     /// - Parameters:
     ///   - profile: which kernels; those of the device's kind if nil.
+    ///   - registers: the cpu profile's register tiles; those of the device if nil.
+    ///   - losses: also the losses and a whole step.
+    ///   - tiny: only the small cases, for simulators.
+    ///   - progress: called after each check.
+    package static func run(
+        _ device: Device, profile: KernelProfile?, registers: RegisterClass?, losses: Bool, tiny: Bool,
+        progress: (CheckResult) -> Void = { _ in }
+    ) throws -> [CheckResult] {
+        let engine = try DeviceEngine(device, profile: profile, registers: registers, guardElements: 16)
+        let operations = (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
+            Check(name: operation.name) { try check(operation, engine: $0) }
+        }
+        return try (operations + (losses ? trainingChecks(tiny: tiny) : [])).map { check in
+            let result = try check.run(engine)
+            progress(result)
+            return result
+        }
+    }
+
+    /// Every check on one device and profile.
+    /// - Parameters:
+    ///   - profile: which kernels; those of the device's kind if nil.
     ///   - tiny: only the small cases, for simulators.
     ///   - progress: called after each check.
     public static func run(
         _ device: Device, profile: KernelProfile? = nil, tiny: Bool = false, progress: (CheckResult) -> Void = { _ in }
     ) throws -> [CheckResult] {
-        let engine = try DeviceEngine(device, profile: profile, guardElements: 16)
-        let operations = (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
-            Check(name: operation.name) { try check(operation, engine: $0) }
-        }
-        return try (operations + trainingChecks(tiny: tiny)).map { check in
-            let result = try check.run(engine)
-            progress(result)
-            return result
-        }
+        try run(device, profile: profile, registers: nil, losses: true, tiny: tiny, progress: progress)
     }
 
     /// One case: forward, and unless it is a folded network backward (twice: it must overwrite) and running statistics.

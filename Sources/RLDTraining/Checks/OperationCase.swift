@@ -20,7 +20,7 @@ package struct OperationCase: Sendable {
     }
 
     /// Every operation at odd, prime and larger-than-a-tile sizes.
-    package static let all: [OperationCase] = convolutions + norms + others + grouped + pooling + channels + tiny
+    package static let all: [OperationCase] = convolutions + frozenConvolutions + norms + others + grouped + pooling + channels + tiny
 
     /// One of each kernel, small enough for a simulator.
     package static let tiny: [OperationCase] =
@@ -30,6 +30,12 @@ package struct OperationCase: Sendable {
             },
             OperationCase("tiny convolution, stride 2", input: [3, 5, 4], batch: 2) {
                 $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
+            },
+            OperationCase("tiny 3x3 convolution, 16 channels", input: [16, 3, 5], batch: 1) {
+                $0.convolution($1, 16, kernel: 3, bias: true, name: "c")
+            },
+            OperationCase("tiny 3x3 convolution, 16 channels, folded", input: [16, 3, 5], batch: 1, folded: true) {
+                $0.relu($0.convolution($1, 16, kernel: 3, bias: true, name: "c"))
             },
             OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
             OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in
@@ -53,6 +59,9 @@ package struct OperationCase: Sendable {
             (16, [9, 10], 32, 3, 2, 1, 3), (17, [5, 7], 33, 3, 1, 1, 2), (32, [6, 6], 64, 1, 2, 0, 3),
             (31, [4, 4], 7, 1, 1, 0, 5), (5, [11, 3], 13, 3, 2, 0, 4), (64, [8, 8], 64, 3, 1, 1, 2),
             (2, [1, 1], 3, 3, 1, 1, 1), (4, [12, 12], 6, 5, 2, 2, 2), (8, [6, 5], 16, 3, 3, 1, 2), (40, [3, 3], 257, 3, 1, 1, 1),
+            // Multiples of 16 channels: Winograd's algorithm on the cpu profile, borders of every width.
+            (32, [7, 9], 48, 3, 1, 1, 3), (16, [6, 8], 32, 3, 1, 0, 2), (48, [5, 6], 16, 3, 1, 2, 2), (16, [3, 4], 16, 3, 1, 1, 33),
+            (128, [16, 16], 96, 3, 1, 1, 1),
         ]
         return shapes.flatMap { s in
             [false, true].map { bias in
@@ -66,6 +75,20 @@ package struct OperationCase: Sendable {
             }
         }
     }()
+
+    /// Winograd's algorithm in a frozen network, borders of every width.
+    private static let frozenConvolutions: [OperationCase] =
+        [
+            (32, [7, 9], 48, 1, 3), (16, [6, 8], 32, 0, 2), (48, [5, 6], 16, 2, 2), (16, [3, 4], 16, 1, 33), (128, [16, 16], 96, 1, 1),
+        ].map { channels, size, outputs, padding, batch in
+            OperationCase(
+                "frozen convolution 3x3/1 pad \(padding), \(batch)x\(channels)x\(size[0])x\(size[1]) to \(outputs)",
+                input: [channels] + size, batch: batch, folded: true
+            ) {
+                let y = $0.convolution($1, outputs, kernel: 3, padding: padding, bias: true, name: "c")
+                return $0.relu($0.batchNorm(y, name: "bn"))
+            }
+        }
 
     private static let norms: [OperationCase] =
         [(1, 5, 2), (16, 9, 7), (17, 4, 3), (64, 3, 33), (10, 1, 65)].flatMap { channels, size, batch in
@@ -114,6 +137,14 @@ package struct OperationCase: Sendable {
             OperationCase("residual blocks", input: [5, 9, 9], batch: 4) { net, x in
                 let y = residualBlock(&net, x, width: 16, stride: 2, prefix: "a.")
                 return residualBlock(&net, y, width: 16, stride: 1, prefix: "b.")
+            },
+            OperationCase("residual blocks, 3x3 of 32 channels", input: [32, 7, 8], batch: 3) { net, x in
+                let y = residualBlock(&net, x, width: 32, stride: 1, prefix: "a.")
+                return residualBlock(&net, y, width: 32, stride: 1, prefix: "b.")
+            },
+            OperationCase("residual blocks, 3x3 of 32 channels, folded", input: [32, 7, 8], batch: 3, folded: true) { net, x in
+                let y = residualBlock(&net, x, width: 32, stride: 1, prefix: "a.")
+                return residualBlock(&net, y, width: 32, stride: 1, prefix: "b.")
             },
             OperationCase("residual blocks, folded", input: [5, 9, 9], batch: 4, folded: true) { net, x in
                 let y = residualBlock(&net, x, width: 16, stride: 2, prefix: "a.")

@@ -1,0 +1,33 @@
+import RLDGraph
+
+/// The sizes of a convolution in one group, as lowering and packing need them.
+struct ConvolutionGeometry {
+    let c: Convolution
+    let input: Extent
+    let output: Extent
+
+    init(_ network: Network, _ id: Network.NodeID, _ c: Convolution) {
+        self.c = c
+        input = Extent(network.nodes[network.nodes[id].inputs[0]].shape)
+        output = Extent(network.nodes[id].shape)
+    }
+
+    var taps: Int { c.kernel * c.kernel }
+
+    /// A 1x1 convolution at stride 1: its input is the matrix of patches.
+    var isPlainProduct: Bool { c.kernel == 1 && c.stride == 1 && c.padding == 0 }
+
+    /// Winograd tiles per image for results of this extent.
+    static func winogradTiles(_ extent: Extent) -> Int { ceilDivide(extent.height, 4) * ceilDivide(extent.width, 4) }
+
+    /// Whether the cpu profile takes Winograd's F(4x4, 3x3) where `extent` is computed (the output, or the input's gradient).
+    private func prefersWinograd(_ extent: Extent) -> Bool {
+        c.kernel == 3 && c.stride == 1 && c.padding <= 2 && c.inputChannels % 16 == 0 && c.outputChannels % 16 == 0
+            // A tile costs 36 products: at least half of its 16 results must be wanted.
+            && 16 * Self.winogradTiles(extent) <= 2 * extent.plane
+    }
+
+    /// The forward pass and the weight gradient.
+    var winogradForward: Bool { prefersWinograd(output) }
+    var winogradInputGradient: Bool { prefersWinograd(input) }
+}

@@ -1,0 +1,93 @@
+import OpenCLRuntime
+import RLDGraph
+
+/// 3x3 convolutions at stride 1 on the cpu profile, by Winograd's F(4x4, 3x3) in all three directions.
+extension Lowering {
+    /// Elements of one worker's cache-resident scratch memory: about half of a level-2 cache of 1 MiB.
+    private static let workerScratch = 100 << 10
+    /// Elements between the launches of a weight gradient that stay in a level-3 cache.
+    private static let chunkScratch = 5 << 18
+
+    /// y = the convolution of x with packed weights: the forward pass, or with dy and dx in their places the input gradient.
+    func lowerWinograd(
+        _ id: Network.NodeID, from x: PlanBuilder.Value, _ input: Extent, to y: PlanBuilder.Value, _ output: Extent, padding: Int,
+        packed: DeviceSlice, finish: ConvolutionFinish
+    ) {
+        let tile = engine.registers.forwardTile(block: engine.registers.block(output.channels))
+        let tiles = batch * ConvolutionGeometry.winogradTiles(output)
+        // As many tiles as keep their values in cache, at least two rows of register tiles.
+        let perTile = 36 * (input.channels + tile.block)
+        let wanted = max(2, min(48, Self.workerScratch / perTile) / tile.rows)
+        let groupTiles = min(wanted, ceilDivide(tiles, tile.rows)) * tile.rows
+        let scratchSize = 36 * (groupTiles * (input.channels + tile.block) + 32)
+        let workers = engine.workers(ceilDivide(tiles, groupTiles), scratch: scratchSize)
+        let scratch = builder.value(workers * scratchSize)
+        builder.step(reads: [x] + finish.reads, writes: [y, scratch]) { memory throws(DeviceError) in
+            [
+                try engine.launch(
+                    network.nodes[id].name, "convolution_winograd.cl", "convolution_winograd", defines: tile.defines,
+                    global: [workers], heavyItems: true,
+                    [
+                        .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),
+                        .int(output.width), .int(output.channels), .int(padding), .int(groupTiles), .slice(memory[x]),
+                        .slice(packed),
+                    ] + finish.addends(memory, otherwise: packed) + [.slice(memory[y]), .slice(memory[scratch])] + finish.flags)
+            ]
+        }
+    }
+
+    private func winogradSums(_ g: ConvolutionGeometry) -> Int { 36 * g.c.inputChannels * g.c.outputChannels }
+
+    /// Elements of the transformed values of some images.
+    private func winogradTransformed(_ g: ConvolutionGeometry, images: Int) -> Int {
+        36 * (images * ConvolutionGeometry.winogradTiles(g.output) * (g.c.inputChannels + g.c.outputChannels) + 32)
+    }
+
+    /// Whether the device allocates enough at once.
+    func fitsWinogradWeightGradient(_ g: ConvolutionGeometry) -> Bool {
+        max(winogradSums(g), winogradTransformed(g, images: 1)) <= engine.allocationLimit / 4
+    }
+
+    func lowerWinogradWeightGradient(_ id: Network.NodeID, _ g: ConvolutionGeometry, _ dweight: DeviceSlice) {
+        let (c, node) = (g.c, network.nodes[id])
+        let (x, dy) = (value(node.inputs[0]), gradient(id))
+        let tile = engine.registers.weightTile(block: engine.registers.block(c.inputChannels))
+        // Each chunk of images reads and writes all sums once: they should not outweigh its own values.
+        let limit = min(max(Self.chunkScratch, 2 * winogradSums(g)), engine.allocationLimit / 4)
+        let images = max(1, min(batch, limit / winogradTransformed(g, images: 1)))
+        let transformed = builder.value(winogradTransformed(g, images: images))
+        let sums = builder.value(winogradSums(g))
+        builder.step(reads: [x, dy], writes: [transformed, sums]) { memory throws(DeviceError) in
+            var launches: [Launch] = []
+            func launch(_ function: String, _ global: [Int], heavy: Bool = true, _ arguments: [KernelArgument]) throws(DeviceError) {
+                launches.append(
+                    try engine.launch(
+                        node.name, "convolution_winograd_weights.cl", "convolution_winograd_weight_\(function)",
+                        defines: tile.defines, global: global, heavyItems: heavy, arguments))
+            }
+            for first in stride(from: 0, to: batch, by: images) {
+                let count = min(images, batch - first)
+                let tiles = count * ConvolutionGeometry.winogradTiles(g.output)
+                let (inputSize, outputSize) = (g.input.plane * c.inputChannels, g.output.plane * c.outputChannels)
+                try launch(
+                    "transform", [engine.workers(tiles, scratch: 1)],
+                    [
+                        .int(count), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
+                        .int(g.output.width), .int(c.outputChannels), .int(c.padding),
+                        .slice(memory[x].slice(first * inputSize, count * inputSize)),
+                        .slice(memory[dy].slice(first * outputSize, count * outputSize)), .slice(memory[transformed]),
+                    ])
+                try launch(
+                    "multiply", [c.inputChannels / tile.block, 36],
+                    [
+                        .int(tiles), .int(c.inputChannels), .int(c.outputChannels), .slice(memory[transformed]),
+                        .slice(memory[sums]), .int(first == 0 ? 0 : 1),
+                    ])
+            }
+            try launch(
+                "finish", [c.inputChannels / tile.lanes, c.outputChannels], heavy: false,
+                [.int(c.inputChannels), .int(c.outputChannels), .slice(memory[sums]), .slice(dweight)])
+            return launches
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import OpenCLRuntime
+import RLDGraph
+
+/// Copies of convolution weights in the order in which the kernels of the cpu profile read them, made by one launch per buffer
+/// after the optimiser.
+struct PackedWeights {
+    /// What a copy is for; the numbers are the kernel's.
+    private enum Kind: Int {
+        case patches = 0
+        case patchesTransposed = 1
+        case winograd = 2
+        case winogradTransposed = 3
+
+        var isWinograd: Bool { self == .winograd || self == .winogradTransposed }
+        var isTransposed: Bool { self == .patchesTransposed || self == .winogradTransposed }
+    }
+
+    private struct Entry {
+        let key: Key
+        let kind: Kind
+        let c: Convolution
+        let source: Int
+        let block: Int
+        var outer: Int { kind.isTransposed ? c.inputChannels : c.outputChannels }
+        var inner: Int { kind.isTransposed ? c.outputChannels : c.inputChannels }
+        var count: Int { ceilDivide(outer, block) * block * inner * (kind.isWinograd ? 36 : c.kernel * c.kernel) }
+    }
+
+    private struct Key: Hashable {
+        let node: String
+        let transposed: Bool
+    }
+
+    /// Where a copy lies, and for which algorithm it is.
+    struct Place {
+        let slice: DeviceSlice
+        let isWinograd: Bool
+    }
+
+    private var places: [Key: Place] = [:]
+    private var launches: [Launch] = []
+    private let engine: DeviceEngine
+
+    /// - Parameters:
+    ///   - trainable: the forward pass is one that is differentiated. Winograd's algorithm rounds a little more than a plain sum, and
+    ///     a rectifier whose input is 0 within rounding passes or stops a whole gradient: there the forward pass takes patches.
+    ///   - needsInputGradient: convolutions that get a second, transposed copy.
+    ///   - offset: of a parameter in `parameters`, by name.
+    init(
+        _ network: Network, parameters: Buffer, engine: DeviceEngine, trainable: Bool,
+        needsInputGradient: Set<Network.NodeID>, offset: (String) -> Int
+    ) throws(DeviceError) {
+        self.engine = engine
+        guard engine.profile == .cpu else { return }
+        var entries: [Entry] = []
+        for (id, node) in network.nodes.enumerated() {
+            guard case .convolution(let c) = node.operation, c.groups == 1 else { continue }
+            let g = ConvolutionGeometry(network, id, c)
+            let source = offset("\(node.name).weight")
+            entries.append(
+                Entry(
+                    key: Key(node: node.name, transposed: false), kind: g.winogradForward && !trainable ? .winograd : .patches, c: c,
+                    source: source,
+                    block: engine.registers.block(c.outputChannels)))
+            guard needsInputGradient.contains(id) else { continue }
+            entries.append(
+                Entry(
+                    key: Key(node: node.name, transposed: true),
+                    kind: g.winogradInputGradient ? .winogradTransposed : .patchesTransposed, c: c, source: source,
+                    block: engine.registers.block(c.inputChannels)))
+        }
+        // Large networks take several buffers on devices that allocate little at once.
+        let limit = engine.allocationLimit / 4
+        while !entries.isEmpty {
+            var (count, taken) = (0, 0)
+            while taken < entries.count, taken == 0 || count + entries[taken].count <= limit {
+                count += entries[taken].count
+                taken += 1
+            }
+            try pack(Array(entries[..<taken]), count: count, parameters: parameters)
+            entries.removeFirst(taken)
+        }
+    }
+
+    private mutating func pack(_ entries: [Entry], count: Int, parameters: Buffer) throws(DeviceError) {
+        let buffer = try engine.makeBuffer(count, label: "packed weights")
+        var table: [Int64] = []
+        var target = 0
+        for entry in entries {
+            table += [
+                entry.source, target, entry.c.outputChannels, entry.c.inputChannels, entry.c.kernel * entry.c.kernel,
+                entry.kind.rawValue, entry.block,
+            ].map(Int64.init)
+            places[entry.key] = Place(
+                slice: DeviceSlice(buffer, offset: target, count: entry.count), isWinograd: entry.kind.isWinograd)
+            target += entry.count
+        }
+        let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
+        try engine.queue.write(table, to: list)
+        let lanes = engine.registers.forwardTile(block: 16).lanes
+        launches.append(
+            try engine.launch(
+                "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [16, entries.count],
+                heavyItems: true, [.buffer(list), .buffer(parameters), .buffer(buffer)]))
+    }
+
+    /// A convolution's weights for its forward pass or, transposed, for its input gradient; nil where there is no copy.
+    func place(_ node: String, transposed: Bool) -> Place? { places[Key(node: node, transposed: transposed)] }
+
+    /// Enqueues the copying.
+    func update() throws(DeviceError) { try engine.replay(launches) }
+}

@@ -1,0 +1,193 @@
+// Convolution of any size, stride and padding for CPU devices (the cpu profile), as a matrix product over patches: a
+// work-item copies the patches of some output pixels into scratch memory that stays in cache, a row each, zeros outside the
+// image, so that the register tile of the product knows nothing of images. Channels-last values, weights packed by
+// pack_weights.cl as [blocks of outer channels][taps][inner channels][BLOCK].
+#include "common/tile.clh"
+
+// Bias, residual, rectifier and store of one row of a tile; `at` is the index of its first lane, `lanes` how many exist.
+// The residual may be y itself.
+#define FINISH_VECTOR(value, l) { \
+        real_v v = value; \
+        if (add_bias) v += load_v(bias + bias_offset + lane0 + l); \
+        if (add_residual) v += load_v(residual + residual_offset + at + l); \
+        if (rectify) v = relu_v(v); \
+        store_v(v, y + y_offset + at + l); \
+    }
+#define FINISH_LANES(count) \
+    for (int l = 0; l < (count); ++l) { \
+        float v = row_lanes[l]; \
+        if (add_bias) v += bias[bias_offset + lane0 + l]; \
+        if (add_residual) v += residual[residual_offset + at + l]; \
+        y[y_offset + at + l] = rectify && v < 0.0f ? 0.0f : v; \
+    }
+#if BLOCK == LANES
+#define FINISH_ROW(r) \
+    if (r < count) { \
+        const ulong at = PIXEL(r) * (ulong)outputs + lane0; \
+        if (lane0 + BLOCK <= outputs) FINISH_VECTOR(sum##r, 0) \
+        else { \
+            float row_lanes[BLOCK]; \
+            store_v(sum##r, row_lanes); \
+            FINISH_LANES(outputs - lane0) \
+        } \
+    }
+#else
+#define FINISH_ROW(r) \
+    if (r < count) { \
+        const ulong at = PIXEL(r) * (ulong)outputs + lane0; \
+        if (lane0 + BLOCK <= outputs) { \
+            FINISH_VECTOR(sum##r, 0) \
+            FINISH_VECTOR(high##r, LANES) \
+        } else { \
+            float row_lanes[BLOCK]; \
+            store_v(sum##r, row_lanes); \
+            store_v(high##r, row_lanes + LANES); \
+            FINISH_LANES(outputs - lane0) \
+        } \
+    }
+#endif
+
+// to[0 ..< count] = from[0 ..< count], or zeros.
+inline void copy_run(global const float *restrict from, global float *restrict to, const int count)
+{
+    int i = 0;
+    for (; i + LANES <= count; i += LANES) store_v(load_v(from + i), to + i);
+    for (; i < count; ++i) to[i] = from[i];
+}
+inline void zero_run(global float *restrict to, const int count)
+{
+    int i = 0;
+    for (; i + LANES <= count; i += LANES) store_v((real_v)(0.0f), to + i);
+    for (; i < count; ++i) to[i] = 0.0f;
+}
+
+// The patch of one output pixel: [kernel_size][kernel_size][channels], neighbouring columns at once.
+inline void gather_patch(
+    global const float *restrict image, global float *restrict to, const int top, const int left, const int height,
+    const int width, const int channels, const int kernel_size)
+{
+    const int begin = min(max(-left, 0), kernel_size), end = max(min(width - left, kernel_size), begin);
+    for (int i = 0; i < kernel_size; ++i) {
+        global float *restrict row = to + i * kernel_size * channels;
+        if (top + i < 0 || top + i >= height) zero_run(row, kernel_size * channels);
+        else {
+            zero_run(row, begin * channels);
+            copy_run(image + ((long)(top + i) * width + left + begin) * channels, row + begin * channels, (end - begin) * channels);
+            zero_run(row + end * channels, (kernel_size - end) * channels);
+        }
+    }
+}
+
+// pixels = batch * output_height * output_width; group_pixels: patches per group, a multiple of ROWS;
+// scratch: group_pixels * kernel_size^2 * channels floats per work-item. Global size: [workers]; a work-item takes every
+// get_global_size(0)-th group.
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_forward(
+    const ulong pixels, const int height, const int width, const int channels, const int output_height,
+    const int output_width, const int outputs, const int kernel_size, const int stride, const int padding,
+    const int group_pixels, global const float *restrict x, const ulong x_offset, global const float *restrict packed,
+    const ulong packed_offset, global const float *restrict bias, const ulong bias_offset, global const float *residual,
+    const ulong residual_offset, global float *y, const ulong y_offset, global float *restrict scratch,
+    const ulong scratch_offset, const int add_bias, const int add_residual, const int rectify)
+{
+    const int depth = kernel_size * kernel_size * channels;
+    // Rows of a 1x1 convolution at stride 1 are the input's; only the last tile, if it is not whole, is copied.
+    const int plain = kernel_size == 1 && stride == 1 && padding == 0;
+    global float *restrict patches = scratch + scratch_offset + get_global_id(0) * (ulong)group_pixels * depth;
+    const ulong step = get_global_size(0) * (ulong)group_pixels;
+    for (ulong begin = get_global_id(0) * (ulong)group_pixels; begin < pixels; begin += step) {
+        const int group = (int)min((ulong)group_pixels, pixels - begin);
+        const int copied = plain && group % ROWS == 0 ? 0 : group;
+        for (int p = 0; p < copied; ++p) {
+            const ulong pixel = begin + p;
+            const int left = (int)(pixel % (ulong)output_width) * stride - padding;
+            const ulong line = pixel / (ulong)output_width;
+            const int top = (int)(line % (ulong)output_height) * stride - padding;
+            gather_patch(
+                x + x_offset + line / (ulong)output_height * (ulong)(height * width) * channels, patches + (ulong)p * depth, top,
+                left, height, width, channels, kernel_size);
+        }
+        global const float *rows = copied ? patches : x + x_offset + begin * channels;
+        for (int lane0 = 0; lane0 < outputs; lane0 += BLOCK) {
+            global const float *restrict weights = packed + packed_offset + (ulong)lane0 * depth;
+            for (int p = 0; p < group; p += ROWS) {
+                const int count = min(ROWS, group - p);
+                global const float *restrict a = rows + (ulong)p * depth;
+                const int a_stride = depth;
+                EACH_ROW(TILE_ZERO)
+                TILE_MULTIPLY(depth, weights)
+#define PIXEL(r) (begin + p + r)
+                EACH_ROW(FINISH_ROW)
+#undef PIXEL
+            }
+        }
+    }
+}
+
+// Input gradient: pixels of dx whose row and column have the same remainders by the stride see the same taps, so they form
+// one product: dx[h, w] = sum over taps (kh, kw) with (h + padding - kh) and (w + padding - kw) divisible by the stride of
+// dy[(h + padding - kh) / stride, ...] W. x, height, width, channels are dy's; outputs, output_height, output_width dx's.
+// scratch: group_pixels * ceil(kernel_size / stride)^2 * channels floats per work-item. Global size: [workers].
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_input_gradient(
+    const int batch, const int height, const int width, const int channels, const int output_height,
+    const int output_width, const int outputs, const int kernel_size, const int stride, const int padding,
+    const int group_pixels, global const float *restrict x, const ulong x_offset, global const float *restrict packed,
+    const ulong packed_offset, global float *y, const ulong y_offset, global float *restrict scratch,
+    const ulong scratch_offset, const int add_residual)
+{
+    const int add_bias = 0, rectify = 0;
+    global const float *bias = packed, *residual = y;
+    const ulong bias_offset = 0, residual_offset = y_offset;
+    const int taps = (kernel_size + stride - 1) / stride;
+    global float *restrict patches =
+        scratch + scratch_offset + get_global_id(0) * (ulong)group_pixels * (ulong)(taps * taps * channels);
+    ulong item = 0;  // groups are counted through all remainders
+    for (int phase = 0; phase < stride * stride; ++phase) {
+        const int h_first = phase / stride, w_first = phase % stride;
+        const int lines = h_first < output_height ? (output_height - h_first - 1) / stride + 1 : 0;
+        const int columns = w_first < output_width ? (output_width - w_first - 1) / stride + 1 : 0;
+        const ulong pixels = (ulong)batch * lines * columns;
+        const int kh_first = (h_first + padding) % stride, kw_first = (w_first + padding) % stride;
+        const int kh_taps = kh_first < kernel_size ? (kernel_size - kh_first - 1) / stride + 1 : 0;
+        const int kw_taps = kw_first < kernel_size ? (kernel_size - kw_first - 1) / stride + 1 : 0;
+        const int depth = kh_taps * kw_taps * channels;
+        for (ulong begin = 0; begin < pixels; begin += group_pixels, ++item) {
+            if (item % get_global_size(0) != get_global_id(0)) continue;
+            const int group = (int)min((ulong)group_pixels, pixels - begin);
+            for (int p = 0; p < group; ++p) {
+                const ulong pixel = begin + p;
+                const int h = (int)(pixel / columns % lines) * stride + h_first, w = (int)(pixel % columns) * stride + w_first;
+                global const float *image = x + x_offset + pixel / columns / lines * (ulong)(height * width) * channels;
+                global float *to = patches + (ulong)p * depth;
+                for (int i = 0; i < kh_taps; ++i) {
+                    const int v = (h + padding - kh_first) / stride - i;
+                    for (int j = 0; j < kw_taps; ++j, to += channels) {
+                        const int u = (w + padding - kw_first) / stride - j;
+                        if (v >= 0 && v < height && u >= 0 && u < width)
+                            copy_run(image + ((long)v * width + u) * channels, to, channels);
+                        else zero_run(to, channels);
+                    }
+                }
+            }
+            for (int lane0 = 0; lane0 < outputs; lane0 += BLOCK) {
+                global const float *weights =
+                    packed + packed_offset + (ulong)lane0 * (ulong)(kernel_size * kernel_size * channels);
+                for (int p = 0; p < group; p += ROWS) {
+                    const int count = min(ROWS, group - p);
+                    global const float *restrict a = patches + (ulong)p * depth;
+                    const int a_stride = depth;
+                    EACH_ROW(TILE_ZERO)
+                    for (int kh = kh_first; kh < kernel_size; kh += stride) {
+                        for (int kw = kw_first; kw < kernel_size; kw += stride) {
+                            TILE_MULTIPLY(channels, weights + (kh * kernel_size + kw) * channels * BLOCK)
+                            a += channels;
+                        }
+                    }
+#define PIXEL(r) ((((begin + p + r) / columns / lines) * output_height + (begin + p + r) / columns % lines * stride + h_first) \
+        * output_width + (begin + p + r) % columns * stride + w_first)
+                    EACH_ROW(FINISH_ROW)
+#undef PIXEL
+                }
+            }
+        }
+    }
+}

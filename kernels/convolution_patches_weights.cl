@@ -1,0 +1,96 @@
+// Weight gradient of any convolution for CPU devices (the cpu profile): tiles of ROWS output channels by BLOCK columns of the
+// patches, summed over a group of output pixels per work-item; a second launch adds the groups in order and writes OIHW.
+#include "common/tile.clh"
+
+inline void gather_row(
+    global const float *restrict image, global float *restrict to, const int top, const int left, const int height,
+    const int width, const int channels, const int kernel_size, const int padded_depth)
+{
+    const int depth = kernel_size * kernel_size * channels;
+    for (int tap = 0; tap < kernel_size * kernel_size; ++tap) {
+        const int h = top + tap / kernel_size, w = left + tap % kernel_size;
+        const int inside = h >= 0 && h < height && w >= 0 && w < width;
+        global const float *restrict from = image + ((long)h * width + w) * channels;
+        global float *restrict target = to + tap * channels;
+        int c = 0;
+        for (; c + LANES <= channels; c += LANES) store_v(inside ? load_v(from + c) : (real_v)(0.0f), target + c);
+        for (; c < channels; ++c) target[c] = inside ? from[c] : 0.0f;
+    }
+    for (int c = depth; c < padded_depth; ++c) to[c] = 0.0f;
+}
+
+// Rows beyond the last output read the last one again and are not stored.
+#define OUTPUT_ROW(r) const int o##r = min(o + r, outputs - 1) - o;
+#define TAKE_ROW(r) if (o + r < outputs) { TILE_LOAD(r) }
+#define KEEP_ROW(r) if (o + r < outputs) { TILE_STORE(r) }
+#if BLOCK == LANES
+#define WEIGHT_STEP(r) sum##r = fma(splat_v(a[o##r]), w, sum##r);
+#else
+#define WEIGHT_STEP(r) { const real_v v = splat_v(a[o##r]); sum##r = fma(v, w, sum##r); high##r = fma(v, w_high, high##r); }
+#endif
+
+// partial[group][output][padded_depth], padded_depth = kernel_size^2 * channels rounded up to BLOCK. A work-item takes the
+// group_pixels output pixels of its group, chunk_pixels at a time. scratch: chunk_pixels * padded_depth floats per group.
+// Global size: [groups].
+kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_weight_partial(
+    const ulong pixels, const int height, const int width, const int channels, const int output_height,
+    const int output_width, const int outputs, const int kernel_size, const int stride, const int padding,
+    const ulong group_pixels, const int chunk_pixels, const int padded_depth, global const float *restrict x,
+    const ulong x_offset, global const float *restrict dy, const ulong dy_offset, global float *restrict partial,
+    const ulong partial_offset, global float *restrict scratch, const ulong scratch_offset)
+{
+    const int plain = kernel_size == 1 && stride == 1 && padding == 0 && padded_depth == channels;
+    global float *restrict patches = scratch + scratch_offset + get_global_id(0) * (ulong)chunk_pixels * padded_depth;
+    global float *restrict sums = partial + partial_offset + get_global_id(0) * (ulong)outputs * padded_depth;
+    const ulong group_begin = get_global_id(0) * group_pixels, group_end = min(group_begin + group_pixels, pixels);
+    for (ulong begin = group_begin; begin < group_end; begin += chunk_pixels) {
+        const int chunk = (int)min((ulong)chunk_pixels, group_end - begin);
+        for (int p = 0; p < (plain ? 0 : chunk); ++p) {
+            const ulong pixel = begin + p;
+            const ulong line = pixel / (ulong)output_width;
+            gather_row(
+                x + x_offset + line / (ulong)output_height * (ulong)(height * width) * channels,
+                patches + (ulong)p * padded_depth, (int)(line % (ulong)output_height) * stride - padding,
+                (int)(pixel % (ulong)output_width) * stride - padding, height, width, channels, kernel_size, padded_depth);
+        }
+        global const float *rows = plain ? x + x_offset + begin * channels : patches;
+        for (int lane0 = 0; lane0 < padded_depth; lane0 += BLOCK) {
+            for (int o = 0; o < outputs; o += ROWS) {
+                global float *restrict first = sums + (ulong)o * padded_depth + lane0;
+                const int first_stride = padded_depth;
+                EACH_ROW(OUTPUT_ROW)
+                EACH_ROW(TILE_ZERO)
+                if (begin > group_begin) { EACH_ROW(TAKE_ROW) }
+                global const float *restrict a = dy + dy_offset + begin * outputs + o;
+                global const float *restrict b = rows + lane0;
+                for (int p = 0; p < chunk; ++p) {
+                    const real_v w = load_v(b);
+#if BLOCK != LANES
+                    const real_v w_high = load_v(b + LANES);
+#endif
+                    EACH_ROW(WEIGHT_STEP)
+                    a += outputs;
+                    b += padded_depth;
+                }
+                EACH_ROW(KEEP_ROW)
+            }
+        }
+    }
+}
+
+// d weight [outputs, channels, taps] from [outputs][taps][channels], the groups added in order.
+// Global size: [channels, outputs].
+kernel void convolution_patches_weight_combine(
+    const int groups, const int channels, const int outputs, const int taps, const int padded_depth,
+    global const float *restrict partial, const ulong partial_offset, global float *restrict gradients,
+    const ulong gradients_offset)
+{
+    const ulong c = get_global_id(0), o = get_global_id(1);
+    global const float *restrict in = partial + partial_offset + o * padded_depth + c;
+    global float *restrict out = gradients + gradients_offset + (o * channels + c) * taps;
+    for (int t = 0; t < taps; ++t) {
+        float sum = 0.0f;
+        for (int g = 0; g < groups; ++g) sum += in[(ulong)g * outputs * padded_depth + (ulong)t * channels];
+        out[t] = sum;
+    }
+}
