@@ -38,7 +38,7 @@ let package = Package(
             name: "RLDExecution",
             dependencies: ["RLDGraph", "RLDMethods", "OpenCLRuntime", "KernelSources", "CCLBlast"]),
         .target(name: "RLDDatasets", dependencies: ["RLDGraph", "CZlib"]),
-        .target(name: "RLDFormats", dependencies: ["RLDGraph"]),
+        .target(name: "RLDFormats", dependencies: ["RLDGraph", "CZlib"]),
         .target(name: "RLDReports"),
         .target(
             name: "RLDTraining",

@@ -53,7 +53,7 @@ struct LossCommand: ParsableCommand {
         let executor = try makeExecutor(device: common.device)
         let loss = try executor.loss(method, student: student, teacher: teacher, labels: labels)
         if let gradient {
-            let type: SafetensorsType = executor is ReferenceExecutor ? .float64 : .float32
+            let type: ElementType = executor is ReferenceExecutor ? .float64 : .float32
             try SafetensorsFile.write([SafetensorsItem("student_gradient", loss.gradient, as: type)], to: gradient)
         }
         let report = Report(

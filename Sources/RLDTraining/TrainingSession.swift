@@ -1,5 +1,6 @@
 import Foundation
 import RLDDatasets
+import RLDFormats
 import RLDGraph
 import RLDMethods
 
@@ -8,6 +9,7 @@ struct TrainingSession {
     let trainer: Trainer
     let network: Network
     let split: DataSplit
+    private let dataHash: String
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
     private var pace = TrainingPace()
@@ -27,6 +29,7 @@ struct TrainingSession {
         self.trainer = trainer
         self.network = network
         self.split = split
+        dataHash = trainer.dataset.contentHash
         start = clock.now
         let initial = network.initialState(seed: trainer.configuration.seed)
         last = (0, initial)
@@ -216,16 +219,19 @@ struct TrainingSession {
     }
 
     private func metadata(epoch: Int) -> [String: String] {
-        [
-            "model": network.id, "classes": "\(network.classes)",
-            "input": network.inputShape.map(String.init).joined(separator: "x"),
+        let transform = trainer.dataset.transform
+        let model = ModelMetadata(
+            model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean.map(Double.init),
+            deviation: transform.deviation.map(Double.init), classNames: trainer.dataset.classNames)
+        return model.text.merging([
             "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
-        ]
+            "data_hash": dataHash, "config": configuration.yaml,
+        ]) { $1 }
     }
 
     private func environment() -> RunEnvironment {
         RunEnvironment(
-            executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataset.contentHash,
+            executor: executor.executorDescription, data: configuration.data, dataHash: dataHash,
             trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count
         )
     }

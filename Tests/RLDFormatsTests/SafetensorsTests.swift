@@ -13,7 +13,7 @@ struct SafetensorsTests {
     @Test func theGoldenCheckpointHoldsTheFormulaWeights() throws {
         let network = try ModelCatalog.network("resnet8", classes: 10)
         let state = try NetworkState(
-            safetensors: Goldens.path("checkpoints/resnet8_c10.safetensors"), for: network)
+            weights: Goldens.path("checkpoints/resnet8_c10.safetensors"), for: network)
         let formula = formulaState(for: network)
         #expect(state.names == formula.names)
         for name in formula.names { #expect(state[name] == formula[name], "\(name)") }
@@ -39,7 +39,7 @@ struct SafetensorsTests {
         let path = folder.file("weights.safetensors")
         try state.save(safetensors: path, metadata: ["epoch": "7", "note": "a \"quoted\"\nline é"])
         #expect(try NetworkState(safetensors: path) == state)
-        #expect(try NetworkState(safetensors: path, for: network) == state)
+        #expect(try NetworkState(weights: path, for: network) == state)
         let file = try SafetensorsFile(path: path)
         #expect(file.metadata == ["epoch": "7", "note": "a \"quoted\"\nline é", "format": "pt"])
         #expect(file.entry("bn1.num_batches_tracked")?.type == .int64)
@@ -67,7 +67,7 @@ struct SafetensorsTests {
         let big = try ModelCatalog.network("resnet8", classes: 100)
         try formulaState(for: big).save(safetensors: path)
         let small = try ModelCatalog.network("resnet14", classes: 10)
-        let error = #expect(throws: InputError.self) { try NetworkState(safetensors: path, for: small) }
+        let error = #expect(throws: InputError.self) { try NetworkState(weights: path, for: small) }
         let text = error?.description ?? ""
         #expect(text.contains("missing layer1.1.conv1.weight"))
         #expect(text.contains("w.safetensors"))
@@ -78,7 +78,7 @@ struct SafetensorsTests {
         var state = formulaState(for: network)
         for name in state.names where name.hasSuffix("num_batches_tracked") { state[name] = nil }
         try state.save(safetensors: folder.file("w"))
-        #expect(try NetworkState(safetensors: folder.file("w"), for: network) == formulaState(for: network))
+        #expect(try NetworkState(weights: folder.file("w"), for: network) == formulaState(for: network))
     }
 
     @Test func everyTypeIsDecodedExactly() throws {
