@@ -11,6 +11,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
     ],
     targets: [
         // System libraries.
@@ -38,7 +39,10 @@ let package = Package(
             name: "RLDExecution",
             dependencies: ["RLDGraph", "RLDMethods", "OpenCLRuntime", "KernelSources", "CCLBlast"]),
         .target(name: "RLDDatasets", dependencies: ["RLDGraph", "CZlib"]),
-        .target(name: "RLDFormats", dependencies: ["RLDGraph", "CZlib"]),
+        .target(
+            name: "RLDFormats",
+            dependencies: ["RLDGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            exclude: ["ONNX/onnx.proto"]),
         .target(name: "RLDReports"),
         .target(
             name: "RLDTraining",

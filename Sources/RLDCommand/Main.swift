@@ -17,7 +17,8 @@ struct RLDCommand: ParsableCommand {
         subcommands: [
             DevicesCommand.self, DoctorCommand.self, ModelsCommand.self, TrainCommand.self, DistillCommand.self,
             EvaluateCommand.self,
-            PredictCommand.self, LossCommand.self, ConvertCommand.self, DemoCommand.self,
+            PredictCommand.self, LossCommand.self, ConvertCommand.self,
+            ExportCommand.self, DemoCommand.self,
         ])
 }
 

@@ -77,6 +77,8 @@ private struct LiteralParser {
         var members: [String: Value] = [:]
         while !take("}") {
             guard let key = string(), take(":"), let value = value(), members.updateValue(value, forKey: key) == nil else { return nil }
+            // The fields of a record are of no interest: such arrays are not read.
+            if case .other = value { return members }
             guard take(",") || next == UInt8(ascii: "}") else { return nil }
         }
         _ = take("\n")
@@ -86,10 +88,7 @@ private struct LiteralParser {
     private mutating func value() -> Value? {
         if let string = string() { return .string(string) }
         if take("(") { return tuple() }
-        if take("[") {
-            position = text.count
-            return .other
-        }
+        if take("[") { return .other }
         for (word, truth) in [("True", true), ("False", false)] where text[position...].starts(with: word.utf8) {
             position += word.utf8.count
             return .truth(truth)

@@ -31,7 +31,8 @@ enum PickleGlobal: Equatable {
     var name: String {
         switch self {
         case .skipped(let name): name
-        default: Self.known.filter { $0.value == self }.keys.min() ?? ""
+        // The longest of several names: torch.float32, not torch.float.
+        default: Self.known.filter { $0.value == self }.keys.max { ($0.count, $0) < ($1.count, $1) } ?? ""
         }
     }
 

@@ -1,0 +1,153 @@
+import Foundation
+import RLDGraph
+
+/// A network as ONNX nodes and initialisers, in the network's order.
+struct ONNXGraph {
+    let network: Network
+    let state: NetworkState
+    private(set) var message = ONNXGraphProto()
+    /// The name of each node's value.
+    private var values: [String] = []
+
+    init(network: Network, state: NetworkState) {
+        self.network = network
+        self.state = state
+    }
+
+    static let inputName = "images"
+    static let outputName = "logits"
+
+    /// - Parameter normalization: mean and deviation per channel, to be applied to the input.
+    mutating func build(normalization: (mean: [Double], deviation: [Double])?) throws(InputError) {
+        message.name = network.id
+        message.input = [Self.info(Self.inputName, network.inputShape)]
+        message.output = [Self.info(Self.outputName, network.nodes[network.output].shape)]
+        for (id, node) in network.nodes.enumerated() {
+            guard id > 0 else {
+                values.append(normalization.map { normalizing($0.mean, $0.deviation) } ?? Self.inputName)
+                continue
+            }
+            values.append(id == network.output ? Self.outputName : node.name)
+            try append(node, output: values[id])
+        }
+    }
+
+    // MARK: - Nodes
+
+    private mutating func append(_ node: Network.Node, output: String) throws(InputError) {
+        let inputs = node.inputs.map { values[$0] }
+        guard node.operation.epilogue == Epilogue() else {
+            throw InputError("network \(network.id)", "node \(node.name) has a fused epilogue, which is not exported")
+        }
+        switch node.operation {
+        case .input: break
+        case .convolution(let c):
+            var tensors = [try parameter("\(node.name).weight")]
+            if c.bias { tensors.append(try parameter("\(node.name).bias")) }
+            add(
+                "Conv", inputs + tensors, output,
+                [
+                    Self.ints("kernel_shape", [c.kernel, c.kernel]), Self.ints("strides", [c.stride, c.stride]),
+                    Self.ints("pads", Array(repeating: c.padding, count: 4)), Self.int("group", 1),
+                ])
+        case .batchNorm(let b):
+            var tensors: [String] = []
+            for name in ["weight", "bias", "running_mean", "running_var"] { tensors.append(try parameter("\(node.name).\(name)")) }
+            add("BatchNormalization", inputs + tensors, output, [Self.float("epsilon", b.epsilon)])
+        case .linear(let l):
+            var tensors = [try parameter("\(node.name).weight")]
+            if l.bias { tensors.append(try parameter("\(node.name).bias")) }
+            add("Gemm", inputs + tensors, output, [Self.int("transB", 1)])
+        case .relu: add("Relu", inputs, output)
+        case .add: add("Add", inputs, output)
+        case .globalAveragePool:
+            add("GlobalAveragePool", inputs, "\(node.name).plane")
+            add("Flatten", ["\(node.name).plane"], output, [Self.int("axis", 1)])
+        case .flatten: add("Flatten", inputs, output, [Self.int("axis", 1)])
+        }
+    }
+
+    private mutating func normalizing(_ mean: [Double], _ deviation: [Double]) -> String {
+        constant("normalization.mean", [1, mean.count, 1, 1], mean)
+        constant("normalization.deviation", [1, deviation.count, 1, 1], deviation)
+        add("Sub", [Self.inputName, "normalization.mean"], "normalization.centred")
+        add("Div", ["normalization.centred", "normalization.deviation"], "normalization.normalised")
+        return "normalization.normalised"
+    }
+
+    private mutating func add(_ type: String, _ inputs: [String], _ output: String, _ attributes: [ONNXAttributeProto] = []) {
+        var node = ONNXNodeProto()
+        node.opType = type
+        node.name = output
+        node.input = inputs
+        node.output = [output]
+        node.attribute = attributes
+        message.node.append(node)
+    }
+
+    // MARK: - Initialisers
+
+    /// A tensor of the state, as float32 under its own name.
+    private mutating func parameter(_ name: String) throws(InputError) -> String {
+        guard let tensor = state[name] else { throw InputError("state", "lacks \(name)") }
+        constant(name, tensor.shape, tensor.values)
+        return name
+    }
+
+    private mutating func constant(_ name: String, _ shape: [Int], _ values: [Double]) {
+        var tensor = ONNXTensorProto()
+        tensor.name = name
+        tensor.dims = shape.map(Int64.init)
+        tensor.dataType = Int32(ONNXTensorProto.DataType.float.rawValue)
+        tensor.rawData = Data(encode(values.map { Float($0).bitPattern }))
+        message.initializer.append(tensor)
+    }
+
+    private mutating func integers(_ name: String, _ values: [Int]) -> String {
+        var tensor = ONNXTensorProto()
+        tensor.name = name
+        tensor.dims = [Int64(values.count)]
+        tensor.dataType = Int32(ONNXTensorProto.DataType.int64.rawValue)
+        tensor.rawData = Data(encode(values.map(Int64.init)))
+        message.initializer.append(tensor)
+        return name
+    }
+
+    // MARK: - Small messages
+
+    private static func info(_ name: String, _ shape: [Int]) -> ONNXValueInfoProto {
+        var batch = ONNXTensorShapeProto.Dimension()
+        batch.dimParam = "N"
+        var type = ONNXTypeProto()
+        type.tensorType.elemType = Int32(ONNXTensorProto.DataType.float.rawValue)
+        type.tensorType.shape.dim =
+            [batch]
+            + shape.map {
+                var dimension = ONNXTensorShapeProto.Dimension()
+                dimension.dimValue = Int64($0)
+                return dimension
+            }
+        var info = ONNXValueInfoProto()
+        info.name = name
+        info.type = type
+        return info
+    }
+
+    private static func ints(_ name: String, _ values: [Int]) -> ONNXAttributeProto {
+        var attribute = ONNXAttributeProto()
+        (attribute.name, attribute.type, attribute.ints) = (name, .ints, values.map(Int64.init))
+        return attribute
+    }
+
+    private static func int(_ name: String, _ value: Int) -> ONNXAttributeProto {
+        var attribute = ONNXAttributeProto()
+        (attribute.name, attribute.type, attribute.i) = (name, .int, Int64(value))
+        return attribute
+    }
+
+    private static func float(_ name: String, _ value: Double) -> ONNXAttributeProto {
+        var attribute = ONNXAttributeProto()
+        (attribute.name, attribute.type, attribute.f) = (name, .float, Float(value))
+        return attribute
+    }
+}
