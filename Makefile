@@ -40,7 +40,7 @@ ci:
 	$(MAKE) check-kernels
 
 format:
-	swift format --in-place --parallel --recursive Package.swift Sources Tests Plugins kernels
+	swift format --in-place --parallel --recursive Package.swift Sources Tests Plugins kernels benchmarks
 
 clean:
 	swift package clean

@@ -57,10 +57,11 @@ let package = Package(
                 "RLDVersion", "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution",
                 "RLDDatasets", "RLDFormats", "RLDReports", "RLDTraining",
             ]),
+        .target(name: "RLDBenchmarks", dependencies: ["RLD"], path: "benchmarks", exclude: ["results", "README.md"]),
         .executableTarget(
             name: "RLDCommand",
             dependencies: [
-                "RLD",
+                "RLD", "RLDBenchmarks",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
@@ -78,7 +79,7 @@ let package = Package(
         .testTarget(
             name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDModels", "RLDDatasets", "CZlib", "TestSupport"]),
         .testTarget(name: "RLDTrainingTests", dependencies: ["RLD", "TestSupport"]),
-        .testTarget(name: "RLDCommandTests", dependencies: ["RLD", "TestSupport"]),
+        .testTarget(name: "RLDCommandTests", dependencies: ["RLD", "RLDBenchmarks", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]
 )

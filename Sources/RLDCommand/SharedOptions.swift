@@ -38,6 +38,27 @@ struct RunOptions: ParsableArguments {
     @Flag(help: "Replace a run that the folder already holds.")
     var overwrite = false
 
+    @Flag(help: "Go on with the run in the folder from its last checkpoint; start it where there is none yet.")
+    var resume = false
+
+    @Option(help: ArgumentHelp("With --resume: this setting may differ from the run's (repeatable).", valueName: "key"))
+    var allowChange: [String] = []
+
+    @Option(parsing: .unconditional, help: "Steps between two checkpoints within an epoch (0: after each epoch only).")
+    var checkpointEvery: String?
+
+    @Option(help: "Weights to start from (default: fresh ones).", completion: .file())
+    var weights: String?
+
+    @Option(help: "Where those weights are in a checkpoint, for example model.student.")
+    var key: String?
+
+    @Option(help: "false starts from what fits of those weights and lists the rest.")
+    var strict: String?
+
+    @Flag(help: "Start the last layer anew where those weights are for another number of classes.")
+    var resetHead = false
+
     @Option(help: "Data set as NAME or NAME:PATH, for example fashion-mnist.")
     var data: String?
 
@@ -65,9 +86,12 @@ struct RunOptions: ParsableArguments {
     /// Key, option and value of what was given.
     var settings: [(key: String, option: String, value: String?)] {
         [
+            ("initial.weights", "--weights", weights), ("initial.key", "--key", key), ("initial.strict", "--strict", strict),
+            ("initial.reset_head", "--reset-head", resetHead ? "true" : nil),
             ("data", "--data", data), ("limit", "--limit", limit), ("validation", "--validation", validation),
             ("seed", "--seed", seed), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
             ("optimizer.learning_rate", "--learning-rate", learningRate), ("log_every", "--log-every", logEvery),
+            ("checkpoint.every", "--checkpoint-every", checkpointEvery),
         ]
     }
 }

@@ -5,7 +5,7 @@ struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Trains a network on labels alone: a teacher, or a student without one.",
         discussion: """
-            Settings come from the defaults (the authors' CIFAR recipe), then --config, then options, then --set.
+            Settings come from the defaults (the authors' CIFAR recipe), then --config, then --set, then options.
 
             Example: rld train --model resnet14 --data fashion-mnist --limit 10000 --epochs 5 --out runs/teacher
             """)

@@ -9,39 +9,56 @@ struct TrainingRun {
     /// - Parameters:
     ///   - base: the subcommand's defaults. - settings: what its own options gave.
     func run(base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)]) throws {
-        var reader = ConfigurationReader(base)
-        if let file = options.config { try reader.read(file: file) }
-        try reader.take(settings + options.settings + [("device", "--device", common.device)])
-        for assignment in options.assignments { try reader.set(assignment: assignment) }
-        let (configuration, warnings) = try reader.finish()
-        common.warn(warnings)
-
-        let folder = try RunFolder(options.out, overwrite: options.overwrite)
+        guard !(options.resume && options.overwrite) else {
+            throw InputError("--resume", "and --overwrite exclude each other")
+        }
+        let folder = try RunFolder(options.out, existing: options.resume ? .resume : options.overwrite ? .overwrite : .refuse)
+        var resumption = try folder.resumption()
+        let configuration = try configuration(base: base, settings: settings, resumption: &resumption)
+        if let resumption, let result = folder.result, resumption.configuration == configuration {
+            if !common.quiet { Output.error("the run in \(folder.path) is finished; its result:") }
+            return try report(RunSummary(json: result, source: folder.file("result.json")), folder: folder)
+        }
         let dataset = try DatasetCatalog.load(configuration.data)
         let executor = try makeExecutor(device: configuration.device)
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
         let result = try Trainer(
-            configuration: configuration, executor: executor, dataset: dataset, folder: folder,
+            configuration: configuration, executor: executor, dataset: dataset, folder: folder, resuming: resumption,
             shouldStop: { Interruption.requested }, observer: display.show
         ).run()
         display.finish()
         if result.interrupted {
-            throw CommandEnd(code: 130, message: "interrupted; the weights so far are in \(folder.file("last.safetensors"))")
+            throw CommandEnd(
+                code: 130,
+                message: "interrupted; the weights so far are in \(folder.file("last.safetensors")), --resume goes on from here")
         }
-        try report(result, folder: folder)
+        try report(result.summary, folder: folder)
     }
 
-    private func report(_ result: TrainingResult, folder: RunFolder) throws {
+    /// Defaults, then the file, then `--set`, then options; with a run to go on with, its configuration and what may change.
+    private func configuration(
+        base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)], resumption: inout Resumption?
+    ) throws -> TrainingConfiguration {
+        var reader = ConfigurationReader(base)
+        if let file = options.config { try reader.read(file: file) }
+        for assignment in options.assignments { try reader.set(assignment: assignment) }
+        try reader.take(settings + options.settings + [("device", "--device", common.device)])
+        // What is needed beside what was given is in the run.
+        let (given, warnings) = try reader.finish()
+        common.warn(warnings)
+        return try resumption?.merge(given, keys: reader.givenKeys, allowing: options.allowChange) ?? given
+    }
+
+    private func report(_ result: RunSummary, folder: RunFolder) throws {
         if common.json {
             try Output.json(
                 Summary(
-                    model: result.network.id, out: folder.path, epochs: result.epochs.count, bestEpoch: result.bestEpoch,
-                    last: result.lastTest, best: result.bestTest, imagesPerSecond: result.imagesPerSecond, seconds: result.seconds
-                ))
+                    model: result.model, out: folder.path, epochs: result.epochs, bestEpoch: result.bestEpoch, last: result.last,
+                    best: result.best, imagesPerSecond: result.imagesPerSecond, seconds: result.seconds))
             return
         }
-        for test in [result.lastTest, result.bestTest] { if let test { Output.line(test.text) } }
+        for test in [result.last, result.best] { if let test { Output.line(test.text) } }
         Output.line(
             "\(NumberText.compact(result.imagesPerSecond.rounded())) images/s, "
                 + "\(NumberText.duration(result.seconds)); run in \(folder.path)"

@@ -83,7 +83,14 @@ public final class DeviceExecutor: NetworkExecutor {
         }
     }
 
-    public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
+    public func prepareUpdates(_ rule: UpdateRule) throws {
+        try prepared(student, "student").store.prepareUpdates(rule)
+        _ = try engine.programs.kernel("soft_targets.cl", "soft_targets")
+    }
+
+    public func exchangeWithAverage() throws { try prepared(student, "student").store.exchangeWithAverage() }
+
+    public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
         let size = selection.indices.count
@@ -98,11 +105,9 @@ public final class DeviceExecutor: NetworkExecutor {
         try plan.forward()
         try enqueueLoss(
             method, warmup: warmup, student: plan.output, teacher: teacherLogits, labels: batch.labels, gradient: outputGradient,
-            rows: size, classes: student.network.classes)
+            rows: size, classes: student.network.classes, softTargets: SoftTargets(selection))
         try plan.backward()
-        try student.store.applySGD(
-            learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
-            nesterov: optimizer.nesterov)
+        try student.store.apply(update)
         steps += 1
         if steps == 2 { engine.context.counters.markSteadyState() }
         try engine.queue.flush()
@@ -125,6 +130,18 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func studentState() throws -> NetworkState { try prepared(student, "student").store.state() }
 
+    public func trainingState() throws -> TrainingState {
+        let store = try prepared(student, "student").store
+        return TrainingState(weights: try store.state(), slots: try store.optimizerSlots())
+    }
+
+    public func restore(_ state: TrainingState) throws {
+        let student = try prepared(student, "student")
+        try student.load(state.weights)
+        try student.store.loadOptimizerSlots(state.slots)
+        _ = try takeTotals()
+    }
+
     public func studentLogits(_ images: Tensor) throws -> Tensor {
         let student = try prepared(student, "student")
         let batch = images.shape.first ?? 0
@@ -137,7 +154,8 @@ public final class DeviceExecutor: NetworkExecutor {
         return Tensor(shape: [batch, student.network.classes], values: try engine.read(plan.output))
     }
 
-    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
+        if audit { throw InputError("audit rows", "are not there yet on a device") }
         guard student.shape.count == 2, student.shape[0] == labels.count, labels.count > 0 else {
             throw InputError("student", "has shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
         }
@@ -229,7 +247,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     private func enqueueLoss(
         _ method: Method, warmup: Double, student: DeviceSlice, teacher: DeviceSlice?, labels: Buffer, gradient: DeviceSlice?,
-        rows: Int, classes: Int
+        rows: Int, classes: Int, softTargets: SoftTargets? = nil
     ) throws {
         if let accumulated, accumulated.id != method.id {
             throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
@@ -238,6 +256,6 @@ public final class DeviceExecutor: NetworkExecutor {
         let loss = try preparedLoss(method, rows: rows, classes: classes)
         try loss.enqueue(
             method, warmup: warmup, student: student, teacher: teacher, labels: DeviceSlice(labels), gradient: gradient,
-            into: accumulator, on: engine.queue)
+            softTargets: softTargets, into: accumulator, on: engine.queue)
     }
 }

@@ -18,6 +18,7 @@ package final class FusedLoss {
     private let rowKernel: Kernel
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
+    private let programs: ProgramCache
     private let localSize: Int
     private let reduceSize: Int
     private let terms: Int
@@ -40,6 +41,7 @@ package final class FusedLoss {
         let context = programs.context
         let device = context.device
         methodID = method.id
+        self.programs = programs
         self.classes = classes
         self.capacity = capacity
         self.ignoreLabel = ignoreLabel
@@ -80,12 +82,14 @@ package final class FusedLoss {
     ///   - rowWeights: [rows] float32, finite and at least 0 (not checked): every mean becomes sum(weight * value) / sum(weight).
     ///     Costs one more tiny launch. Nil: every row counts the same.
     ///   - gradient: d (scale * total) / d student, [rows, classes], overwritten; must not overlap an input. Nil: not wanted.
+    ///   - softTargets: corrects the cross-entropy, one more tiny launch; methods without one leave it out. Not together with row
+    ///     weights or an ignored label.
     ///   - accumulator: gets terms, total and counts of this batch added; nil: not wanted.
     /// - Throws: `.shapeMismatch` if a slice is too short or the method is another; `.launchFailed`.
     package func enqueue(
         _ method: Method, rows: Int? = nil, warmup: Double = 1, scale: Double = 1, student: DeviceSlice, teacher: DeviceSlice?,
-        labels: DeviceSlice, rowWeights: DeviceSlice? = nil, gradient: DeviceSlice?, into accumulator: LossAccumulator?,
-        on queue: CommandQueue
+        labels: DeviceSlice, rowWeights: DeviceSlice? = nil, gradient: DeviceSlice?, softTargets: SoftTargets? = nil,
+        into accumulator: LossAccumulator?, on queue: CommandQueue
     ) throws(DeviceError) {
         let rows = rows ?? capacity
         let gradient = if let gradient { gradient } else { try scratchGradient() }
@@ -139,6 +143,12 @@ package final class FusedLoss {
             try value(UInt32(m.standardize ? 1 : 0))
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
+        if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
+            try softTargets.enqueue(
+                rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
+                terms: DeviceSlice(termRows, offset: term * rows, count: rows),
+                gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), programs: programs, on: queue)
+        }
         if let accumulator { try reduce(rows, weights, mode, into: accumulator, on: queue) }
     }
 

@@ -1,8 +1,9 @@
 import OpenCLRuntime
 import RLDGraph
+import RLDMethods
 
-/// A network's weights on the device: flat buffers in state-dict order and OIHW, one each for parameters, gradients,
-/// velocity and running statistics, and the packed copies that the direct convolution kernels read.
+/// A network's weights on the device: flat buffers in state-dict order and OIHW, one each for parameters, gradients
+/// and running statistics, and the packed copies that the direct convolution kernels read.
 package final class ParameterStore {
     package let network: Network
     let engine: DeviceEngine
@@ -10,7 +11,6 @@ package final class ParameterStore {
     package let parameters: Buffer
     /// d loss / d parameters, flat, as the last backward wrote them; nil for a frozen network.
     package let gradients: Buffer?
-    let velocity: Buffer?
     /// Running means and variances, flat.
     let running: Buffer
     let parameterCount: Int
@@ -19,12 +19,12 @@ package final class ParameterStore {
     private let runningCount: Int
     private var packing: Launch?
     private var packed: [String: DeviceSlice] = [:]
-    private var update: Kernel?
+    private var updater: ParameterUpdater?
     /// Steps that updated running statistics, added to num_batches_tracked when the state is read.
     private var batchesTracked: [String: Double] = [:]
 
     /// - Parameters:
-    ///   - trainable: allocate gradients and velocity.
+    ///   - trainable: allocate gradients and make an optimiser.
     ///   - needsInputGradient: convolutions whose input gradient will be computed (they get a second packed copy).
     package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
         self.network = network
@@ -46,10 +46,11 @@ package final class ParameterStore {
         self.runningCount = runningCount
         parameters = try engine.makeBuffer(parameterCount, label: "parameters")
         gradients = trainable ? try engine.makeBuffer(parameterCount, label: "gradients") : nil
-        velocity = trainable ? try engine.makeBuffer(parameterCount, label: "velocity") : nil
         running = try engine.makeBuffer(runningCount, label: "running statistics")
         if engine.profile == .cpu { try preparePacking(needsInputGradient: needsInputGradient) }
-        if trainable { try prepareUpdate() }
+        if let gradients {
+            updater = ParameterUpdater(store: self, gradients: gradients, running: running, runningCount: runningCount)
+        }
     }
 
     // MARK: Addresses
@@ -71,7 +72,7 @@ package final class ParameterStore {
 
     // MARK: State
 
-    /// Writes a state that is valid for the network, resets gradients and velocity to 0.
+    /// Writes a state that is valid for the network, resets gradients and what the optimiser remembers.
     package func load(_ state: NetworkState) throws(DeviceError) {
         var flat = [Float](repeating: 0, count: parameterCount)
         var statistics = [Float](repeating: 0, count: runningCount)
@@ -86,9 +87,8 @@ package final class ParameterStore {
         }
         try engine.queue.write(flat, to: parameters)
         if runningCount > 0 { try engine.queue.write(statistics, to: running) }
-        for buffer in [gradients, velocity].compactMap({ $0 }) {
-            try engine.queue.write([Float](repeating: 0, count: parameterCount), to: buffer)
-        }
+        if let gradients { try engine.queue.fill(gradients, Float(0)) }
+        try updater?.reset()
         try repack()
     }
 
@@ -110,6 +110,44 @@ package final class ParameterStore {
         return state
     }
 
+    /// What the optimiser remembers, as it is after everything enqueued so far: flat buffers as tensors of the network.
+    func optimizerSlots() throws(DeviceError) -> [String: NetworkState] {
+        guard let updater else { return [:] }
+        let flat = try updater.slotValues()
+        var slots: [String: NetworkState] = [:]
+        for (name, values) in flat where name != "running_average" {
+            var slot = NetworkState()
+            for tensor in network.stateTensors {
+                let source = tensor.kind == .parameter ? values : tensor.kind == .buffer && name == "average" ? flat["running_average"] : nil
+                guard let source else { continue }
+                let offset = offsets[tensor.name] ?? 0
+                slot[tensor.name] = Tensor(shape: tensor.shape, values: source[offset..<offset + tensor.count].map(Double.init))
+            }
+            slots[name] = slot
+        }
+        return slots
+    }
+
+    /// Puts back what `optimizerSlots` gave; what is absent starts from 0.
+    func loadOptimizerSlots(_ slots: [String: NetworkState]) throws(DeviceError) {
+        guard let updater else { return }
+        var flat: [String: [Float]] = [:]
+        for (name, slot) in slots {
+            var values = [Float](repeating: 0, count: parameterCount)
+            var statistics = [Float](repeating: 0, count: runningCount)
+            for tensor in network.stateTensors {
+                guard let source = slot[tensor.name]?.values, source.count == tensor.count else { continue }
+                let offset = offsets[tensor.name] ?? 0
+                for i in source.indices {
+                    if tensor.kind == .parameter { values[offset + i] = Float(source[i]) } else { statistics[offset + i] = Float(source[i]) }
+                }
+            }
+            flat[name] = values
+            if name == "average", runningCount > 0 { flat["running_average"] = statistics }
+        }
+        try updater.restore(flat)
+    }
+
     /// Counts a training-mode forward pass.
     func countBatch() {
         for name in batchesTracked.keys { batchesTracked[name, default: 0] += 1 }
@@ -117,25 +155,23 @@ package final class ParameterStore {
 
     // MARK: Optimiser
 
-    private func prepareUpdate() throws(DeviceError) {
-        guard let gradients, let velocity else { return }
-        let kernel = try engine.programs.kernel("sgd.cl", "sgd_update", defines: [("ITEM", "\(engine.elementsPerItem)")])
-        try kernel.setArgument(0, UInt64(parameterCount))
-        try kernel.setArgument(1, gradients)
-        try kernel.setArgument(2, parameters)
-        try kernel.setArgument(3, velocity)
-        update = kernel
+    /// Makes what an update rule needs.
+    func prepareUpdates(_ rule: UpdateRule) throws(DeviceError) { try updater?.prepare(rule) }
+
+    /// What a step does with its gradients, then the packed copies of moved parameters in another launch.
+    func apply(_ update: ParameterUpdate) throws(DeviceError) {
+        if try updater?.apply(update) == true { try repack() }
     }
 
-    /// torch.optim.SGD on every parameter in one launch, then the packed copies in another.
+    /// Exchanges parameters and running statistics with their moving average; again to undo it.
+    func exchangeWithAverage() throws(DeviceError) {
+        if try updater?.exchangeAverage() == true { try repack() }
+    }
+
+    /// torch.optim.SGD on every parameter.
     package func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
-        guard let update else { return }
-        try update.setArgument(4, Float(learningRate))
-        try update.setArgument(5, Float(momentum))
-        try update.setArgument(6, Float(weightDecay))
-        try update.setArgument(7, Int32(nesterov ? 1 : 0))
-        try engine.queue.enqueue(update, global: [ceilDivide(parameterCount, engine.elementsPerItem)])
-        try repack()
+        let sgd = SGD(learningRate: learningRate, momentum: momentum, weightDecay: weightDecay, nesterov: nesterov)
+        try apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: 1))
     }
 
     // MARK: Packed copies

@@ -27,6 +27,20 @@ public struct ImageTable: Sendable, Equatable {
     public var imageSize: Int { channels * height * width }
 }
 
+/// How the images of a batch are mixed, image i with image batch - 1 - i: mixup (Zhang et al., arXiv 1710.09412) or, with a
+/// box, cutmix (Yun et al., arXiv 1905.04899). One draw for a whole batch.
+public struct BatchMixing: Sendable, Equatable {
+    /// An image's own share of its target: of its pixels' values, or of the pixels outside the box.
+    public var share: Double
+    /// The pixels that come from the other image: top, left, height, width; nil blends all pixels.
+    public var box: [Int]?
+
+    public init(share: Double, box: [Int]? = nil) {
+        self.share = share
+        self.box = box
+    }
+}
+
 /// How a stored image becomes a network's input: y = (x / 255 - mean) / deviation, after an optional random crop from a
 /// zero-padded image and an optional horizontal flip. Padding is black (0), as torchvision's RandomCrop pads before ToTensor.
 ///

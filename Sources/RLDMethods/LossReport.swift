@@ -13,18 +13,23 @@ public struct LossReport: Sendable, Equatable {
     public var top5: Int
     /// Rows whose label is not the ignored one.
     public var rows: Int
+    /// One per row of the batch when asked for, else empty.
+    public var audit: [AuditRow]
 
-    public init(terms: [(String, Double)], total: Double, gradient: Tensor, top1: Int, top5: Int, rows: Int) {
+    public init(
+        terms: [(String, Double)], total: Double, gradient: Tensor, top1: Int, top5: Int, rows: Int, audit: [AuditRow] = []
+    ) {
         self.terms = terms
         self.total = total
         self.gradient = gradient
         self.top1 = top1
         self.top5 = top5
         self.rows = rows
+        self.audit = audit
     }
 
     public static func == (a: LossReport, b: LossReport) -> Bool {
         a.terms.elementsEqual(b.terms) { $0 == $1 } && a.total == b.total && a.gradient == b.gradient && a.top1 == b.top1
-            && a.top5 == b.top5 && a.rows == b.rows
+            && a.top5 == b.top5 && a.rows == b.rows && a.audit == b.audit
     }
 }

@@ -1,21 +1,5 @@
 import RLDGraph
 
-/// torch.optim.SGD's definition: d = g + weightDecay * p; v = momentum * v + d (v = d at the first step);
-/// p -= learningRate * (nesterov ? d + momentum * v : v).
-public struct SGD: Sendable, Equatable, Codable {
-    public var learningRate: Double
-    public var momentum: Double
-    public var weightDecay: Double
-    public var nesterov: Bool
-
-    public init(learningRate: Double, momentum: Double = 0.9, weightDecay: Double = 0, nesterov: Bool = false) {
-        self.learningRate = learningRate
-        self.momentum = momentum
-        self.weightDecay = weightDecay
-        self.nesterov = nesterov
-    }
-}
-
 /// Which images go into one step and how they are transformed.
 public struct BatchSelection: Sendable, Equatable {
     /// The name under which the table was loaded.
@@ -26,6 +10,11 @@ public struct BatchSelection: Sendable, Equatable {
     /// Seed and epoch of the transform's random part.
     public var seed: UInt64
     public var epoch: Int
+    /// Share of each target that is spread evenly over the classes (torch.nn.CrossEntropyLoss's label_smoothing). Concerns the
+    /// cross-entropy with the label; methods that have none leave it out.
+    public var labelSmoothing = 0.0
+    /// Every image is mixed with another one of the batch.
+    public var mixing: BatchMixing?
 
     public init(table: String, indices: [Int], transform: ImageTransform, seed: UInt64 = 0, epoch: Int = 0) {
         self.table = table
@@ -82,9 +71,16 @@ public protocol NetworkExecutor: AnyObject {
     /// - Throws: an error that names the batch that would fit, if memory does not suffice.
     func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws
 
-    /// One training step: batch, teacher forward if the method needs one, student forward, loss, backward, optimiser.
+    /// Makes what an update rule needs, so that no later step allocates. A moving average begins with the weights as they are.
+    func prepareUpdates(_ rule: UpdateRule) throws
+
+    /// One training step: batch, teacher forward if the method needs one, student forward, loss, backward, and what the update
+    /// says about gradient and parameters.
     /// - Parameter warmup: factor of the distillation terms (`Method.warmup(epoch:)`).
-    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws
+    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws
+
+    /// Exchanges the student's weights with their moving average; again to undo it. Does nothing without an average.
+    func exchangeWithAverage() throws
 
     /// The student in evaluation mode on one batch, added to the metrics: cross-entropy and correctness.
     func evaluateStep(_ batch: BatchSelection) throws
@@ -95,6 +91,12 @@ public protocol NetworkExecutor: AnyObject {
     /// The student's state dict, as it is after all steps so far.
     func studentState() throws -> NetworkState
 
+    /// The student with all that its optimiser remembers, exactly, as it is after all steps so far.
+    func trainingState() throws -> TrainingState
+
+    /// Puts back what `trainingState` gave; steps after it do what they would have done then. The student must be prepared.
+    func restore(_ state: TrainingState) throws
+
     /// The student's logits in evaluation mode for images that are already normalised.
     /// - Parameter images: [N, C, H, W]. - Returns: [N, classes].
     func studentLogits(_ images: Tensor) throws -> Tensor
@@ -103,5 +105,20 @@ public protocol NetworkExecutor: AnyObject {
     /// - Parameters:
     ///   - student: [rows, classes]; teacher the same, needed if `method.needsTeacher`.
     ///   - labels: one per row; -100 leaves the row out.
-    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport
+    ///   - audit: whether the report gets an `AuditRow` per row.
+    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport
+}
+
+extension NetworkExecutor {
+    /// The loss without audit rows.
+    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+        try loss(method, student: student, teacher: teacher, labels: labels, audit: false)
+    }
+}
+
+extension NetworkExecutor {
+    /// One training step with plain SGD.
+    public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
+        try trainStep(batch, method: method, warmup: warmup, update: ParameterUpdate(UpdateRule(.sgd(optimizer)), number: 1))
+    }
 }

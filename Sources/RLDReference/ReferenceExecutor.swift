@@ -30,7 +30,17 @@ public final class ReferenceExecutor: NetworkExecutor {
         if method.needsTeacher { _ = try prepared(teacher, "teacher") }
     }
 
-    public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
+    public func prepareUpdates(_ rule: UpdateRule) throws {
+        let student = try prepared(student, "student")
+        student.updater.prepare(rule, for: student)
+    }
+
+    public func exchangeWithAverage() throws {
+        let student = try prepared(student, "student")
+        student.updater.exchangeAverage(of: student)
+    }
+
+    public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)
         let teacherLogits =
@@ -38,12 +48,11 @@ public final class ReferenceExecutor: NetworkExecutor {
             ? try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false) : nil
         let logits = try student.forward(images, batch: labels.count, training: true)
         guard logits.allSatisfy(\.isFinite) else { return addNonFinite(method, rows: labels.count) }
-        let result = try ReferenceLoss.evaluate(
+        var result = try ReferenceLoss.evaluate(
             method, student: logits, teacher: teacherLogits, labels: labels, classes: student.network.classes, warmup: warmup)
+        result.soften(batch, method: method, warmup: warmup, logits: logits, labels: labels)
         try student.backward(result.gradient)
-        student.applySGD(
-            learningRate: optimizer.learningRate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
-            nesterov: optimizer.nesterov)
+        _ = student.updater.apply(update, to: student)
         add(result)
     }
 
@@ -64,6 +73,30 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func studentState() throws -> NetworkState { try prepared(student, "student").state }
 
+    public func trainingState() throws -> TrainingState {
+        let student = try prepared(student, "student")
+        var slots: [String: NetworkState] = [:]
+        for (slot, values) in student.updater.slots {
+            var state = NetworkState()
+            for tensor in student.network.stateTensors {
+                if let values = values[tensor.name] { state[tensor.name] = Tensor(shape: tensor.shape, values: values) }
+            }
+            slots[slot] = state
+        }
+        return TrainingState(weights: student.state, slots: slots)
+    }
+
+    public func restore(_ state: TrainingState) throws {
+        let network = try prepared(student, "student").network
+        let restored = try ReferenceNetwork(network, state: state.weights)
+        restored.updater.restore(
+            state.slots.mapValues { slot in
+                Dictionary(uniqueKeysWithValues: slot.names.map { ($0, slot[$0]?.values ?? []) })
+            })
+        student = restored
+        metrics = StepMetrics()
+    }
+
     public func studentLogits(_ images: Tensor) throws -> Tensor {
         let student = try prepared(student, "student")
         let batch = images.shape.first ?? 0
@@ -72,7 +105,8 @@ public final class ReferenceExecutor: NetworkExecutor {
             values: try student.forward(images.values, batch: batch, training: false))
     }
 
-    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
+        if audit { throw InputError("audit rows", "are not there yet on the reference") }
         let classes = student.shape.last ?? 0
         let result = try ReferenceLoss.evaluate(
             method, student: student.values, teacher: teacher?.values, labels: labels, classes: classes)

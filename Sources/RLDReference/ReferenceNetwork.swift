@@ -1,4 +1,5 @@
 import RLDGraph
+import RLDMethods
 
 /// Interprets a network on the host in Double: forward, backward and SGD, one node at a time.
 public final class ReferenceNetwork {
@@ -14,7 +15,12 @@ public final class ReferenceNetwork {
     private var values: [[Double]] = []
     private var valueGradients: [[Double]] = []
     private var batchStatistics: [Network.NodeID: (mean: [Double], inverseDeviation: [Double])] = [:]
-    private var momentum: [String: [Double]] = [:]
+
+    /// What the optimiser remembers.
+    let updater = ReferenceUpdater()
+
+    /// Replaces one tensor of the state.
+    func replace(_ name: String, with tensor: Tensor) { state[name] = tensor }
 
     /// - Parameter inputGradient: also compute d loss / d input.
     /// - Throws: `InputError` naming every tensor that does not fit.
@@ -232,19 +238,8 @@ public final class ReferenceNetwork {
 
     /// torch.optim.SGD with the gradients of the last `backward`, on every parameter.
     /// - Parameters: as `SGD` in RLDMethods; the first step sets the velocity to the gradient.
-    public func applySGD(learningRate: Double, momentum factor: Double, weightDecay: Double, nesterov: Bool) {
-        for parameter in network.parameters {
-            guard var tensor = state[parameter.name], let gradient = gradients[parameter.name] else { continue }
-            var velocity = momentum[parameter.name] ?? []
-            let first = velocity.isEmpty
-            if first { velocity = Array(repeating: 0, count: gradient.count) }
-            for i in gradient.indices {
-                let d = gradient[i] + weightDecay * tensor.values[i]
-                velocity[i] = first ? d : factor * velocity[i] + d
-                tensor.values[i] -= learningRate * (nesterov ? d + factor * velocity[i] : velocity[i])
-            }
-            momentum[parameter.name] = velocity
-            state[parameter.name] = tensor
-        }
+    public func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) {
+        let sgd = SGD(learningRate: learningRate, momentum: momentum, weightDecay: weightDecay, nesterov: nesterov)
+        _ = updater.apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: 1), to: self)
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import RLDDatasets
+import RLDFormats
 import RLDGraph
 import RLDMethods
 import RLDModels
@@ -22,8 +23,15 @@ public struct TrainingResult: Sendable {
     public var imagesPerSecond: Double
     /// The whole run, evaluation included.
     public var seconds: Double
-    /// Whether a stop was asked for before the last epoch ended.
+    /// Whether a stop was asked for before the run ended.
     public var interrupted: Bool
+
+    /// What is left of it in a run folder.
+    public var summary: RunSummary {
+        RunSummary(
+            model: network.id, epochs: epochs.count, bestEpoch: bestEpoch, last: lastTest, best: bestTest,
+            imagesPerSecond: imagesPerSecond, seconds: seconds)
+    }
 }
 
 /// Training went wrong in a way that no other input would have shown before.
@@ -63,17 +71,19 @@ public final class Trainer {
     let dataset: Dataset
     let teacher: Teacher?
     let folder: RunFolder?
+    let resumption: Resumption?
     let shouldStop: () -> Bool
     let observer: (TrainingEvent) -> Void
 
     /// - Parameters:
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
     ///   - folder: where the run is recorded; nil for nowhere.
+    ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
     public init(
         configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, teacher: Teacher? = nil,
-        folder: RunFolder? = nil, shouldStop: @escaping () -> Bool = { false },
+        folder: RunFolder? = nil, resuming: Resumption? = nil, shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
         var effective = configuration
@@ -84,9 +94,13 @@ public final class Trainer {
         self.dataset = dataset
         self.teacher = teacher
         self.folder = folder
+        resumption = resuming
         self.shouldStop = shouldStop
         self.observer = observer
     }
+
+    /// Identifies the images and labels.
+    private(set) lazy var dataHash = dataset.contentHash
 
     /// Trains.
     /// - Throws: `InputError` for settings or files that cannot be used, `TrainingError` for a loss that becomes non-finite,
@@ -107,8 +121,16 @@ public final class Trainer {
                 "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
                 advice: "give a smaller batch")
         }
-        var session = TrainingSession(trainer: self, network: network, split: split)
+        var session = TrainingSession(trainer: self, network: network, split: split, initial: try initialState(network))
         return try session.run(teacher: teacher)
+    }
+
+    /// Fresh weights, or those of `initialWeights`. A run that is resumed takes its own.
+    private func initialState(_ network: Network) throws -> NetworkState {
+        guard let path = configuration.initialWeights, resumption == nil else { return network.initialState(seed: configuration.seed) }
+        let loaded = try LoadedWeights(path, for: network, options: configuration.initialOptions, seed: configuration.seed)
+        for note in loaded.notes { observer(.note("\(path): \(note)")) }
+        return loaded.state
     }
 
     private func readTeacher() throws -> Teacher {
@@ -119,6 +141,6 @@ public final class Trainer {
             throw InputError("teacher.weights", "is missing, and method '\(configuration.method.id)' needs a teacher")
         }
         let network = try dataset.network(model)
-        return Teacher(network: network, state: try NetworkState(weights: path, for: network))
+        return Teacher(network: network, state: try NetworkState(weights: path, for: network, options: WeightOptions(key: configuration.teacherKey)))
     }
 }

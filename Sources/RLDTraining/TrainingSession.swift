@@ -1,104 +1,144 @@
 import Foundation
 import RLDDatasets
-import RLDFormats
 import RLDGraph
 import RLDMethods
 
-/// The state of one run while it goes on.
+/// One run while it goes on: the loop over epochs and steps.
 struct TrainingSession {
     let trainer: Trainer
     let network: Network
     let split: DataSplit
-    private let dataHash: String
+    var progress: TrainingProgress
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
-    private var pace = TrainingPace()
-    private var epochs: [EpochRecord] = []
-    private var last: (epoch: Int, state: NetworkState)
-    private var best: (epoch: Int, accuracy: Double, state: NetworkState)
+    var pace = TrainingPace()
+    var teacherHash = ""
 
-    private static let trainTable = "train"
-    private static let testTable = "test"
+    static let trainTable = "train"
+    static let testTable = "test"
 
-    private var configuration: TrainingConfiguration { trainer.configuration }
-    private var executor: any NetworkExecutor { trainer.executor }
-    private var seconds: Double { clock.now - start }
-    private var stepsPerEpoch: Int { (split.training.count + configuration.batchSize - 1) / configuration.batchSize }
+    var configuration: TrainingConfiguration { trainer.configuration }
+    var executor: any NetworkExecutor { trainer.executor }
+    /// Since the run began, over all its processes.
+    var seconds: Double { progress.secondsBefore + (clock.now - start) }
+    var stepsPerEpoch: Int { (split.training.count + configuration.batchSize - 1) / configuration.batchSize }
 
-    init(trainer: Trainer, network: Network, split: DataSplit) {
+    /// - Parameter initial: the weights that a fresh run starts from.
+    init(trainer: Trainer, network: Network, split: DataSplit, initial: NetworkState) {
         self.trainer = trainer
         self.network = network
         self.split = split
-        dataHash = trainer.dataset.contentHash
         start = clock.now
-        let initial = network.initialState(seed: trainer.configuration.seed)
-        last = (0, initial)
-        best = (0, -1, initial)
+        progress = trainer.resumption.map { TrainingProgress($0, initial: initial) } ?? TrainingProgress(initial: initial)
     }
 
     mutating func run(teacher: Trainer.Teacher?) throws -> TrainingResult {
         try executor.load(trainer.dataset.train, as: Self.trainTable)
         if trainer.dataset.test.count > 0 { try executor.load(trainer.dataset.test, as: Self.testTable) }
-        if let teacher { try executor.prepareTeacher(teacher.network, state: teacher.state) }
-        try executor.prepareStudent(network, state: last.state)
+        if let teacher {
+            try executor.prepareTeacher(teacher.network, state: teacher.state)
+            var sum = Checksum()
+            sum.add(teacher.state)
+            teacherHash = sum.text
+        }
+        try executor.prepareStudent(network, state: progress.last.state)
+        try executor.prepareUpdates(configuration.updateRule())
         let size = configuration.batchSize
         try executor.prepareSteps(
             training: TrainingOrder.sizes(split.training.count, batch: size),
             evaluation: TrainingOrder.sizes(split.validation.count, batch: size)
                 + TrainingOrder.sizes(trainer.dataset.test.count, batch: size),
             method: configuration.method)
+        try restore()
         // Only now: whatever is wrong with the input has been said by this point, and nothing was written.
-        try trainer.folder?.open(configuration: configuration, environment: environment())
+        try trainer.folder?.open(
+            configuration: configuration, environment: environment(), resuming: trainer.resumption?.checkpoint)
         try begin()
 
         var interrupted = false
-        for epoch in 1...configuration.epochs {
-            guard try train(epoch: epoch) else {
-                interrupted = true
-                break
-            }
+        while progress.epoch <= configuration.epochs, !interrupted, !stopsEarly {
+            interrupted = try !trainEpoch()
         }
         var result = TrainingResult(
-            network: network, epochs: epochs, bestEpoch: best.epoch, lastState: last.state, bestState: best.state,
-            lastTest: nil, bestTest: nil, imagesPerSecond: pace.imagesPerSecond, seconds: seconds, interrupted: interrupted)
-        if !interrupted { try test(&result) }
-        result.seconds = seconds
+            network: network, epochs: progress.epochs, bestEpoch: progress.best.epoch, lastState: progress.last.state,
+            bestState: progress.best.state, lastTest: nil, bestTest: nil, imagesPerSecond: pace.imagesPerSecond, seconds: seconds,
+            interrupted: interrupted)
+        if !interrupted {
+            result.interrupted = try !test(&result)
+            result.seconds = seconds
+            if !result.interrupted { try trainer.folder?.finish(result.summary) }
+        }
+        trainer.folder?.close()
         return result
     }
 
     // MARK: - One epoch
 
-    /// - Returns: false when a stop was asked for before the epoch ended.
-    private mutating func train(epoch: Int) throws -> Bool {
+    /// Trains and evaluates what is left of the current epoch.
+    /// - Returns: false when a stop was asked for before it ended.
+    private mutating func trainEpoch() throws -> Bool {
+        let epoch = progress.epoch
         let order = TrainingOrder.indices(split.training, seed: configuration.seed, epoch: epoch)
         let batches = TrainingOrder.batches(order, size: configuration.batchSize)
         let warmup = configuration.method.warmup(epoch: epoch)
-        var optimizer = configuration.optimizer
-        var epochMetrics = StepMetrics()
-        var firstUnread = 1
-        for (index, batch) in batches.enumerated() {
-            let step = index + 1
+        for index in progress.step..<batches.count {
             if trainer.shouldStop() {
-                try stop(epoch: epoch, firstUnread: firstUnread, step: index)
+                try stop("after step \(index) of \(batches.count)")
                 return false
             }
-            optimizer.learningRate = configuration.schedule.learningRate(
-                base: configuration.optimizer.learningRate, epoch: epoch, step: index, stepsPerEpoch: batches.count,
-                epochs: configuration.epochs)
+            let update = update(batches, epoch: epoch, index: index)
             pace.begin(at: clock.now)
-            let selection = BatchSelection(
-                table: Self.trainTable, indices: Array(batch), transform: trainTransform, seed: configuration.seed, epoch: epoch)
-            try executor.trainStep(selection, method: configuration.method, warmup: warmup, optimizer: optimizer)
-            guard step % configuration.logEvery == 0 || step == batches.count else { continue }
-            let metrics = try executor.takeMetrics()
-            pace.end(at: clock.now, images: metrics.rows)
-            try requireFinite(metrics.isFinite, "loss", epoch: epoch, firstStep: firstUnread, step: step)
-            firstUnread = step + 1
-            epochMetrics = epochMetrics + metrics
-            try report(metrics, epoch: epoch, step: step, warmup: warmup, learningRate: optimizer.learningRate)
+            var selection = BatchSelection(
+                table: Self.trainTable, indices: Array(batches[index]), transform: trainTransform, seed: configuration.seed,
+                epoch: epoch)
+            selection.labelSmoothing = configuration.labelSmoothing
+            try executor.trainStep(selection, method: configuration.method, warmup: warmup, update: update)
+            progress.step = index + 1
+            if progress.step % configuration.logEvery == 0 || progress.step == batches.count {
+                try readSteps(warmup: warmup, learningRate: learningRate(epoch: epoch, step: index))
+            }
+            let done = (epoch - 1) * batches.count + progress.step
+            if configuration.checkpointEvery > 0, done % configuration.checkpointEvery == 0, progress.step < batches.count {
+                try checkpointWithinEpoch()
+            }
         }
-        try end(epoch: epoch, metrics: epochMetrics, learningRate: optimizer.learningRate)
-        return true
+        return try endEpoch(learningRate: learningRate(epoch: epoch, step: batches.count - 1))
+    }
+
+    /// Batches that are added up for one update share its learning rate, that of the first of them.
+    private func learningRate(epoch: Int, step: Int) -> Double {
+        let size = configuration.accumulation
+        return configuration.schedule.learningRate(
+            base: configuration.optimizer.learningRate, epoch: epoch, step: step / size * size, stepsPerEpoch: stepsPerEpoch,
+            epochs: configuration.epochs)
+    }
+
+    /// What the step on a batch does with its gradient. The last update of an epoch may have fewer batches than the others.
+    private func update(_ batches: [ArraySlice<Int>], epoch: Int, index: Int) -> ParameterUpdate {
+        let size = configuration.accumulation
+        let first = index / size * size
+        let group = batches[first..<min(first + size, batches.count)]
+        let images = group.reduce(0) { $0 + $1.count }
+        let perEpoch = (batches.count + size - 1) / size
+        return ParameterUpdate(
+            configuration.updateRule(learningRate: learningRate(epoch: epoch, step: index)),
+            number: (epoch - 1) * perEpoch + index / size + 1, share: Double(batches[index].count) / Double(images),
+            begins: index == first, ends: index == group.endIndex - 1)
+    }
+
+    /// Which images really choose the best epoch.
+    var selection: Selection {
+        switch configuration.select {
+        case .test where trainer.dataset.test.count > 0: .test
+        case .validation where !split.validation.isEmpty: .validation
+        default: .last
+        }
+    }
+
+    /// Whether the best is so old that the run ends.
+    private var stopsEarly: Bool {
+        let patience = configuration.earlyStopping
+        return patience > 0 && selection != .last && progress.best.epoch > 0 && progress.epoch - 1 - progress.best.epoch >= patience
     }
 
     private var trainTransform: ImageTransform {
@@ -108,166 +148,90 @@ struct TrainingSession {
         return transform
     }
 
-    private func report(_ metrics: StepMetrics, epoch: Int, step: Int, warmup: Double, learningRate: Double) throws {
-        let stepsLeft = (configuration.epochs - epoch + 1) * stepsPerEpoch - step
-        let stepsDone = (epoch - 1) * stepsPerEpoch + step
+    /// Takes the metrics of the steps since the last reading, without reporting them yet.
+    mutating func takePending() throws {
+        let metrics = try executor.takeMetrics()
+        pace.end(at: clock.now, images: metrics.rows)
+        progress.pendingSums = progress.pendingSums + metrics
+        try requireFinite(
+            metrics.isFinite, "loss", firstStep: min(progress.firstUnread, max(progress.step, 1)), step: max(progress.step, 1))
+    }
+
+    /// Takes and reports them.
+    private mutating func readSteps(warmup: Double, learningRate: Double) throws {
+        try takePending()
+        let metrics = progress.pendingSums
+        progress.pendingSums = StepMetrics()
+        progress.firstUnread = progress.step + 1
+        progress.epochSums = progress.epochSums + metrics
+        let stepsDone = (progress.epoch - 1) * stepsPerEpoch + progress.step
+        let stepsLeft = configuration.epochs * stepsPerEpoch - stepsDone
         let record = StepRecord(
-            epoch: epoch, step: step, steps: stepsPerEpoch, learningRate: learningRate, warmup: warmup, images: metrics.rows,
-            loss: metrics.loss, terms: metrics.terms(named: configuration.method.termNames), accuracy: metrics.accuracy,
-            top5: metrics.top5Share, imagesPerSecond: pace.lastImagesPerSecond, seconds: seconds,
+            epoch: progress.epoch, step: progress.step, steps: stepsPerEpoch, learningRate: learningRate, warmup: warmup,
+            images: metrics.rows, loss: metrics.loss, terms: metrics.terms(named: configuration.method.termNames),
+            accuracy: metrics.accuracy, top5: metrics.top5Share, imagesPerSecond: pace.lastImagesPerSecond, seconds: seconds,
             secondsLeft: seconds / Double(stepsDone) * Double(stepsLeft))
         try trainer.folder?.append(record)
         trainer.observer(.steps(record))
     }
 
-    private mutating func end(epoch: Int, metrics: StepMetrics, learningRate: Double) throws {
-        let validation = split.validation.isEmpty ? nil : try evaluate(Self.trainTable, rows: split.validation)
-        try requireFinite(
-            validation?.isFinite ?? true, "validation loss", epoch: epoch, firstStep: stepsPerEpoch, step: stepsPerEpoch)
+    /// Evaluates, keeps the weights, and goes on to the next epoch.
+    /// - Returns: false when a stop was asked for before that was done.
+    private mutating func endEpoch(learningRate: Double) throws -> Bool {
+        let epoch = progress.epoch
+        let selection = selection
+        let evaluates = selection != .last && (epoch % configuration.evaluateEvery == 0 || epoch == configuration.epochs)
+        var found: StepMetrics?
+        try executor.exchangeWithAverage()
+        if evaluates {
+            found =
+                selection == .test
+                ? try evaluate(Self.testTable, rows: Array(0..<trainer.dataset.test.count))
+                : try evaluate(Self.trainTable, rows: split.validation)
+            guard found != nil else {
+                try executor.exchangeWithAverage()
+                try stop("before its evaluation")
+                return false
+            }
+        }
+        try requireFinite(found?.isFinite ?? true, "\(selection.rawValue) loss", firstStep: stepsPerEpoch, step: stepsPerEpoch)
         let state = try executor.studentState()
-        try requireFinite(
-            state.allFinite, "state of the weights", epoch: epoch, firstStep: stepsPerEpoch, step: stepsPerEpoch)
-        last = (epoch, state)
-        let accuracy = validation?.accuracy ?? Double(epoch)
-        let isBest = accuracy > best.accuracy
-        if isBest { best = (epoch, accuracy, state) }
+        try executor.exchangeWithAverage()
+        try requireFinite(state.allFinite, "state of the weights", firstStep: stepsPerEpoch, step: stepsPerEpoch)
+        progress.last = (epoch, state)
+        let score = found?.accuracy ?? Double(epoch)
+        let isBest = (evaluates || selection == .last) && score > progress.best.score
+        let previousBest = progress.best.file
+        if isBest { progress.best = (epoch, score, state, CheckpointFolder.name(epoch: epoch + 1, step: 0)) }
+        let metrics = progress.epochSums
+        let (validation, test) = selection == .test ? (nil, found) : (found, nil)
         let record = EpochRecord(
             epoch: epoch, epochs: configuration.epochs, learningRate: learningRate, trainLoss: metrics.loss,
             trainAccuracy: metrics.accuracy, terms: metrics.terms(named: configuration.method.termNames),
             validationLoss: validation?.loss, validationAccuracy: validation?.accuracy, validationTop5: validation?.top5Share,
-            imagesPerSecond: pace.imagesPerSecond, seconds: seconds, best: isBest)
-        epochs.append(record)
+            testLoss: test?.loss, testAccuracy: test?.accuracy, testTop5: test?.top5Share, imagesPerSecond: pace.imagesPerSecond, seconds: seconds, best: isBest)
+        progress.epochs.append(record)
+        progress.beginNextEpoch()
         if let folder = trainer.folder {
             try folder.save(state, as: "last.safetensors", metadata: metadata(epoch: epoch))
             if isBest { try folder.save(state, as: "best.safetensors", metadata: metadata(epoch: epoch)) }
             try folder.append(record)
             try folder.note(record.text)
+            try writeCheckpoint(keeping: previousBest)
         }
         trainer.observer(.epoch(record))
+        return true
     }
 
-    /// Saves the weights as they are after the steps so far of an unfinished epoch.
-    private mutating func stop(epoch: Int, firstUnread: Int, step: Int) throws {
-        let metrics = try executor.takeMetrics()
-        try requireFinite(metrics.isFinite, "loss", epoch: epoch, firstStep: firstUnread, step: max(step, firstUnread))
-        let state = try executor.studentState()
-        try requireFinite(
-            state.allFinite, "state of the weights", epoch: epoch, firstStep: firstUnread, step: max(step, firstUnread))
-        last = (epoch, state)
-        try trainer.folder?.save(
-            state, as: "last.safetensors", metadata: metadata(epoch: epoch).merging(["step": "\(step)"]) { $1 })
-        try note("interrupted in epoch \(epoch) after step \(step) of \(stepsPerEpoch); the weights are saved as they are")
-    }
-
-    private func requireFinite(_ good: Bool, _ what: String, epoch: Int, firstStep: Int, step: Int) throws {
+    func requireFinite(_ good: Bool, _ what: String, firstStep: Int, step: Int) throws {
         guard !good else { return }
+        let last = progress.last
         let kept =
             last.epoch == 0
             ? "no weights were saved yet"
             : "the weights of epoch \(last.epoch) are kept" + (trainer.folder.map { " in \($0.path)" } ?? "")
-        let error = TrainingError.nonFinite(what: what, epoch: epoch, firstStep: firstStep, step: step, kept: kept)
+        let error = TrainingError.nonFinite(what: what, epoch: progress.epoch, firstStep: firstStep, step: step, kept: kept)
         try trainer.folder?.note(error.description)
         throw error
     }
-
-    // MARK: - Evaluation
-
-    private func evaluate(_ table: String, rows: [Int]) throws -> StepMetrics {
-        try executor.evaluate(
-            table: table, rows: rows, transform: trainer.dataset.transform.evaluation, batchSize: configuration.batchSize)
-    }
-
-    /// The test set, once for the last and once for the best weights.
-    private func test(_ result: inout TrainingResult) throws {
-        let rows = Array(0..<trainer.dataset.test.count)
-        guard !rows.isEmpty else { return try note("the data has no test images") }
-        func record(_ weights: String, epoch: Int, _ metrics: StepMetrics) throws -> TestRecord {
-            let record = TestRecord(
-                weights: weights, epoch: epoch, images: metrics.rows, loss: metrics.loss, accuracy: metrics.accuracy,
-                top5: metrics.top5Share)
-            try trainer.folder?.append(record)
-            try trainer.folder?.note(record.text)
-            trainer.observer(.test(record))
-            return record
-        }
-        let ofLast = try evaluate(Self.testTable, rows: rows)
-        result.lastTest = try record("last", epoch: last.epoch, ofLast)
-        var ofBest = ofLast
-        if best.epoch != last.epoch {
-            try executor.prepareStudent(network, state: best.state)
-            ofBest = try evaluate(Self.testTable, rows: rows)
-        }
-        result.bestTest = try record("best", epoch: best.epoch, ofBest)
-    }
-
-    // MARK: - Words
-
-    private func begin() throws {
-        let lines =
-            configuration.effectiveDescription + [
-                "images     \(split.training.count) to train on, \(split.validation.count) to validate, "
-                    + "\(trainer.dataset.test.count) to test",
-                "device     \(executor.executorDescription)",
-            ]
-        for line in lines { try trainer.folder?.note(line) }
-        trainer.observer(.begins(lines))
-    }
-
-    private func note(_ line: String) throws {
-        try trainer.folder?.note(line)
-        trainer.observer(.note(line))
-    }
-
-    private func metadata(epoch: Int) -> [String: String] {
-        let transform = trainer.dataset.transform
-        let model = ModelMetadata(
-            model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean.map(Double.init),
-            deviation: transform.deviation.map(Double.init), classNames: trainer.dataset.classNames)
-        return model.text.merging([
-            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
-            "data_hash": dataHash, "config": configuration.yaml,
-        ]) { $1 }
-    }
-
-    private func environment() -> RunEnvironment {
-        RunEnvironment(
-            executor: executor.executorDescription, data: configuration.data, dataHash: dataHash,
-            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count
-        )
-    }
-}
-
-/// Images and seconds of the training loop, the first reading of a run left out when there are more.
-struct TrainingPace {
-    private var began: ContinuousClock.Instant?
-    private var first: (images: Int, seconds: Double)?
-    private var images = 0
-    private var seconds = 0.0
-    private(set) var lastImagesPerSecond = 0.0
-
-    mutating func begin(at now: ContinuousClock.Instant) { if began == nil { began = now } }
-
-    mutating func end(at now: ContinuousClock.Instant, images count: Int) {
-        guard let start = began else { return }
-        began = nil
-        let elapsed: Double = now - start
-        lastImagesPerSecond = elapsed > 0 ? Double(count) / elapsed : 0
-        if first == nil {
-            first = (count, elapsed)
-        } else {
-            images += count
-            seconds += elapsed
-        }
-    }
-
-    var imagesPerSecond: Double {
-        if seconds > 0 { return Double(images) / seconds }
-        guard let first, first.seconds > 0 else { return 0 }
-        return Double(first.images) / first.seconds
-    }
-}
-
-/// Seconds between two instants.
-func - (later: ContinuousClock.Instant, earlier: ContinuousClock.Instant) -> Double {
-    earlier.duration(to: later) / .seconds(1)
 }

@@ -61,7 +61,8 @@ struct CommandTests {
         #expect(trained.code == 0, "\(trained.error)")
         #expect(trained.error.contains("learning rate 0.05") && trained.error.contains("device     reference"))
         #expect(trained.output.contains("test: last weights (epoch 2)") && trained.output.contains("test: best weights"))
-        #expect(try FileManager.default.contentsOfDirectory(atPath: teacher).sorted() == RunFolder.fileNames.sorted())
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: teacher).sorted() == (RunFolder.fileNames + ["checkpoints"]).sorted())
 
         let student = folder.path + "/student"
         let weights = teacher + "/best.safetensors"

@@ -94,7 +94,7 @@ import Testing
     }
 
     @Test func tooLittleMemoryNamesTheBatchThatFits() throws {
-        let engine = try DeviceEngine(TestDevice.device(), memoryLimit: 4 << 20)
+        let engine = try DeviceEngine(TestDevice.device(), memoryLimit: 3_880_000)
         let executor = try Self.prepare(engine, seed: 1)
         let error = #expect(throws: InputError.self) { try Self.step(executor, 0, size: 50) }
         let message = "\(try #require(error))"

@@ -12,6 +12,7 @@ final class FakeExecutor: NetworkExecutor {
     }
 
     var trainCalls: [TrainCall] = []
+    var updates: [ParameterUpdate] = []
     var evaluateCalls: [BatchSelection] = []
     var studentsPrepared = 0
     var teacher: Network?
@@ -42,7 +43,13 @@ final class FakeExecutor: NetworkExecutor {
 
     func prepareTeacher(_ network: Network, state: NetworkState) throws { teacher = network }
 
-    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
+    func prepareUpdates(_ rule: UpdateRule) throws {}
+
+    func exchangeWithAverage() throws {}
+
+    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
+        guard case .sgd(let optimizer) = update.rule.optimizer else { throw InputError("optimizer", "is none that the fake knows") }
+        updates.append(update)
         trainCalls.append(TrainCall(batch: batch, method: method, warmup: warmup, optimizer: optimizer))
         beforeStep(trainCalls.count)
         guard var weight = state["fc.weight"], var bias = state["fc.bias"], let classes = network?.classes else { return }
@@ -85,11 +92,18 @@ final class FakeExecutor: NetworkExecutor {
 
     func studentState() throws -> NetworkState { state }
 
+    func trainingState() throws -> TrainingState { TrainingState(weights: state) }
+
+    func restore(_ state: TrainingState) throws {
+        self.state = state.weights
+        metrics = StepMetrics()
+    }
+
     func studentLogits(_ images: Tensor) throws -> Tensor {
         Tensor(shape: [images.shape[0], network?.classes ?? 0], repeating: 0)
     }
 
-    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
+    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
         throw InputError("loss", "is nothing that the fake executor knows")
     }
 

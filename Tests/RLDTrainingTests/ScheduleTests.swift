@@ -37,4 +37,25 @@ struct ScheduleTests {
         #expect(abs(rate(constant, epoch: 1, step: 4) - 0.025) < 1e-12)
         #expect(rate(constant, epoch: 100) == 0.05)
     }
+
+    @Test("step drops after every period")
+    func step() {
+        let schedule = Schedule(kind: .step, factor: 0.5, period: 3)
+        for (epoch, wanted) in [(1, 0.05), (3, 0.05), (4, 0.025), (6, 0.025), (7, 0.0125)] {
+            #expect(abs(rate(schedule, epoch: epoch) - wanted) < 1e-12, "epoch \(epoch)")
+        }
+    }
+
+    @Test("one cycle goes from peak / 25 to the peak to peak / 250,000, as torch's OneCycleLR does")
+    func oneCycle() {
+        // 2 epochs of 10 steps, rise 0.3: the peak is step 0.3 * 20 - 1 = 5, the end step 19.
+        let schedule = Schedule(kind: .onecycle)
+        let rates = (0..<20).map { rate(schedule, epoch: $0 / 10 + 1, step: $0 % 10, epochs: 2) }
+        #expect(abs(rates[0] - 0.002) < 1e-12)
+        #expect(abs(rates[5] - 0.05) < 1e-12)
+        #expect(abs(rates[19] - 2e-7) < 1e-15)
+        // Step 2 of 5 up: 0.05 + (0.002 - 0.05) / 2 (1 + cos(0.4 pi)); step 12 is half way down.
+        #expect(abs(rates[2] - (0.05 - 0.024 * (1 + 0.30901699437494745))) < 1e-12)
+        #expect(abs(rates[12] - (2e-7 + (0.05 - 2e-7) / 2)) < 1e-12)
+    }
 }

@@ -148,4 +148,69 @@ struct TrainerTests {
                 $0.teacherWeights = "/no/such.safetensors"
             }.hasPrefix("/no/such.safetensors: does not exist"))
     }
+
+    @Test("accumulated batches share an update: its number, its learning rate, and shares that add up to one")
+    func accumulation() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 2)
+        configuration.batchSize = 30
+        configuration.accumulation = 2
+        configuration.schedule = Schedule(kind: .cosine)
+        try _ = Trainer(configuration: configuration, executor: executor, dataset: bandData()).run()
+        // 80 images: batches of 30, 30 and 20.
+        #expect(executor.updates.map(\.number) == [1, 1, 2, 3, 3, 4])
+        #expect(executor.updates.map(\.begins) == [true, false, true, true, false, true])
+        #expect(executor.updates.map(\.ends) == [false, true, true, false, true, true])
+        #expect(executor.updates.map(\.share) == [0.5, 0.5, 1, 0.5, 0.5, 1])
+        let rates = executor.trainCalls.map(\.optimizer.learningRate)
+        #expect(rates[0] == rates[1] && rates[1] > rates[2] && rates[3] == rates[4])
+    }
+
+    @Test("evaluation every k epochs and at the end; the best is one that was evaluated")
+    func evaluateEvery() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 5)
+        configuration.evaluateEvery = 2
+        let result = try Trainer(configuration: configuration, executor: executor, dataset: bandData()).run()
+        #expect(result.epochs.map { $0.validationAccuracy != nil } == [false, true, false, true, true])
+        #expect([2, 4, 5].contains(result.bestEpoch))
+    }
+
+    @Test("a run ends when its best is too old, also after it was left in between")
+    func earlyStopping() throws {
+        var configuration = bandConfiguration(epochs: 30)
+        configuration.optimizer.learningRate = 1e-12
+        configuration.earlyStopping = 3
+        let result = try Trainer(configuration: configuration, executor: FakeExecutor(), dataset: bandData()).run()
+        #expect(result.bestEpoch == 1 && result.epochs.count == 4 && !result.interrupted)
+        #expect(result.lastTest?.epoch == 4)
+        let temporary = TemporaryFolder()
+        var epochs = 0
+        let first = try Trainer(
+            configuration: configuration, executor: FakeExecutor(), dataset: bandData(), folder: RunFolder(temporary.path + "/r"),
+            shouldStop: { epochs >= 2 }, observer: { if case .epoch = $0 { epochs += 1 } }
+        ).run()
+        #expect(first.interrupted && first.epochs.count == 2)
+        let folder = try RunFolder(temporary.path + "/r", existing: .resume)
+        let second = try Trainer(
+            configuration: configuration, executor: FakeExecutor(), dataset: bandData(), folder: folder,
+            resuming: folder.resumption()
+        ).run()
+        #expect(second.epochs.count == 4 && second.lastState == result.lastState)
+    }
+
+    @Test("the set that chose the best epoch is named; the test set only when asked for")
+    func selection() throws {
+        var configuration = bandConfiguration(epochs: 2)
+        for (select, validation, expected) in [
+            (Selection.validation, 20.0, "validation"), (.test, 20, "test"), (.last, 20, "last"), (.validation, 0, "last"),
+        ] {
+            configuration.select = select
+            configuration.validation = validation
+            let result = try Trainer(configuration: configuration, executor: FakeExecutor(), dataset: bandData()).run()
+            #expect(result.bestTest?.selectedOn == expected)
+            #expect(result.epochs.allSatisfy { ($0.testAccuracy != nil) == (expected == "test") })
+            #expect(result.epochs.allSatisfy { ($0.validationAccuracy != nil) == (expected == "validation") })
+        }
+    }
 }

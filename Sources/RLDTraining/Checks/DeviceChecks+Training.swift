@@ -7,9 +7,9 @@ import RLDReference
 /// What is not a network operation: losses, the gathering of batches, the optimiser, matrix products.
 extension DeviceChecks {
     /// One named check of a device.
-    struct Check {
-        let name: String
-        let run: (DeviceEngine) throws -> CheckResult
+    package struct Check {
+        package let name: String
+        package let run: (DeviceEngine) throws -> CheckResult
     }
 
     /// Methods with every optional path: all terms, both temperatures, standardisation.
@@ -18,7 +18,7 @@ extension DeviceChecks {
         return [(method.id, method)] + (standardized.map { [("\(method.id), standardised", $0)] } ?? [])
     }
 
-    static func trainingChecks(tiny: Bool) -> [Check] {
+    package static func trainingChecks(tiny: Bool) -> [Check] {
         let losses = methods.flatMap { name, method in
             (tiny ? [(3, 5)] : [(1, 2), (5, 10), (7, 33), (65, 100), (3, 1000)]).map { rows, classes in
                 Check(name: "loss \(name) \(rows)x\(classes)") { engine in
@@ -27,7 +27,14 @@ extension DeviceChecks {
             }
         }
         return losses + [
-            Check(name: "batch, crop and flip") { try checkStep("batch, crop and flip", tiny: tiny, engine: $0) }
+            Check(name: "batch, crop and flip") { try checkStep("batch, crop and flip", tiny: tiny, engine: $0) },
+            Check(name: "AdamW, clipping, accumulation, average, soft targets") { engine in
+                try checkStep(
+                    "AdamW, clipping, accumulation, average, soft targets", tiny: tiny,
+                    rule: UpdateRule(
+                        .adamW(AdamW(learningRate: 0.01, epsilon: 1e-3)), clipNorm: 0.1, averageDecay: 0.9, accumulation: 2),
+                    smoothing: 0.1, mixing: BatchMixing(share: 0.7), engine: engine)
+            },
         ]
     }
 
@@ -59,7 +66,11 @@ extension DeviceChecks {
 
     /// Two training steps from the uint8 table to the updated weights, on the device and on the reference: gathering, crop,
     /// flip, normalisation, both networks, loss, backward and Nesterov SGD.
-    private static func checkStep(_ name: String, tiny: Bool, engine: DeviceEngine) throws -> CheckResult {
+    private static func checkStep(
+        _ name: String, tiny: Bool,
+        rule: UpdateRule = UpdateRule(.sgd(SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: true))),
+        smoothing: Double = 0, mixing: BatchMixing? = nil, engine: DeviceEngine
+    ) throws -> CheckResult {
         let (size, count, batch) = tiny ? (5, 6, 3) : (12, 40, 13)
         let table = ImageTable(
             channels: 2, height: size, width: size + 1,
@@ -76,26 +87,37 @@ extension DeviceChecks {
         }
         let (student, teacher) = (network(3), network(5))
         let transform = ImageTransform(mean: [0.3, 0.4], deviation: [0.25, 0.3], cropPadding: 2, horizontalFlip: true)
-        func train(_ executor: any NetworkExecutor) throws -> (NetworkState, StepMetrics) {
+        func train(_ executor: any NetworkExecutor) throws -> ([NetworkState], StepMetrics) {
             try executor.load(table, as: "table")
             try executor.prepareStudent(student, state: randomState(student))
             try executor.prepareTeacher(teacher, state: randomState(teacher))
-            for step in 0..<2 {
+            try executor.prepareUpdates(rule)
+            for step in 0..<2 * rule.accumulation {
+                var selection = BatchSelection(
+                    table: "table", indices: (0..<batch).map { ($0 * 7 + step) % count }, transform: transform, seed: 5,
+                    epoch: step + 1)
+                selection.labelSmoothing = smoothing
+                selection.mixing = mixing
+                let (number, part) = (step / rule.accumulation, step % rule.accumulation)
                 try executor.trainStep(
-                    BatchSelection(
-                        table: "table", indices: (0..<batch).map { ($0 * 7 + step) % count }, transform: transform, seed: 5,
-                        epoch: step + 1),
-                    method: .refinedLogitDistillation(RefinedLogitDistillation()), warmup: 0.5,
-                    optimizer: SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: true))
+                    selection, method: .refinedLogitDistillation(RefinedLogitDistillation()), warmup: 0.5,
+                    update: ParameterUpdate(
+                        rule, number: number + 1, share: 1 / Double(rule.accumulation), begins: part == 0,
+                        ends: part == rule.accumulation - 1))
             }
-            return (try executor.studentState(), try executor.takeMetrics())
+            let metrics = try executor.takeMetrics()
+            let state = try executor.studentState()
+            guard rule.averageDecay != nil else { return ([state], metrics) }
+            try executor.exchangeWithAverage()
+            return ([state, try executor.studentState()], metrics)
         }
         let (found, metrics) = try train(DeviceExecutor(engine: engine))
         let (expected, expectedMetrics) = try train(ReferenceExecutor())
         var worst = Worst()
-        for tensor in student.stateTensors {
-            worst.add(
-                relativeError(found[tensor.name]?.values ?? [], expected[tensor.name]?.values ?? []) / (10 * bound), tensor.name)
+        for (a, b) in zip(found, expected) {
+            for tensor in student.stateTensors {
+                worst.add(relativeError(a[tensor.name]?.values ?? [], b[tensor.name]?.values ?? []) / (10 * bound), tensor.name)
+            }
         }
         worst.add(relativeError(metrics.termSums, expectedMetrics.termSums) / (10 * bound), "terms")
         if (metrics.rows, metrics.top1) != (expectedMetrics.rows, expectedMetrics.top1) { worst.add(.infinity, "counts") }

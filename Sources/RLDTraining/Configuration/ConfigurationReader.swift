@@ -115,6 +115,9 @@ public struct ConfigurationReader {
         }
     }
 
+    /// Keys that were set so far.
+    public var givenKeys: Set<String> { Set(given.keys) }
+
     /// The checked configuration, and warnings about settings that were given and do nothing.
     public func finish() throws(InputError) -> (configuration: TrainingConfiguration, warnings: [String]) {
         var result = configuration
@@ -139,10 +142,16 @@ public struct ConfigurationReader {
         func warn(_ keys: [String], _ reason: String) {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
-        if !method.needsTeacher { warn(["teacher.model", "teacher.weights"], "method '\(method.id)' has no teacher") }
-        if result.schedule.kind != .multistep {
-            warn(["schedule.milestones", "schedule.factor"], "schedule '\(result.schedule.kind.rawValue)' has none")
+        if !method.needsTeacher { warn(["teacher.model", "teacher.weights", "teacher.key"], "method '\(method.id)' has no teacher") }
+        if result.initialWeights == nil {
+            warn(["initial.key", "initial.strict", "initial.reset_head"], "the run starts from fresh weights, give --weights")
         }
+        warn(result.schedule.ignoredKeys, "schedule '\(result.schedule.kind.rawValue)' has none")
+        warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
+        if !method.termNames.contains("ce") {
+            warn(["label_smoothing"], "method '\(method.id)' has no cross-entropy with every label")
+        }
+        if result.select == .last { warn(["early_stopping", "evaluate_every"], "nothing is selected (select: last)") }
         if method.warmupEpochs > result.epochs {
             warnings.append(
                 "method.warm_up is \(method.warmupEpochs) epochs and the run has \(result.epochs): "
@@ -153,7 +162,7 @@ public struct ConfigurationReader {
     }
 
     /// `method` stands for `method.id`, and a last part that only one key has stands for that key.
-    private static func fullKey(_ key: String) -> String {
+    static func fullKey(_ key: String) -> String {
         if Setting.keys.contains(key) { return key }
         if Setting.keys.contains(key + ".id") { return key + ".id" }
         let matches = Setting.keys.filter { $0.hasSuffix("." + key) }
@@ -170,6 +179,16 @@ public struct ConfigurationReader {
 }
 
 extension TrainingConfiguration {
+    private static let defaults = TrainingConfiguration()
+
+    /// Every key with its value, as text.
+    public var values: [String: String] {
+        var values = ["method.id": method.id]
+        for setting in Setting.all { values[setting.key] = setting.get(self) }
+        for option in method.options { values["method.\(Setting.underscored(option.name))"] = method.text(of: option) }
+        return values
+    }
+
     /// The configuration as YAML that `ConfigurationReader` reads back to an equal value.
     public var yaml: String {
         var lines: [String] = []
@@ -187,14 +206,23 @@ extension TrainingConfiguration {
             }
             lines.append("  \(parts[1]): \(value)")
         }
-        for setting in Setting.all { if let value = setting.get(self) { append(setting.key, value) } }
+        // What is not read and was never set would only be warned about when the file is used.
+        let ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
+        for setting in Setting.all {
+            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else { continue }
+            append(setting.key, value)
+        }
         append("method.id", method.id)
         for option in method.options {
-            guard let value = method.value(of: option) else { continue }
-            append(
-                "method.\(Setting.underscored(option.name))",
-                option.kind == .flag ? (value != 0 ? "true" : "false") : Setting.text(value))
+            if let text = method.text(of: option) { append("method.\(Setting.underscored(option.name))", text) }
         }
         return lines.joined(separator: "\n") + "\n"
+    }
+}
+
+extension Method {
+    /// An option's value as YAML.
+    fileprivate func text(of option: MethodOption) -> String? {
+        value(of: option).map { option.kind == .flag ? ($0 != 0 ? "true" : "false") : Setting.text($0) }
     }
 }

@@ -36,20 +36,20 @@ struct Setting: Sendable {
         number("optimizer.momentum", \.optimizer.momentum),
         number("optimizer.weight_decay", \.optimizer.weightDecay),
         flag("optimizer.nesterov", \.optimizer.nesterov),
-        Setting(
-            key: "schedule.kind", get: { $0.schedule.kind.rawValue },
-            set: { c, t throws(Wanted) in
-                guard let kind = Schedule.Kind(rawValue: t) else {
-                    let known = Schedule.Kind.allCases.map(\.rawValue)
-                    let near = nearestName(to: t, among: known).map { "; did you mean '\($0)'?" } ?? ""
-                    throw Wanted("one of \(known.joined(separator: ", "))\(near)")
-                }
-                c.schedule.kind = kind
-            }),
+        choice("optimizer.kind", \.optimizerKind),
+        number("optimizer.beta1", \.beta1),
+        number("optimizer.beta2", \.beta2),
+        number("optimizer.epsilon", \.epsilon),
+        number("optimizer.clip_norm", \.clipNorm),
+        number("optimizer.average_decay", \.averageDecay),
+        integer("optimizer.accumulation", \.accumulation),
+        choice("schedule.kind", \.schedule.kind),
         Setting(
             key: "schedule.milestones", get: { "[\($0.schedule.milestones.map(String.init).joined(separator: ", "))]" },
             set: { c, t throws(Wanted) in c.schedule.milestones = try wholes(t) }),
         number("schedule.factor", \.schedule.factor),
+        integer("schedule.period", \.schedule.period),
+        number("schedule.rise", \.schedule.rise),
         integer("schedule.warmup_epochs", \.schedule.warmupEpochs),
         Setting(
             key: "augmentation.crop_padding", get: { $0.cropPadding.map(String.init) },
@@ -57,9 +57,20 @@ struct Setting: Sendable {
         Setting(
             key: "augmentation.flip", get: { $0.flip.map { $0 ? "true" : "false" } },
             set: { c, t throws(Wanted) in c.flip = t.isEmpty ? nil : try truth(t) }),
+        number("label_smoothing", \.labelSmoothing),
+        integer("evaluate_every", \.evaluateEvery),
+        integer("early_stopping", \.earlyStopping),
+        choice("select", \.select),
         optionalName("teacher.model", \.teacherModel),
         optionalName("teacher.weights", \.teacherWeights),
+        optionalName("teacher.key", \.teacherKey),
+        optionalName("initial.weights", \.initialWeights),
+        optionalName("initial.key", \.initialOptions.key),
+        flag("initial.strict", \.initialOptions.strict),
+        flag("initial.reset_head", \.initialOptions.resetHead),
         integer("log_every", \.logEvery),
+        integer("checkpoint.every", \.checkpointEvery),
+        integer("checkpoint.keep", \.checkpointKeep),
         optionalName("device", \.device),
     ]
 
@@ -100,6 +111,21 @@ struct Setting: Sendable {
         Setting(
             key: key, get: { $0[keyPath: path].map(quoted) },
             set: { c, t throws(Wanted) in c[keyPath: path] = t.isEmpty ? nil : t })
+    }
+
+    private static func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ key: String, _ path: any Path<Choice>
+    ) -> Setting {
+        Setting(
+            key: key, get: { $0[keyPath: path].rawValue },
+            set: { c, t throws(Wanted) in
+                guard let choice = Choice(rawValue: t) else {
+                    let known = Choice.allCases.map(\.rawValue)
+                    let near = nearestName(to: t, among: known).map { "; did you mean '\($0)'?" } ?? ""
+                    throw Wanted("one of \(known.joined(separator: ", "))\(near)")
+                }
+                c[keyPath: path] = choice
+            })
     }
 
     private static func integer(_ key: String, _ path: any Path<Int>) -> Setting {

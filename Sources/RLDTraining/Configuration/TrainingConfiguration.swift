@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 import RLDMethods
 
@@ -16,19 +17,49 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var seed: UInt64 = 1
     public var epochs = 240
     public var batchSize = 64
+    public var optimizerKind = OptimizerKind.sgd
+    /// Learning rate and weight decay of either optimiser, momentum of SGD.
     public var optimizer = SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)
+    /// Of AdamW.
+    public var beta1 = 0.9
+    public var beta2 = 0.999
+    public var epsilon = 1e-8
+    /// Longest gradient over all parameters; 0 for no limit.
+    public var clipNorm = 0.0
+    /// Of the moving average of the weights, which is then what is evaluated and saved; 0 for none.
+    public var averageDecay = 0.0
+    /// Batches whose gradients are added up for one update.
+    public var accumulation = 1
     public var schedule = Schedule()
     /// Pixels of zero padding before a random crop, 0 for none; nil for what suits the data set.
     public var cropPadding: Int?
     /// Mirror left-right with probability one half; nil for what suits the data set.
     public var flip: Bool?
+    /// Share of each label that is spread over the classes, in the cross-entropy with the label.
+    public var labelSmoothing = 0.0
+    /// Epochs between two evaluations; the last epoch is always evaluated.
+    public var evaluateEvery = 1
+    /// Ends the run when the best is so many epochs old; 0 for never.
+    public var earlyStopping = 0
+    /// Which images choose the best epoch.
+    public var select = Selection.validation
     public var method: Method = .crossEntropy(CrossEntropy())
     /// Published id of the teacher's network.
     public var teacherModel: String?
     /// File with the teacher's weights.
     public var teacherWeights: String?
+    /// Where they hang in the file ("model.student"); nil for the usual places.
+    public var teacherKey: String?
+    /// File with the weights to start from; nil for fresh ones.
+    public var initialWeights: String?
+    /// How they are fitted to the network.
+    public var initialOptions = WeightOptions()
     /// Steps between two readings of the metrics from the device.
     public var logEvery = 50
+    /// Steps between two checkpoints within an epoch; 0 for one after each epoch only.
+    public var checkpointEvery = 0
+    /// How many of the newest checkpoints are kept, beside the best.
+    public var checkpointKeep = 2
     /// Index or name of the device, or "reference"; nil for the best one found.
     public var device: String?
 
@@ -45,6 +76,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         try require(epochs >= 1, "epochs", "at least 1", epochs)
         try require(batchSize >= 1, "batch_size", "at least 1", batchSize)
         try require(logEvery >= 1, "log_every", "at least 1", logEvery)
+        try require(checkpointEvery >= 0, "checkpoint.every", "at least 0", checkpointEvery)
+        try require(checkpointKeep >= 1, "checkpoint.keep", "at least 1", checkpointKeep)
         if let limit { try require(limit >= 1, "limit", "at least 1", limit) }
         try number(validation, "validation")
         try require(
@@ -58,6 +91,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         try number(optimizer.weightDecay, "optimizer.weight_decay")
         try require(
             !optimizer.nesterov || optimizer.momentum > 0, "optimizer.nesterov", "off when the momentum is 0", true)
+        try validateOptimizer()
         try schedule.validate(epochs: epochs)
         if let cropPadding {
             try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding)
@@ -72,12 +106,17 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "data       \(data)" + (limit.map { ", first \($0) training images" } ?? "")
                 + (validation == 0 ? ", no validation part" : ", validation \(Setting.text(validation))"),
             "method     \(method.effectiveDescription)",
-            "optimizer  SGD, learning rate \(optimizer.learningRate), momentum \(optimizer.momentum), "
-                + "weight decay \(optimizer.weightDecay)" + (optimizer.nesterov ? ", Nesterov" : ""),
+            "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription)",
             "training   \(epochs) epochs, batch \(batchSize), crop padding \(cropPadding.map(String.init) ?? "as the data's"), "
-                + "flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")",
+                + "flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")"
+                + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
+            "best       chosen on "
+                + (select == .test ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
+                + (evaluateEvery > 1 ? ", every \(evaluateEvery) epochs" : "")
+                + (earlyStopping > 0 ? "; stops when it is \(earlyStopping) epochs old" : ""),
         ]
+        if let initialWeights { lines.insert("start      weights \(initialWeights)", at: 1) }
         if method.needsTeacher {
             lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
         }

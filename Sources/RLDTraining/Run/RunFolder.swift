@@ -2,25 +2,44 @@ import Foundation
 import RLDFormats
 import RLDGraph
 
-/// The folder of one run: config.yaml (effective), environment.json, metrics.jsonl, log.txt, last.safetensors and
-/// best.safetensors. Nothing is written before `open`, so that a run that fails on its input leaves nothing behind.
+/// The folder of one run: config.yaml (effective), environment.json, metrics.jsonl, log.txt, last.safetensors,
+/// best.safetensors, checkpoints/ and, when the run is over, result.json. Nothing is written before `open`, so that a run that
+/// fails on its input leaves nothing behind. One process at a time: the folder is locked while it is open, and a killed
+/// process leaves no lock.
 public final class RunFolder {
-    /// The files of a run; what `overwrite` removes.
+    /// What to do with a run that the folder already holds.
+    public enum Existing: Sendable {
+        case refuse
+        /// Replace it.
+        case overwrite
+        /// Go on with it.
+        case resume
+    }
+
+    /// The files of a run beside its checkpoints; what `overwrite` removes.
     public static let fileNames = [
-        "config.yaml", "environment.json", "metrics.jsonl", "log.txt", "last.safetensors", "best.safetensors",
+        "config.yaml", "environment.json", "metrics.jsonl", "log.txt", "last.safetensors", "best.safetensors", "result.json",
     ]
+    /// The folder of checkpoints in a run's folder.
+    public static let checkpointsName = "checkpoints"
 
     public let path: String
-    private let overwrite: Bool
+    private let existing: Existing
     private var metrics: LineFile?
     private var log: LineFile?
+    private var lock: FolderLock?
     private let encoder: JSONEncoder
+    var checkpoints: CheckpointFolder { CheckpointFolder(path: file(Self.checkpointsName)) }
 
-    /// - Parameter overwrite: whether a run that the folder already holds may be replaced.
-    /// - Throws: `InputError` when the folder holds a run and may not be overwritten, or is not a folder.
-    public init(_ path: String, overwrite: Bool = false) throws(InputError) {
+    public convenience init(_ path: String, overwrite: Bool = false) throws(InputError) {
+        try self.init(path, existing: overwrite ? .overwrite : .refuse)
+    }
+
+    /// - Throws: `InputError` when the folder holds a run and may not be overwritten, is not a folder, or is to be resumed and
+    ///   another process works in it.
+    public init(_ path: String, existing: Existing) throws(InputError) {
         self.path = path
-        self.overwrite = overwrite
+        self.existing = existing
         encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.nonConformingFloatEncodingStrategy = .convertToString(
@@ -28,33 +47,84 @@ public final class RunFolder {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return }
         guard isFolder.boolValue else { throw InputError(path, "is a file, expected a folder", advice: "choose another --out") }
-        if !overwrite, let found = Self.fileNames.first(where: { FileManager.default.fileExists(atPath: file($0)) }) {
-            throw InputError(
-                path, "already holds a run (\(found))", advice: "choose another --out or give --overwrite to replace the run")
+        switch existing {
+        case .overwrite: break
+        case .resume: lock = try FolderLock(path)
+        case .refuse:
+            let names = Self.fileNames + [Self.checkpointsName]
+            if let found = names.first(where: { FileManager.default.fileExists(atPath: file($0)) }) {
+                throw InputError(
+                    path, "already holds a run (\(found))",
+                    advice: "choose another --out, give --resume to go on with it or --overwrite to replace it")
+            }
         }
     }
 
     /// Path of a file in the folder.
     public func file(_ name: String) -> String { path + "/" + name }
 
-    /// Creates the folder, removes an overwritten run and writes what describes the new one.
-    public func open(configuration: TrainingConfiguration, environment: RunEnvironment) throws(InputError) {
+    private func holds(_ name: String) -> Bool { FileManager.default.fileExists(atPath: file(name)) }
+
+    /// The newest checkpoint of the run to resume, with its best weights; nil when the run was killed before its first one.
+    /// - Throws: when the run cannot be gone on with.
+    func resumable() throws(InputError) -> (checkpoint: Checkpoint, best: NetworkState?, broken: [InputError])? {
+        guard existing == .resume else { return nil }
+        CheckpointFolder.removeTemporaries(in: path)
+        CheckpointFolder.removeTemporaries(in: checkpoints.path)
+        if let found = try checkpoints.newest() { return found }
+        if holds("best.safetensors") || holds("result.json") {
+            throw InputError(path, "holds a run without checkpoints", advice: "give --overwrite to start again")
+        }
+        return nil
+    }
+
+    /// What a finished run left in result.json; nil while it is not finished.
+    public var result: Data? { FileManager.default.contents(atPath: file("result.json")) }
+
+    /// Creates the folder, removes an overwritten run and writes what describes the new one; or, with a checkpoint, cuts the
+    /// growing files back to where they were when it was written.
+    public func open(
+        configuration: TrainingConfiguration, environment: RunEnvironment, resuming checkpoint: Checkpoint? = nil
+    ) throws(InputError) {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
             throw InputError(path, "cannot be created as a folder", advice: "choose another --out")
         }
-        if overwrite { for name in Self.fileNames { unlink(file(name)) } }
+        if lock == nil { lock = try FolderLock(path) }
+        if let checkpoint {
+            unlink(file("result.json"))
+            for (name, length) in checkpoint.record.fileLengths { try LineFile.cut(file(name), to: length) }
+        } else if existing != .refuse {
+            for name in Self.fileNames { unlink(file(name)) }
+            checkpoints.removeAll()
+        }
+        try checkpoints.create()
         try write(Array(configuration.yaml.utf8), to: "config.yaml")
         try write(Array(json(environment, pretty: true)), to: "environment.json")
         metrics = try LineFile(path: file("metrics.jsonl"))
         log = try LineFile(path: file("log.txt"))
     }
 
+    /// Ends the work in the folder; another process may go on with it.
+    public func close() {
+        metrics = nil
+        log = nil
+        lock = nil
+    }
+
+    /// Bytes of the files that grow, everything so far safe on the disk.
+    func growingFiles() throws(InputError) -> [String: Int] {
+        try metrics.map { metrics throws(InputError) in ["metrics.jsonl": try metrics.flush()] } ?? [:]
+    }
+
     /// Writes a file of the run, whole or not at all.
     public func write(_ bytes: [UInt8], to name: String) throws(InputError) {
         try AtomicFile.write(bytes, to: file(name))
     }
+
+    /// Writes a record as result.json: the run is over.
+    func finish(_ result: some Encodable) throws(InputError) { try write(Array(json(result, pretty: true)), to: "result.json") }
 
     /// Writes a student's weights, whole or not at all.
     public func save(_ state: NetworkState, as name: String, metadata: [String: String]) throws(InputError) {
@@ -79,4 +149,23 @@ public final class RunFolder {
             throw InputError(path, "a record cannot be written as JSON: \(error)")
         }
     }
+}
+
+/// An advisory lock on a folder that ends with the process that holds it, however it ends.
+final class FolderLock {
+    private let descriptor: Int32
+
+    /// - Throws: when another process holds it. A file system without locks is let pass.
+    init(_ folder: String) throws(InputError) {
+        descriptor = Foundation.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw InputError(folder, "cannot be opened: \(String(cString: strerror(errno)))", advice: "choose another --out")
+        }
+        if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+            Foundation.close(descriptor)
+            throw InputError(folder, "is in use by another rld process", advice: "wait for it to end or choose another --out")
+        }
+    }
+
+    deinit { Foundation.close(descriptor) }
 }

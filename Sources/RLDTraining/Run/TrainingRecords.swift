@@ -1,8 +1,9 @@
 import Foundation
+import RLDGraph
 import RLDMethods
 
 /// What the steps since the previous reading did: one line of metrics.jsonl.
-public struct StepRecord: Sendable, Equatable, Encodable {
+public struct StepRecord: Sendable, Equatable, Codable {
     public var kind = "step"
     /// From 1.
     public var epoch: Int
@@ -30,7 +31,7 @@ public struct StepRecord: Sendable, Equatable, Encodable {
 }
 
 /// What an epoch did: one line of metrics.jsonl.
-public struct EpochRecord: Sendable, Equatable, Encodable {
+public struct EpochRecord: Sendable, Equatable, Codable {
     public var kind = "epoch"
     public var epoch: Int
     public var epochs: Int
@@ -44,6 +45,10 @@ public struct EpochRecord: Sendable, Equatable, Encodable {
     public var validationLoss: Double?
     public var validationAccuracy: Double?
     public var validationTop5: Double?
+    /// The same of the test set, where that was asked to choose the best epoch.
+    public var testLoss: Double?
+    public var testAccuracy: Double?
+    public var testTop5: Double?
     /// Training loop only, without the first reading of the run (plans and kernels are built there).
     public var imagesPerSecond: Double
     /// Since the run began, all included.
@@ -53,7 +58,7 @@ public struct EpochRecord: Sendable, Equatable, Encodable {
 }
 
 /// The test set's verdict on one set of weights: one line of metrics.jsonl.
-public struct TestRecord: Sendable, Equatable, Encodable {
+public struct TestRecord: Sendable, Equatable, Codable {
     public var kind = "test"
     /// "last" or "best".
     public var weights: String
@@ -65,6 +70,46 @@ public struct TestRecord: Sendable, Equatable, Encodable {
     /// Shares of one.
     public var accuracy: Double
     public var top5: Double
+    /// Which images chose the best epoch: "validation", "test" or "last".
+    public var selectedOn: String
+}
+
+/// How a run ended: result.json.
+public struct RunSummary: Sendable, Equatable, Codable {
+    public var model: String
+    public var epochs: Int
+    public var bestEpoch: Int
+    /// The test set with the last and with the best weights.
+    public var last: TestRecord?
+    public var best: TestRecord?
+    public var imagesPerSecond: Double
+    public var seconds: Double
+
+    /// What `RunFolder` wrote.
+    /// - Throws: `InputError` when it is something else.
+    public init(json: Data, source: String) throws(InputError) {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        do {
+            self = try decoder.decode(RunSummary.self, from: json)
+        } catch {
+            throw InputError(source, "is no result of a run")
+        }
+    }
+
+    init(
+        model: String, epochs: Int, bestEpoch: Int, last: TestRecord?, best: TestRecord?, imagesPerSecond: Double, seconds: Double
+    ) {
+        self.model = model
+        self.epochs = epochs
+        self.bestEpoch = bestEpoch
+        self.last = last
+        self.best = best
+        self.imagesPerSecond = imagesPerSecond
+        self.seconds = seconds
+    }
 }
 
 /// What a run tells while it goes on.
@@ -101,7 +146,8 @@ extension EpochRecord {
     /// One line for a person.
     public var text: String {
         func percent(_ share: Double) -> String { String(format: "%.2f %%", 100 * share) }
-        let validation = validationAccuracy.map { ", validation \(percent($0))" } ?? ""
+        let validation =
+            validationAccuracy.map { ", validation \(percent($0))" } ?? testAccuracy.map { ", test \(percent($0))" } ?? ""
         return
             "epoch \(epoch)/\(epochs): loss \(String(format: "%.4f", trainLoss)), training \(percent(trainAccuracy))\(validation)"
             + ", \(Int(imagesPerSecond.rounded())) images/s\(best ? ", best so far" : "")"
@@ -112,7 +158,8 @@ extension TestRecord {
     /// One line for a person.
     public var text: String {
         func fixed(_ value: Double, _ decimals: Int) -> String { String(format: "%.\(decimals)f", value) }
-        return "test: \(weights) weights (epoch \(epoch)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
+        let chosen = weights == "best" && selectedOn != "last" ? ", chosen on \(selectedOn == "test" ? "the TEST set" : selectedOn)" : ""
+        return "test: \(weights) weights (epoch \(epoch)\(chosen)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
             + "cross-entropy \(fixed(loss, 4)), \(images) images"
     }
 }

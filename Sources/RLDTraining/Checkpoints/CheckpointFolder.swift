@@ -1,0 +1,82 @@
+import Foundation
+import RLDGraph
+
+/// The checkpoints of one run: `epoch-0003.safetensors` after epoch 3, `epoch-0004-step-000010.safetensors` within epoch 4.
+struct CheckpointFolder {
+    let path: String
+
+    static func name(epoch: Int, step: Int) -> String {
+        step == 0
+            ? String(format: "epoch-%04d.safetensors", epoch - 1)
+            : String(format: "epoch-%04d-step-%06d.safetensors", epoch, step)
+    }
+
+    /// Names of the finished files, oldest training position first.
+    var names: [String] {
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        return all.compactMap { name in Self.position(of: name).map { (name, $0) } }
+            .sorted { $0.1 < $1.1 }.map(\.0)
+    }
+
+    /// Epoch, and step or Int.max for its end; nil for other files.
+    private static func position(of name: String) -> (Int, Int)? {
+        guard let match = name.wholeMatch(of: /epoch-([0-9]+)(?:-step-([0-9]+))?\.safetensors/), let epoch = Int(match.1) else {
+            return nil
+        }
+        return (epoch, match.2.flatMap { Int($0) } ?? Int.max)
+    }
+
+    func create() throws(InputError) {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw InputError(path, "cannot be created as a folder", advice: "choose another --out")
+        }
+    }
+
+    /// The newest checkpoint that is whole, together with the best weights that it refers to.
+    /// - Returns: nil when there is none at all; `broken` names what was passed over and why.
+    /// - Throws: when there are checkpoints and none is whole.
+    func newest() throws(InputError) -> (checkpoint: Checkpoint, best: NetworkState?, broken: [InputError])? {
+        var broken: [InputError] = []
+        for name in names.reversed() {
+            do throws(InputError) {
+                let checkpoint = try Checkpoint(reading: file(name))
+                var best = checkpoint.record.bestEpoch > 0 ? checkpoint.bestWeights : nil
+                if let other = checkpoint.record.bestFile { best = try Checkpoint(reading: file(other)).bestWeights }
+                return (checkpoint, best, broken)
+            } catch {
+                broken.append(error)
+            }
+        }
+        guard let first = broken.first else { return nil }
+        throw InputError(
+            path, "holds no checkpoint that is whole (\(broken.count) tried); the newest: \(first)",
+            advice: "give --overwrite to start again")
+    }
+
+    /// Sets damaged files aside, so that they neither count as kept nor are lost.
+    func setAside(_ broken: [InputError]) {
+        for error in broken where error.subject.hasPrefix(path) { rename(error.subject, error.subject + ".damaged") }
+    }
+
+    /// Removes all but the newest `count` and those named.
+    func prune(keeping count: Int, and others: Set<String>) {
+        for name in names.dropLast(count) where !others.contains(name) { unlink(file(name)) }
+    }
+
+    /// Removes what a killed process left half written. Only while the run is locked.
+    static func removeTemporaries(in folder: String) {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        where name.hasPrefix(".") && name.hasSuffix(".tmp") {
+            unlink("\(folder)/\(name)")
+        }
+    }
+
+    func removeAll() {
+        Self.removeTemporaries(in: path)
+        for name in names { unlink(file(name)) }
+    }
+
+    func file(_ name: String) -> String { "\(path)/\(name)" }
+}

@@ -1,0 +1,86 @@
+import Foundation
+import RLDGraph
+
+/// A run that goes on: its newest whole checkpoint, and what the run was configured with.
+public struct Resumption: Sendable {
+    public let checkpoint: Checkpoint
+    /// The run's effective configuration.
+    public let configuration: TrainingConfiguration
+    let best: NetworkState?
+    let broken: [InputError]
+    /// Keys that may differ from the run's.
+    public var allowed: Set<String> = []
+
+    /// Settings that change nothing about the numbers that a run gives.
+    static let free: Set<String> = ["checkpoint.every", "checkpoint.keep"]
+
+    init(checkpoint: Checkpoint, best: NetworkState?, broken: [InputError]) throws(InputError) {
+        self.checkpoint = checkpoint
+        self.best = best
+        self.broken = broken
+        var reader = ConfigurationReader()
+        try reader.read(yaml: checkpoint.record.configuration, source: checkpoint.path)
+        configuration = try reader.finish().configuration
+    }
+
+    /// The configuration to go on with: the run's, with what was asked for where that is allowed.
+    /// - Parameters:
+    ///   - given: a configuration that was put together without the run's, and the keys that were really given for it.
+    ///   - names: keys that may change (`--allow-change`).
+    /// - Throws: `InputError` that names every other key whose value differs from the run's, and unknown names.
+    public mutating func merge(
+        _ given: TrainingConfiguration, keys: Set<String>, allowing names: [String]
+    ) throws(InputError) -> TrainingConfiguration {
+        for name in names {
+            let key = ConfigurationReader.fullKey(Setting.underscored(name))
+            guard Setting.keys.contains(key) else { throw InputError.unknown("--allow-change", name, known: Setting.keys) }
+            allowed.insert(key)
+        }
+        let (ours, wanted) = (configuration.values, given.values)
+        var keys = keys
+        // The preset stands for the values that it sets.
+        if keys.contains("method.lskd") { keys.formUnion(wanted.keys.filter { $0.hasPrefix("method.") }) }
+        let changed = keys.filter { wanted[$0] != ours[$0] && $0 != "method.lskd" }.sorted()
+        let refused = changed.filter { !allowed.contains($0) && !Self.free.contains($0) }
+        guard refused.isEmpty else {
+            let list = refused.map { "\($0) is \(ours[$0] ?? "not set") in the run and \(wanted[$0] ?? "not set") now" }
+            throw InputError(
+                "--resume", list.joined(separator: "; "),
+                advice: "leave it out, or give " + refused.map { "--allow-change \($0)" }.joined(separator: " "))
+        }
+        var result = configuration
+        var reader = ConfigurationReader(configuration)
+        if changed.contains("method.id") {
+            result.method = given.method
+            reader = ConfigurationReader(result)
+        }
+        for key in changed where key != "method.id" { try reader.set(key, to: wanted[key] ?? "", source: "--resume") }
+        result = try reader.finish().configuration
+        return result
+    }
+
+    /// Throws when data or teacher are not those of the run and may not differ.
+    func check(dataHash: String, teacherHash: String) throws(InputError) {
+        if dataHash != checkpoint.record.dataHash, !allowed.contains("data") {
+            throw InputError(
+                "data", "has changed since the run began (hash \(checkpoint.record.dataHash), now \(dataHash))",
+                advice: "give --allow-change data to go on with other images")
+        }
+        if teacherHash != checkpoint.record.teacherHash,
+            allowed.isDisjoint(with: ["teacher.weights", "teacher.model", "method.id"])
+        {
+            throw InputError(
+                "teacher", "is another than the run began with (hash \(checkpoint.record.teacherHash), now \(teacherHash))",
+                advice: "give --allow-change teacher.weights to go on with it")
+        }
+    }
+}
+
+extension RunFolder {
+    /// The run that the folder holds, ready to go on; nil when it was killed before its first checkpoint, or is none.
+    /// - Throws: `InputError` when the run cannot be gone on with.
+    public func resumption() throws(InputError) -> Resumption? {
+        guard let found = try resumable() else { return nil }
+        return try Resumption(checkpoint: found.checkpoint, best: found.best, broken: found.broken)
+    }
+}

@@ -1,0 +1,57 @@
+import RLDGraph
+import RLDMethods
+
+/// Leaving a run and coming back to it.
+extension TrainingSession {
+    /// Puts executor and progress where the checkpoint says.
+    mutating func restore() throws {
+        guard let resumption = trainer.resumption else { return }
+        let record = resumption.checkpoint.record
+        try resumption.check(dataHash: trainer.dataHash, teacherHash: teacherHash)
+        try resumption.checkpoint.state.weights.validate(for: network, source: resumption.checkpoint.path)
+        try executor.restore(resumption.checkpoint.state)
+        // A changed batch size or limit makes other steps: the epoch begins again, on the weights as they are.
+        if record.stepsPerEpoch != stepsPerEpoch, progress.step > 0 {
+            progress.epoch -= 1
+            progress.beginNextEpoch()
+        }
+    }
+
+    /// The state as it is after the steps so far of an unfinished epoch.
+    mutating func checkpointWithinEpoch() throws {
+        try takePending()
+        if trainer.folder != nil { try writeCheckpoint(keeping: nil) }
+    }
+
+    /// - Parameter previousBest: a checkpoint that an older one refers to and that is kept once more.
+    func writeCheckpoint(keeping previousBest: String?) throws {
+        guard let folder = trainer.folder else { return }
+        let state = try executor.trainingState()
+        try requireFinite(
+            state.weights.allFinite, "state of the weights", firstStep: progress.firstUnread, step: max(progress.step, 1))
+        let name = CheckpointFolder.name(epoch: progress.epoch, step: progress.step)
+        let record = CheckpointRecord(
+            configuration: configuration.yaml, epoch: progress.epoch, step: progress.step, stepsPerEpoch: stepsPerEpoch,
+            epochSums: ExactMetrics(progress.epochSums), pendingSums: ExactMetrics(progress.pendingSums),
+            firstUnread: progress.firstUnread, epochs: progress.epochs, bestEpoch: progress.best.epoch,
+            bestScore: ExactDouble(progress.best.score), bestFile: progress.best.file == name ? nil : progress.best.file,
+            seconds: seconds, fileLengths: try folder.growingFiles(), dataHash: trainer.dataHash, teacherHash: teacherHash,
+            executor: executor.executorDescription)
+        try Checkpoint(path: folder.checkpoints.file(name), record: record, state: state).write()
+        folder.checkpoints.prune(
+            keeping: configuration.checkpointKeep, and: Set([progress.best.file, previousBest].compactMap { $0 }))
+    }
+
+    /// Saves everything after the steps so far of an unfinished epoch.
+    mutating func stop(_ place: String) throws {
+        try takePending()
+        let state = try executor.studentState()
+        try requireFinite(
+            state.allFinite, "state of the weights", firstStep: progress.firstUnread, step: max(progress.step, 1))
+        progress.last = (progress.epoch, state)
+        try trainer.folder?.save(
+            state, as: "last.safetensors", metadata: metadata(epoch: progress.epoch).merging(["step": "\(progress.step)"]) { $1 })
+        if progress.step > 0 || progress.epoch > 1 { try writeCheckpoint(keeping: nil) }
+        try note("interrupted in epoch \(progress.epoch) \(place); everything is saved")
+    }
+}

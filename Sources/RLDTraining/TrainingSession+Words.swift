@@ -1,0 +1,133 @@
+import Foundation
+import RLDFormats
+import RLDGraph
+import RLDMethods
+
+/// Evaluation, and what a run says.
+extension TrainingSession {
+    /// - Returns: nil when a stop was asked for before the last batch.
+    func evaluate(_ table: String, rows: [Int]) throws -> StepMetrics? {
+        for batch in TrainingOrder.batches(rows, size: configuration.batchSize) {
+            if trainer.shouldStop() {
+                _ = try executor.takeMetrics()
+                return nil
+            }
+            try executor.evaluateStep(
+                BatchSelection(table: table, indices: Array(batch), transform: trainer.dataset.transform.evaluation))
+        }
+        return try executor.takeMetrics()
+    }
+
+    /// The test set, once for the last and once for the best weights.
+    /// - Returns: false when a stop was asked for before that was done.
+    func test(_ result: inout TrainingResult) throws -> Bool {
+        let rows = Array(0..<trainer.dataset.test.count)
+        guard !rows.isEmpty else {
+            try note("the data has no test images")
+            return true
+        }
+        func record(_ weights: String, epoch: Int, _ metrics: StepMetrics) throws -> TestRecord {
+            let record = TestRecord(
+                weights: weights, epoch: epoch, images: metrics.rows, loss: metrics.loss, accuracy: metrics.accuracy,
+                top5: metrics.top5Share, selectedOn: selection.rawValue)
+            try trainer.folder?.append(record)
+            try trainer.folder?.note(record.text)
+            trainer.observer(.test(record))
+            return record
+        }
+        // The executor holds the weights of the run; what was evaluated all along may be their average.
+        if configuration.averageDecay > 0 { try executor.prepareStudent(network, state: progress.last.state) }
+        guard let ofLast = try evaluate(Self.testTable, rows: rows) else { return false }
+        var ofBest = ofLast
+        if progress.best.epoch != progress.last.epoch {
+            try executor.prepareStudent(network, state: progress.best.state)
+            guard let metrics = try evaluate(Self.testTable, rows: rows) else { return false }
+            ofBest = metrics
+        }
+        result.lastTest = try record("last", epoch: progress.last.epoch, ofLast)
+        result.bestTest = try record("best", epoch: progress.best.epoch, ofBest)
+        return true
+    }
+
+    func begin() throws {
+        let lines =
+            configuration.effectiveDescription + [
+                "images     \(split.training.count) to train on, \(split.validation.count) to validate, "
+                    + "\(trainer.dataset.test.count) to test",
+                "device     \(executor.executorDescription)",
+            ]
+        for line in lines { try trainer.folder?.note(line) }
+        trainer.observer(.begins(lines))
+        guard let resumption = trainer.resumption else { return }
+        for error in resumption.broken { try note("passed over a checkpoint: \(error)") }
+        trainer.folder?.checkpoints.setAside(resumption.broken)
+        let record = resumption.checkpoint.record
+        try note("resumed from \(resumption.checkpoint.path): \(resumption.checkpoint.place)")
+        if record.stepsPerEpoch != stepsPerEpoch, record.step > 0 {
+            try note(
+                "an epoch has \(stepsPerEpoch) steps now and had \(record.stepsPerEpoch): epoch \(record.epoch) begins again")
+        }
+        if record.executor != executor.executorDescription {
+            try note("the run computed on \(record.executor) before: the numbers go on, but not to the last bit")
+        }
+    }
+
+    func note(_ line: String) throws {
+        try trainer.folder?.note(line)
+        trainer.observer(.note(line))
+    }
+
+    /// What goes with saved weights: all that export and later use need to know of the model, and where it came from.
+    func metadata(epoch: Int) -> [String: String] {
+        let transform = trainer.dataset.transform
+        let model = ModelMetadata(
+            model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean.map(Double.init),
+            deviation: transform.deviation.map(Double.init), classNames: trainer.dataset.classNames)
+        return model.text.merging([
+            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
+            "data_hash": trainer.dataHash, "config": configuration.yaml,
+        ]) { $1 }
+    }
+
+    func environment() -> RunEnvironment {
+        RunEnvironment(
+            executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataHash,
+            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count
+        )
+    }
+}
+
+/// Images and seconds of the training loop, the first reading of a run left out when there are more.
+struct TrainingPace {
+    private var began: ContinuousClock.Instant?
+    private var first: (images: Int, seconds: Double)?
+    private var images = 0
+    private var seconds = 0.0
+    private(set) var lastImagesPerSecond = 0.0
+
+    mutating func begin(at now: ContinuousClock.Instant) { if began == nil { began = now } }
+
+    mutating func end(at now: ContinuousClock.Instant, images count: Int) {
+        guard let start = began else { return }
+        began = nil
+        let elapsed: Double = now - start
+        lastImagesPerSecond = elapsed > 0 ? Double(count) / elapsed : 0
+        if first == nil {
+            first = (count, elapsed)
+        } else {
+            images += count
+            seconds += elapsed
+        }
+    }
+
+    var imagesPerSecond: Double {
+        if seconds > 0 { return Double(images) / seconds }
+        guard let first, first.seconds > 0 else { return 0 }
+        return Double(first.images) / first.seconds
+    }
+}
+
+/// Seconds between two instants.
+func - (later: ContinuousClock.Instant, earlier: ContinuousClock.Instant) -> Double {
+    earlier.duration(to: later) / .seconds(1)
+}

@@ -1,0 +1,43 @@
+import Foundation
+import RLDBenchmarks
+import TestSupport
+import Testing
+
+@Suite struct BenchCommandTests {
+    @Test("bench checks, times and appends rows", .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func bench() throws {
+        let folder = Folder()
+        let csv = folder.path + "/losses.csv"
+        for _ in 0..<2 {
+            let result = try Program.run(["bench", "losses", "--quick", "--only", "rld,ce", "--shapes", "3x17", "--csv", csv])
+            #expect(result.code == 0, "\(result.error)")
+            #expect(result.output.contains("copy bandwidth") && result.output.contains("3x17"))
+        }
+        let lines = try String(contentsOfFile: csv, encoding: .utf8).split(separator: "\n")
+        #expect(lines.first == Substring(BenchmarkRecord.columns.joined(separator: ",")))
+        #expect(lines.count == 1 + 2 * (1 + 2 * 4))
+        #expect(lines.count { $0.hasPrefix("rld,") && $0.contains("3x17") } == 8)
+    }
+
+    @Test("bench names what it does not know and refuses a file of other columns")
+    func badInput() throws {
+        for (arguments, word) in [
+            (["bench", "looses"], "losses"), (["bench", "losses", "--only", "rdl"], "rld"),
+            (["bench", "losses", "--shapes", "3by4"], "3by4"),
+        ] {
+            let result = try Program.run(arguments)
+            #expect(result.code == 2 && result.error.contains(word), "\(result.error)")
+        }
+        let folder = Folder()
+        let file = try folder.file("other.csv", "a,b\n1,2\n")
+        #expect(throws: (any Error).self) { try BenchmarkRecord.append([["x"]], to: file) }
+        #expect(try String(contentsOfFile: file, encoding: .utf8) == "a,b\n1,2\n")
+    }
+
+    @Test func targetsSayWhatIsMissing() {
+        let target = BenchmarkTarget(bandwidth: 10, share: 0.6)
+        #expect(target.gap(bandwidth: 18, copy: 30) == nil)
+        #expect(target.gap(bandwidth: 9, copy: 30)?.contains("18.0 GB/s wanted: 50.0 % short") == true)
+        #expect(BenchmarkTarget(bandwidth: 10).gap(bandwidth: 8, copy: 30) == "8.0 GB/s, 10.0 GB/s wanted: 20.0 % short")
+    }
+}

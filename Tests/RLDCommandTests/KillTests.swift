@@ -1,0 +1,131 @@
+import Foundation
+import RLD
+import TestSupport
+import Testing
+
+/// The program killed without warning, and told to stop.
+struct KillTests {
+    private func arguments(_ folder: Folder, out: String, device: [String] = [], epochs: Int) throws -> [String] {
+        [
+            "train", "--model", "resnet8", "--data", try folder.images(train: 56), "--epochs", "\(epochs)", "--batch-size", "16",
+            "--validation", "8", "--log-every", "2", "--checkpoint-every", "1", "--set", "schedule.kind=cosine", "--quiet",
+            "--out",
+            folder.path + "/" + out, "--resume",
+        ] + device
+    }
+
+    private func temporaries(_ folder: String) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: folder + "/checkpoints")) ?? []).filter { $0.hasSuffix(".tmp") }
+    }
+
+    /// metrics.jsonl without what a clock decides.
+    private func metrics(_ path: String) throws -> [[String: String]] {
+        try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n").map { line in
+            let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+            return object.filter { !["seconds", "seconds_left", "images_per_second"].contains($0.key) }.mapValues { "\($0)" }
+        }
+    }
+
+    @Test(
+        "killed at 20 moments, among them during a write, a run ends with the same weights to the last bit",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func kills() throws {
+        let folder = Folder()
+        let epochs = 12
+        let whole = try Program.run(try arguments(folder, out: "whole", epochs: epochs))
+        #expect(whole.code == 0, "\(whole.error)")
+        let expected = try Data(contentsOf: URL(fileURLWithPath: folder.path + "/whole/last.safetensors"))
+
+        var kills = 0
+        var duringWrite = 0
+        var attempt = 0
+        var random = SystemRandomNumberGenerator()
+        while kills < 20 || duringWrite == 0, attempt < 60 {
+            attempt += 1
+            // A new run when the last one got through.
+            let out = "killed\(kills / 7)"
+            let path = folder.path + "/" + out
+            let waitsForWrite = attempt % 2 == 0
+            let delay = UInt32.random(in: 0..<(attempt % 3 == 0 ? 1_500_000 : 300_000), using: &random)
+            let result = try Program.run(try arguments(folder, out: out, epochs: epochs)) { process in
+                if waitsForWrite {
+                    for _ in 0..<30_000 where process.isRunning && temporaries(path).isEmpty { usleep(100) }
+                } else {
+                    let before = (try? metrics(path).count) ?? 0
+                    for _ in 0..<300 where process.isRunning && ((try? metrics(path).count) ?? 0) <= before { usleep(5_000) }
+                    usleep(delay)
+                }
+                if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+            }
+            guard result.code != 0 else {
+                #expect(try Data(contentsOf: URL(fileURLWithPath: path + "/last.safetensors")) == expected)
+                try FileManager.default.removeItem(atPath: path)
+                continue
+            }
+            #expect(result.code == 9, "\(result.error)")
+            kills += 1
+            if !temporaries(path).isEmpty { duringWrite += 1 }
+        }
+        #expect(kills >= 20 && duringWrite > 0, "\(kills) kills, \(duringWrite) during a write, \(attempt) attempts")
+        for out in Set((0..<20).map { "killed\($0 / 7)" }) where FileManager.default.fileExists(atPath: folder.path + "/" + out) {
+            let last = try Program.run(try arguments(folder, out: out, epochs: epochs))
+            #expect(last.code == 0, "\(last.error)")
+            let path = folder.path + "/" + out
+            #expect(try Data(contentsOf: URL(fileURLWithPath: path + "/last.safetensors")) == expected)
+            let (found, lines) = (try metrics(path), try metrics(folder.path + "/whole"))
+            #expect(found == lines, "\(found.count) lines, expected \(lines.count)")
+            #expect(temporaries(path).isEmpty)
+        }
+    }
+
+    @Test("SIGTERM saves a full checkpoint and exits 130; a finished run says its result again")
+    func stop() throws {
+        let folder = Folder()
+        let device = ["--device", "reference"]
+        let whole = try Program.run(try arguments(folder, out: "whole", device: device, epochs: 4))
+        #expect(whole.code == 0, "\(whole.error)")
+        let command = try arguments(folder, out: "stopped", device: device, epochs: 4)
+        let stopped = try Program.run(command) { process in
+            for _ in 0..<4000
+            where process.isRunning && !FileManager.default.fileExists(atPath: folder.path + "/stopped/last.safetensors") {
+                usleep(5_000)
+            }
+            process.terminate()
+        }
+        #expect(stopped.code == 130, "\(stopped.error)")
+        #expect(stopped.error.contains("--resume goes on from here"))
+        let resumed = try Program.run(command)
+        #expect(resumed.code == 0, "\(resumed.error)")
+        func weights(_ out: String) throws -> Data {
+            try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/\(out)/last.safetensors"))
+        }
+        #expect(try weights("stopped") == weights("whole"))
+        let again = try Program.run(command)
+        #expect(again.code == 0 && again.output == resumed.output, "\(again.output) \(resumed.output)")
+
+        let changed = try Program.run(command + ["--learning-rate", "0.3"])
+        #expect(changed.code == 2 && changed.error.contains("--allow-change optimizer.learning_rate"), "\(changed.error)")
+    }
+
+    @Test("a disk that is full ends the run with a clear line; the checkpoint before is intact")
+    func fullDisk() throws {
+        let folder = Folder()
+        let device = ["--device", "reference"]
+        #expect(try Program.run(try arguments(folder, out: "run", device: device, epochs: 1)).code == 0)
+        let checkpoints = folder.path + "/run/checkpoints"
+        let before = try FileManager.default.contentsOfDirectory(atPath: checkpoints).sorted()
+        let more = try arguments(folder, out: "run", device: device, epochs: 2) + ["--allow-change", "epochs"]
+        // No file may grow beyond 128 KiB: the metrics fit, the weights do not.
+        let shell = ["-c", "ulimit -f 128; exec \"$@\"", "sh", Program.path] + more
+        let full = try Program.run(shell, program: "/bin/bash")
+        #expect(full.code == 2 && full.errorLines.count == 1, "\(full.error)")
+        #expect(full.error.contains("cannot be written: File too large"), "\(full.error)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: checkpoints).sorted() == before)
+        let resumed = try Program.run(more)
+        #expect(resumed.code == 0, "\(resumed.error)")
+        let whole = try arguments(folder, out: "whole", device: device, epochs: 2)
+        #expect(try Program.run(whole).code == 0)
+        // The schedule stretches over the epochs, so only the epoch that both runs share may differ: compare what is comparable.
+        #expect(try metrics(folder.path + "/run").count == metrics(folder.path + "/whole").count)
+    }
+}

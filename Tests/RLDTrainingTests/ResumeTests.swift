@@ -1,0 +1,202 @@
+import Foundation
+import RLD
+import Testing
+
+/// Runs that are left at some moment and gone on with must end as if nothing had happened.
+struct ResumeTests {
+    private func train(
+        _ path: String, _ configuration: TrainingConfiguration, executor: any NetworkExecutor = FakeExecutor(),
+        resume: Bool = false,
+        stopAt: Int? = nil, notes: (String) -> Void = { _ in }
+    ) throws -> TrainingResult {
+        let folder = try RunFolder(path, existing: resume ? .resume : .refuse)
+        var asked = 0
+        return try withoutActuallyEscaping(notes) { notes in
+            try Trainer(
+                configuration: configuration, executor: executor, dataset: bandData(), folder: folder,
+                resuming: folder.resumption(),
+                shouldStop: {
+                    asked += 1
+                    return stopAt.map { asked > $0 } ?? false
+                },
+                observer: { if case .note(let line) = $0 { notes(line) } }
+            ).run()
+        }
+    }
+
+    /// metrics.jsonl without what a clock decides.
+    private func metrics(_ path: String) throws -> [[String: String]] {
+        try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n").map { line in
+            let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+            return object.filter { !["seconds", "seconds_left", "images_per_second"].contains($0.key) }.mapValues { "\($0)" }
+        }
+    }
+
+    private var recipe: TrainingConfiguration {
+        var configuration = bandConfiguration(epochs: 3)
+        configuration.schedule = Schedule(kind: .cosine)
+        return configuration
+    }
+
+    @Test("a run stopped before any of its steps, or during an evaluation, goes on to the same weights and the same metrics")
+    func everyMoment() throws {
+        let temporary = TemporaryFolder()
+        let expected = try train(temporary.path + "/whole", recipe)
+        let lines = try metrics(temporary.path + "/whole")
+        // 3 epochs of 5 steps, 2 evaluation batches each, and the test set: one question before each.
+        for moment in 0..<25 {
+            let path = temporary.path + "/at\(moment)"
+            let first = try train(path, recipe, stopAt: moment)
+            #expect(first.interrupted)
+            let second = try train(path, recipe, resume: true)
+            #expect(!second.interrupted)
+            #expect(second.lastState == expected.lastState && second.bestState == expected.bestState, "\(moment)")
+            #expect(second.bestEpoch == expected.bestEpoch && second.bestTest == expected.bestTest)
+            let found = try metrics(path)
+            #expect(found == lines, "\(moment): \(found.count) lines, \(lines.count) expected")
+        }
+    }
+
+    @Test("momentum comes back to the last bit on the reference")
+    func momentum() throws {
+        let temporary = TemporaryFolder()
+        var configuration = recipe
+        configuration.limit = 24
+        configuration.batchSize = 10
+        configuration.validation = 4
+        configuration.epochs = 2
+        let expected = try train(temporary.path + "/whole", configuration, executor: ReferenceExecutor())
+        let path = temporary.path + "/left"
+        _ = try train(path, configuration, executor: ReferenceExecutor(), stopAt: 2)
+        let found = try train(path, configuration, executor: ReferenceExecutor(), resume: true)
+        #expect(found.lastState == expected.lastState)
+    }
+
+    @Test("checkpoints within an epoch are written every so many steps; the newest k and the best are kept")
+    func kept() throws {
+        let temporary = TemporaryFolder()
+        var configuration = recipe
+        configuration.epochs = 4
+        configuration.checkpointEvery = 3
+        configuration.checkpointKeep = 3
+        configuration.optimizer.learningRate = 1e-12  // Nothing moves: the first epoch stays the best.
+        let result = try train(temporary.path + "/run", configuration)
+        #expect(result.bestEpoch == 1)
+        let names = try FileManager.default.contentsOfDirectory(atPath: temporary.path + "/run/checkpoints").sorted()
+        #expect(
+            names == [
+                "epoch-0001.safetensors", "epoch-0003.safetensors", "epoch-0004-step-000003.safetensors",
+                "epoch-0004.safetensors",
+            ])
+    }
+
+    @Test("a damaged checkpoint is passed over and set aside; with none left the run says so")
+    func damaged() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        let expected = try train(temporary.path + "/whole", recipe)
+        _ = try train(path, recipe, stopAt: 16)
+        let folder = path + "/checkpoints/"
+        let newest = try #require(try FileManager.default.contentsOfDirectory(atPath: folder).sorted().last)
+        for (offset, name) in [(60, "header"), (-5, "values")] {
+            var bytes = try [UInt8](Data(contentsOf: URL(fileURLWithPath: folder + newest)))
+            bytes[offset > 0 ? offset : bytes.count + offset] ^= 0x11
+            try Data(bytes).write(to: URL(fileURLWithPath: folder + newest))
+            var notes: [String] = []
+            let copy = temporary.path + "/" + name
+            try FileManager.default.copyItem(atPath: path, toPath: copy)
+            let found = try train(copy, recipe, resume: true) { notes.append($0) }
+            #expect(found.lastState == expected.lastState)
+            #expect(notes.contains { $0.contains("passed over") && $0.contains(newest) }, "\(notes)")
+            #expect(FileManager.default.fileExists(atPath: copy + "/checkpoints/" + newest + ".damaged"))
+        }
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+            try Data("x".utf8).write(to: URL(fileURLWithPath: folder + name))
+        }
+        let text = inputErrorText { _ = try train(path, recipe, resume: true) }
+        #expect(text.contains("no checkpoint that is whole") && text.contains("--overwrite"), "\(text)")
+    }
+
+    @Test("a changed setting is refused unless it is named, other data and another teacher too")
+    func changed() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        _ = try train(path, recipe, stopAt: 8)
+        func merge(_ assignments: [String], allowing: [String] = []) throws -> TrainingConfiguration {
+            var reader = ConfigurationReader()
+            for assignment in assignments { try reader.set(assignment: assignment) }
+            let folder = try RunFolder(path, existing: .resume)
+            defer { folder.close() }
+            var resumption = try #require(try folder.resumption())
+            return try resumption.merge(reader.finish().configuration, keys: reader.givenKeys, allowing: allowing)
+        }
+        let stored = try merge([])
+        #expect(stored == recipe)
+        #expect(try merge(["epochs=3", "momentum=0.9", "checkpoint.every=7"]).epochs == 3)
+        let text = inputErrorText { _ = try merge(["epochs=5", "seed=4", "momentum=0.9"], allowing: ["seed"]) }
+        #expect(text.contains("epochs is 3 in the run and 5 now") && text.contains("--allow-change epochs"), "\(text)")
+        #expect(!text.contains("seed"))
+        let changed = try merge(
+            ["epochs=5", "method=kd", "method.temperature=3"], allowing: ["epochs", "method.id", "temperature"])
+        #expect(changed.epochs == 5 && changed.method.id == "kd" && changed.method.value(of: .temperature) == 3)
+        #expect(inputErrorText { _ = try merge([], allowing: ["epoch"]) }.contains("did you mean 'epochs'?"))
+
+        let folder = try RunFolder(path, existing: .resume)
+        let other = Dataset(
+            name: "bands", path: "", train: bandImages(count: 100, seed: 5), test: bandImages(count: 40, seed: 2),
+            transform: bandData().transform)
+        let hash = inputErrorText {
+            _ = try Trainer(
+                configuration: recipe, executor: FakeExecutor(), dataset: other, folder: folder, resuming: folder.resumption()
+            ).run()
+        }
+        #expect(hash.contains("data: has changed") && hash.contains("--allow-change data"), "\(hash)")
+    }
+
+    @Test("the preset for standardised logits given again on resume changes nothing")
+    func presetAgain() throws {
+        let temporary = TemporaryFolder()
+        var reader = ConfigurationReader(recipe)
+        for assignment in ["method.id=rld", "method.lskd=true"] { try reader.set(assignment: assignment) }
+        var configuration = try reader.finish().configuration
+        configuration.method = configuration.method.applyingLSKD()
+        let given = try reader.finish().configuration
+        #expect(given.method.value(of: .alpha) == 9)
+        let network = try bandData().network("resnet8")
+        let teacher = Trainer.Teacher(network: network, state: network.initialState(seed: 3))
+        let folder = try RunFolder(temporary.path + "/run")
+        var asked = 0
+        _ = try Trainer(
+            configuration: given, executor: FakeExecutor(), dataset: bandData(), teacher: teacher, folder: folder,
+            shouldStop: {
+                asked += 1
+                return asked > 4
+            }
+        ).run()
+        let again = try RunFolder(temporary.path + "/run", existing: .resume)
+        var resumption = try #require(try again.resumption())
+        #expect(try resumption.merge(given, keys: reader.givenKeys, allowing: []).method == given.method)
+    }
+
+    @Test("two runs cannot use one folder at a time; the lock ends with its holder")
+    func lock() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        _ = try train(path, recipe, stopAt: 8)
+        do {
+            let holder = try RunFolder(path, existing: .resume)
+            #expect(inputErrorText { _ = try RunFolder(path, existing: .resume) }.contains("is in use by another rld process"))
+            holder.close()
+        }
+        #expect(try !train(path, recipe, resume: true).interrupted)
+    }
+
+    @Test("a run without a checkpoint begins anew, but never over weights that it would lose")
+    func beginsAnew() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        #expect(try train(path, recipe, resume: true).epochs.count == 3)
+        try FileManager.default.removeItem(atPath: path + "/checkpoints")
+        #expect(inputErrorText { _ = try train(path, recipe, resume: true) }.contains("a run without checkpoints"))
+    }
+}

@@ -1,0 +1,85 @@
+import Foundation
+import OpenCLRuntime
+import RLDGraph
+import RLDVersion
+
+/// Rows of a results file, one per case and metric. Rows append and never overwrite.
+public struct BenchmarkRecord: Sendable {
+    public static let columns = [
+        "case", "provider", "mode", "metric", "unit", "shape", "p50", "p20", "p80", "runs", "device", "driver", "clblast",
+        "parameters", "swift", "commit", "time",
+    ]
+
+    /// `DeviceProfile` of the run: `rld cpu` or `rld gpu`.
+    public var provider: String
+    public var device: Device
+    /// Where CLBlast's parameters came from; `not used` where no product is timed.
+    public var parameters: String
+    public var time = Date().formatted(.iso8601)
+
+    public init(session: BenchmarkSession, parameters: String) {
+        provider = "rld \(session.profile.rawValue)"
+        device = session.device
+        self.parameters = parameters
+    }
+
+    /// The rows of one result.
+    public func rows(_ result: BenchmarkResult, copy: Double?) -> [[String]] {
+        var metrics: [(String, String, Spread)] = [
+            ("device time", "us", result.device.map { $0 * 1e6 }), ("wall time", "us", result.wall.map { $0 * 1e6 }),
+        ]
+        if let bandwidth = result.bandwidth {
+            metrics.append(("bandwidth", "GB/s", bandwidth))
+            if let copy { metrics.append(("share of copy", "%", bandwidth.map { 100 * $0 / copy })) }
+        }
+        if let rate = result.rate { metrics.append(("rate", "GFLOP/s", rate)) }
+        return metrics.map { metric, unit, spread in
+            row(result.name, result.mode, metric, unit, result.shape, spread, runs: result.runs)
+        }
+    }
+
+    /// The row of the copy bandwidth.
+    public func copyRow(_ copy: Double) -> [String] {
+        row("copy", "256 MB buffers", "bandwidth", "GB/s", "256 MB", Spread([copy]), runs: 1)
+    }
+
+    private func row(
+        _ name: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ spread: Spread, runs: Int
+    ) -> [String] {
+        let numbers = [spread.p50, spread.p20, spread.p80].map { String(format: "%.4g", $0) }
+        return [name, provider, mode, metric, unit, shape] + numbers
+            + [
+                "\(runs)", device.name, "\(device.platformName) \(device.driverVersion)", BuildVersion.clblast, parameters,
+                BuildVersion.swift, BuildVersion.commit, time,
+            ]
+    }
+
+    /// Appends rows, with the titles if the file is new.
+    /// - Throws: `InputError` in a debug build, whose times mean nothing; if the file has other columns or cannot be written.
+    public static func append(_ rows: [[String]], to path: String) throws {
+        #if DEBUG
+        throw InputError("results", "are not recorded from a debug build", advice: "build with -c release")
+        #else
+        let title = columns.joined(separator: ",")
+        let text = rows.map { $0.map(quoted).joined(separator: ",") + "\n" }.joined()
+        guard let handle = FileHandle(forUpdatingAtPath: path) else {
+            do {
+                return try (title + "\n" + text).write(toFile: path, atomically: true, encoding: .utf8)
+            } catch {
+                throw InputError(path, "cannot be written", advice: "\(error.localizedDescription)")
+            }
+        }
+        defer { try? handle.close() }
+        let head = try handle.read(upToCount: title.utf8.count + 1) ?? Data()
+        guard String(decoding: head, as: UTF8.self) == title + "\n" else {
+            throw InputError(path, "has other columns", advice: "expected: \(title)")
+        }
+        try handle.seekToEnd()
+        try handle.write(contentsOf: Data(text.utf8))
+        #endif
+    }
+
+    private static func quoted(_ cell: String) -> String {
+        cell.contains { ",\"\n".contains($0) } ? "\"" + cell.replacing("\"", with: "\"\"") + "\"" : cell
+    }
+}

@@ -1,0 +1,153 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+
+/// Median and spread of repeated measurements.
+public struct Spread: Sendable, Equatable {
+    public var p50: Double
+    public var p20: Double
+    public var p80: Double
+
+    /// Nearest-rank percentiles of at least one value.
+    init(_ values: [Double]) {
+        let sorted = values.sorted()
+        func at(_ share: Double) -> Double {
+            sorted.isEmpty ? .nan : sorted[min(sorted.count - 1, Int((share * Double(sorted.count - 1)).rounded()))]
+        }
+        (p50, p20, p80) = (at(0.5), at(0.2), at(0.8))
+    }
+
+    /// The same of `f` of every value, for an increasing or decreasing f.
+    func map(_ f: (Double) -> Double) -> Spread {
+        let ends = [f(p20), f(p80)].sorted()
+        var result = self
+        (result.p50, result.p20, result.p80) = (f(p50), ends[0], ends[1])
+        return result
+    }
+}
+
+/// What timing one case gave.
+public struct BenchmarkResult: Sendable {
+    public var name: String
+    public var mode: String
+    public var shape: String
+    public var runs: Int
+    /// Seconds to build the kernels and fill the buffers, first run included: not part of any other figure.
+    public var setup: Double
+    /// Worst |error| / bound of the check before timing.
+    public var worstError: Double
+    /// Seconds from the first launch's start to the last one's end, by device events.
+    public var device: Spread
+    /// Seconds from the first enqueue to the return of finish, on the host.
+    public var wall: Spread
+    /// Launches of one run.
+    public var launches: Int
+    /// GB/s; nil where the case counts no bytes.
+    public var bandwidth: Spread?
+    /// GFLOP/s; nil where the case counts none.
+    public var rate: Spread?
+    /// The case's target, if it is missed.
+    public var gap: String?
+}
+
+/// Times cases on one device: checked first, then run until the figures are steady.
+public final class BenchmarkSession {
+    package let engine: DeviceEngine
+    /// Lowest number of runs and of seconds per case; a case stops at `longest` seconds whatever it has.
+    public struct Effort: Sendable {
+        public var runs: Int
+        public var seconds: Double
+        public var longest: Double
+
+        public static let full = Effort(runs: 20, seconds: 1, longest: 8)
+        /// For a look: the figures scatter.
+        public static let quick = Effort(runs: 5, seconds: 0.1, longest: 1)
+    }
+    public let effort: Effort
+    private var measuredCopy: Double?
+
+    public init(_ device: Device, profile: KernelProfile?, effort: Effort) throws {
+        engine = try DeviceEngine(device, profile: profile, profiling: true)
+        self.effort = effort
+    }
+
+    public var device: Device { engine.device }
+    public var profile: KernelProfile { engine.profile }
+
+    /// GB/s of a copy between two buffers of 256 MB, read and written bytes counted; measured once per session.
+    public func copyBandwidth() throws -> Double {
+        if let measuredCopy { return measuredCopy }
+        let copy = try CopyBandwidth.measure(engine, effort: effort)
+        measuredCopy = copy
+        return copy
+    }
+
+    /// Checks and times one case.
+    /// - Throws: `BenchmarkError.wrong` if its result is not the reference's.
+    package func run(_ benchmark: any BenchmarkCase) throws -> BenchmarkResult {
+        let clock = ContinuousClock()
+        let started = clock.now
+        let prepared = try benchmark.prepare(on: engine)
+        try prepared.enqueue()
+        try engine.queue.finish()
+        let setup = seconds(started.duration(to: clock.now))
+        let worst = try prepared.check()
+        guard worst <= 1 else { throw BenchmarkError.wrong("\(benchmark.name) \(benchmark.shape)", worst) }
+        let times = try measure(prepared.enqueue)
+        let copy = benchmark.bytes > 0 ? try copyBandwidth() : 0
+        let bandwidth = benchmark.bytes > 0 ? times.device.map { benchmark.bytes / $0 / 1e9 } : nil
+        return BenchmarkResult(
+            name: benchmark.name, mode: benchmark.mode, shape: benchmark.shape, runs: times.runs, setup: setup, worstError: worst,
+            device: times.device, wall: times.wall, launches: times.launches, bandwidth: bandwidth,
+            rate: benchmark.flops > 0 ? times.device.map { benchmark.flops / $0 / 1e9 } : nil,
+            gap: bandwidth.flatMap { benchmark.target(profile: profile)?.gap(bandwidth: $0.p50, copy: copy) })
+    }
+
+    private func measure(_ enqueue: () throws -> Void) throws -> (device: Spread, wall: Spread, runs: Int, launches: Int) {
+        try BenchmarkSession.measure(engine, effort: effort, enqueue)
+    }
+
+    static func measure(
+        _ engine: DeviceEngine, effort: Effort, _ enqueue: () throws -> Void
+    ) throws -> (device: Spread, wall: Spread, runs: Int, launches: Int) {
+        let clock = ContinuousClock()
+        for _ in 0..<2 { try enqueue() }
+        try engine.queue.finish()
+        _ = try engine.queue.drainProfile()
+        var device: [Double] = []
+        var wall: [Double] = []
+        var launches = 0
+        let began = clock.now
+        while true {
+            let start = clock.now
+            try enqueue()
+            try engine.queue.finish()
+            wall.append(seconds(start.duration(to: clock.now)))
+            let records = try engine.queue.drainProfile()
+            launches = records.count
+            let first = records.map(\.start).min() ?? 0
+            let last = records.map(\.end).max() ?? 0
+            device.append(Double(last - first) / 1e9)
+            let total = seconds(began.duration(to: clock.now))
+            if (wall.count >= effort.runs && total >= effort.seconds) || total >= effort.longest { break }
+        }
+        return (Spread(device), Spread(wall), wall.count, launches)
+    }
+}
+
+/// A benchmark that must not report a time.
+public enum BenchmarkError: Error, CustomStringConvertible {
+    /// A case whose result differs from the reference by so many times its bound.
+    case wrong(String, Double)
+
+    public var description: String {
+        switch self {
+        case .wrong(let what, let ratio): "\(what): the result is wrong by \(ratio) times its bound; nothing was timed"
+        }
+    }
+}
+
+func seconds(_ duration: Duration) -> Double {
+    let (whole, attoseconds) = duration.components
+    return Double(whole) + Double(attoseconds) * 1e-18
+}

@@ -1,0 +1,69 @@
+// What happens to gradients and parameters beside the optimiser's own step. Everything is flat, in one buffer each, and every
+// sum is in a fixed order.
+
+#ifndef ITEM
+#define ITEM 1  // elements per work-item
+#endif
+
+// total[i] = (begins ? 0 : total[i]) + share * gradients[i]: gradients of several batches.
+// Global size: ceil(count / ITEM).
+kernel void accumulate_gradients(
+    const ulong count, global const float *restrict gradients, global float *restrict total, const float share,
+    const int begins)
+{
+    const ulong first = get_global_id(0) * (ulong)(ITEM);
+    const ulong last = min(first + (ulong)(ITEM), count);
+    for (ulong i = first; i < last; ++i) total[i] = begins ? share * gradients[i] : fma(share, gradients[i], total[i]);
+}
+
+// Sums of squares of consecutive chunks. Global size: chunks; chunk k covers [k * chunk, (k + 1) * chunk).
+kernel void chunk_squares(
+    const ulong count, const ulong chunk, global const float *restrict gradients, global float *restrict sums)
+{
+    const ulong first = get_global_id(0) * chunk;
+    const ulong last = min(first + chunk, count);
+    float sum = 0.0f;
+    for (ulong i = first; i < last; ++i) sum = fma(gradients[i], gradients[i], sum);
+    sums[get_global_id(0)] = sum;
+}
+
+// factor[0] = min(1, clip / (length + 1e-6)), length = sqrt of the sum of the chunks. Global size: 1.
+kernel void clip_factor(
+    const int chunks, global const float *restrict sums, const float clip, global float *restrict factor)
+{
+    float sum = 0.0f;
+    for (int i = 0; i < chunks; ++i) sum += sums[i];
+    const float f = clip / (sqrt(sum) + 1e-6f);
+    // A length that is not finite stays visible: the gradients become nan.
+    factor[0] = f < 1.0f || isnan(f) ? f : 1.0f;
+}
+
+// gradients[i] *= factor[0]. Global size: ceil(count / ITEM).
+kernel void scale_gradients(const ulong count, global const float *restrict factor, global float *restrict gradients)
+{
+    const ulong first = get_global_id(0) * (ulong)(ITEM);
+    const ulong last = min(first + (ulong)(ITEM), count);
+    const float f = factor[0];
+    for (ulong i = first; i < last; ++i) gradients[i] *= f;
+}
+
+// average[i] += (1 - decay) * (values[i] - average[i]). Global size: ceil(count / ITEM).
+kernel void move_average(
+    const ulong count, global const float *restrict values, global float *restrict average, const float share)
+{
+    const ulong first = get_global_id(0) * (ulong)(ITEM);
+    const ulong last = min(first + (ulong)(ITEM), count);
+    for (ulong i = first; i < last; ++i) average[i] = fma(share, values[i] - average[i], average[i]);
+}
+
+// Exchanges two buffers. Global size: ceil(count / ITEM).
+kernel void exchange_values(const ulong count, global float *restrict a, global float *restrict b)
+{
+    const ulong first = get_global_id(0) * (ulong)(ITEM);
+    const ulong last = min(first + (ulong)(ITEM), count);
+    for (ulong i = first; i < last; ++i) {
+        const float x = a[i];
+        a[i] = b[i];
+        b[i] = x;
+    }
+}
