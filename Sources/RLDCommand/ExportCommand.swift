@@ -99,10 +99,10 @@ struct ExportCommand: ParsableCommand {
         }
     }
 
-    private func numbers(_ text: String, _ option: String) throws(InputError) -> [Double] {
-        var values: [Double] = []
+    private func numbers(_ text: String, _ option: String) throws(InputError) -> [Float] {
+        var values: [Float] = []
         for part in text.split(separator: ",") {
-            guard let value = Double(part.trimmingCharacters(in: .whitespaces)), value.isFinite else {
+            guard let value = Float(part.trimmingCharacters(in: .whitespaces)), value.isFinite else {
                 throw InputError(option, "must be numbers with commas between them, found '\(text)'")
             }
             values.append(value)

@@ -84,7 +84,7 @@ struct PredictCommand: ParsableCommand {
         }
         for index in tensor.values.indices {
             let channel = index / plane % channels
-            tensor.values[index] = (tensor.values[index] / 255 - metadata.mean[channel]) / metadata.deviation[channel]
+            tensor.values[index] = (tensor.values[index] / 255 - Double(metadata.mean[channel])) / Double(metadata.deviation[channel])
         }
         return tensor
     }

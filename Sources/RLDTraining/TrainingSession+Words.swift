@@ -81,8 +81,8 @@ extension TrainingSession {
     func metadata(epoch: Int) -> [String: String] {
         let transform = trainer.dataset.transform
         let model = ModelMetadata(
-            model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean.map(Double.init),
-            deviation: transform.deviation.map(Double.init), classNames: trainer.dataset.classNames)
+            model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean,
+            deviation: transform.deviation, classNames: trainer.dataset.classNames)
         return model.text.merging([
             "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
             "data_hash": trainer.dataHash, "config": configuration.yaml,

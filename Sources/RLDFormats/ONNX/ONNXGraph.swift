@@ -18,7 +18,7 @@ struct ONNXGraph {
     static let outputName = "logits"
 
     /// - Parameter normalization: mean and deviation per channel, to be applied to the input.
-    mutating func build(normalization: (mean: [Double], deviation: [Double])?) throws(InputError) {
+    mutating func build(normalization: (mean: [Float], deviation: [Float])?) throws(InputError) {
         message.name = network.id
         message.input = [Self.info(Self.inputName, network.inputShape)]
         message.output = [Self.info(Self.outputName, network.nodes[network.output].shape)]
@@ -67,9 +67,9 @@ struct ONNXGraph {
         }
     }
 
-    private mutating func normalizing(_ mean: [Double], _ deviation: [Double]) -> String {
-        constant("normalization.mean", [1, mean.count, 1, 1], mean)
-        constant("normalization.deviation", [1, deviation.count, 1, 1], deviation)
+    private mutating func normalizing(_ mean: [Float], _ deviation: [Float]) -> String {
+        constant("normalization.mean", [1, mean.count, 1, 1], mean.map(Double.init))
+        constant("normalization.deviation", [1, deviation.count, 1, 1], deviation.map(Double.init))
         add("Sub", [Self.inputName, "normalization.mean"], "normalization.centred")
         add("Div", ["normalization.centred", "normalization.deviation"], "normalization.normalised")
         return "normalization.normalised"

@@ -8,14 +8,14 @@ public struct ModelMetadata: Sendable, Equatable {
     /// Per-sample input shape, [C, H, W].
     public var input: [Int]
     /// Per channel, of pixels scaled to 0...1; empty when unknown.
-    public var mean: [Double]
+    public var mean: [Float]
     /// Per channel, of pixels scaled to 0...1; empty when unknown.
-    public var deviation: [Double]
+    public var deviation: [Float]
     /// One per class; empty when unknown.
     public var classNames: [String]
 
     public init(
-        model: String? = nil, classes: Int? = nil, input: [Int] = [], mean: [Double] = [], deviation: [Double] = [],
+        model: String? = nil, classes: Int? = nil, input: [Int] = [], mean: [Float] = [], deviation: [Float] = [],
         classNames: [String] = []
     ) {
         self.model = model
@@ -35,8 +35,8 @@ public struct ModelMetadata: Sendable, Equatable {
         func list<Value: Decodable>(_ key: String, of: Value.Type) -> [Value] {
             metadata[key].flatMap { try? JSONDecoder().decode([Value].self, from: Data($0.utf8)) } ?? []
         }
-        mean = list("mean", of: Double.self)
-        deviation = list("deviation", of: Double.self)
+        mean = list("mean", of: Float.self)
+        deviation = list("deviation", of: Float.self)
         if mean.count != deviation.count || !deviation.allSatisfy({ $0 > 0 }) { (mean, deviation) = ([], []) }
         classNames = list("class_names", of: String.self)
     }
@@ -53,5 +53,5 @@ public struct ModelMetadata: Sendable, Equatable {
         return text
     }
 
-    private static func json(_ values: [Double]) -> String { "[" + values.map { "\($0)" }.joined(separator: ",") + "]" }
+    private static func json(_ values: [Float]) -> String { "[" + values.map { "\($0)" }.joined(separator: ",") + "]" }
 }

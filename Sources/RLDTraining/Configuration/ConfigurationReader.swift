@@ -173,8 +173,10 @@ public struct ConfigurationReader {
         MethodOption.allCases.first { Setting.underscored($0.name) == name }
     }
 
+    /// The parser's words quote the line that they are about, however long it is.
     private static func oneLine(_ text: String) -> String {
-        text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
+        let words = text.prefix(400).split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+        return words.joined(separator: " ") + (text.utf8.count > 400 ? " ..." : "")
     }
 }
 
