@@ -43,8 +43,8 @@ struct PredictCommand: ParsableCommand {
 
     func run() throws {
         guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
-        try TensorFile.checkWritable(output)
         let stored = try TensorFile(path: images).stored(preferring: "images")
+        try TensorFile.checkWritable(output)
         guard stored.shape.count == 4, stored.count > 0 else {
             throw InputError(images, "tensor 'images': expected shape [N, C, H, W] with N at least 1, found \(stored.shape)")
         }

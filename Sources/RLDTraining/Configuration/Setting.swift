@@ -66,8 +66,12 @@ struct Setting: Sendable {
         optionalName("teacher.key", \.teacherKey),
         optionalName("initial.weights", \.initialWeights),
         optionalName("initial.key", \.initialOptions.key),
-        flag("initial.strict", \.initialOptions.strict),
-        flag("initial.reset_head", \.initialOptions.resetHead),
+        Setting(
+            key: "initial.strict", get: { $0.initialWeights == nil ? nil : "\($0.initialOptions.strict)" },
+            set: { c, t throws(Wanted) in c.initialOptions.strict = try truth(t) }),
+        Setting(
+            key: "initial.reset_head", get: { $0.initialWeights == nil ? nil : "\($0.initialOptions.resetHead)" },
+            set: { c, t throws(Wanted) in c.initialOptions.resetHead = try truth(t) }),
         integer("log_every", \.logEvery),
         integer("checkpoint.every", \.checkpointEvery),
         integer("checkpoint.keep", \.checkpointKeep),
