@@ -31,8 +31,8 @@ struct ConvertCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Its number of classes (default: as the weights have).")
     var classes: Int?
 
-    @Option(help: "Its input as CHANNELSxHEIGHTxWIDTH.")
-    var modelInput = "3x32x32"
+    @Option(help: "Its input as CHANNELSxHEIGHTxWIDTH (default: as it was published for).")
+    var modelInput: String?
 
     @Flag(help: "Leave out a last layer for another number of classes.")
     var resetHead = false
@@ -73,7 +73,8 @@ struct ConvertCommand: ParsableCommand {
         let conversion: TensorConversion
         if let model {
             let network = try ModelCatalog.network(
-                model, classes: classes, weights: file, key: weights.key, input: InputShape.parse(modelInput))
+                model, classes: classes, weights: file, key: weights.key,
+                input: modelInput.map { text throws(InputError) in try InputShape.parse(text) })
             var options = weights.options
             options.resetHead = resetHead
             conversion = try TensorConversion(file, for: network, options: options, type: type)

@@ -26,7 +26,7 @@ struct ExportCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Number of classes.")
     var classes: Int?
 
-    @Option(help: "Input as CHANNELSxHEIGHTxWIDTH.")
+    @Option(help: "Input as CHANNELSxHEIGHTxWIDTH (default: as the weights say, or as the network was published for).")
     var input: String?
 
     @Flag(inversion: .prefixedNo, help: "Fold batch norms into the convolutions before them.")
@@ -79,7 +79,7 @@ struct ExportCommand: ParsableCommand {
         let shape = try input.map { text throws(InputError) in try InputShape.parse(text) }
         let network = try ModelCatalog.network(
             id, classes: classes, weights: file, key: reading.key,
-            input: shape ?? (metadata.input.isEmpty ? [3, 32, 32] : metadata.input))
+            input: shape ?? (metadata.input.isEmpty ? nil : metadata.input))
         let loaded = try LoadedWeights(file, for: network, options: reading.options)
         if !quiet { for note in loaded.notes { Output.error("warning: \(weights): \(note)") } }
         let export = ONNXExport(

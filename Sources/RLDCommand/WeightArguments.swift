@@ -20,8 +20,9 @@ struct WeightArguments: ParsableArguments {
 }
 
 extension ModelCatalog {
-    /// A network for as many classes as a file's weights have, where the user did not say how many.
-    static func network(_ id: String, classes: Int?, weights: TensorFile, key: String?, input: [Int]) throws(InputError) -> Network {
+    /// A network for as many classes as a file's weights have and for its published input, where the user did not say.
+    static func network(_ id: String, classes: Int?, weights: TensorFile, key: String?, input: [Int]?) throws(InputError) -> Network {
+        let input = try input ?? entry(id).input
         if let classes { return try network(id, classes: classes, input: input) }
         let dict = try weights.stateDict(key: key)
         let head = try network(id, classes: 2, input: input).head

@@ -69,6 +69,7 @@ public final class Trainer {
     public let configuration: TrainingConfiguration
     let executor: any NetworkExecutor
     let dataset: Dataset
+    let network: Network?
     let teacher: Teacher?
     let folder: RunFolder?
     let resumption: Resumption?
@@ -76,22 +77,27 @@ public final class Trainer {
     let observer: (TrainingEvent) -> Void
 
     /// - Parameters:
+    ///   - network: what to train; nil for the one that `configuration.model` names. A network that the catalogue does not know
+    ///     trains as well, but only a registered one (`ModelCatalog.register`) can be named in files and commands.
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
     ///   - folder: where the run is recorded; nil for nowhere.
     ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
     public init(
-        configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, teacher: Teacher? = nil,
-        folder: RunFolder? = nil, resuming: Resumption? = nil, shouldStop: @escaping () -> Bool = { false },
+        configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, network: Network? = nil,
+        teacher: Teacher? = nil, folder: RunFolder? = nil, resuming: Resumption? = nil,
+        shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
         var effective = configuration
+        if let network { effective.model = network.id }
         effective.cropPadding = configuration.cropPadding ?? dataset.transform.cropPadding
         effective.flip = configuration.flip ?? dataset.transform.horizontalFlip
         self.configuration = effective
         self.executor = executor
         self.dataset = dataset
+        self.network = network
         self.teacher = teacher
         self.folder = folder
         resumption = resuming
@@ -107,7 +113,8 @@ public final class Trainer {
     ///   and what the executor throws.
     public func run() throws -> TrainingResult {
         try configuration.validate()
-        let network = try dataset.network(configuration.model)
+        let network = try self.network ?? dataset.network(configuration.model)
+        try requireFit(network)
         let teacher = try configuration.method.needsTeacher ? self.teacher ?? readTeacher() : nil
         if let teacher, teacher.network.classes != network.classes || teacher.network.inputShape != network.inputShape {
             throw InputError(
@@ -131,6 +138,17 @@ public final class Trainer {
         let loaded = try LoadedWeights(path, for: network, options: configuration.initialOptions, seed: configuration.seed)
         for note in loaded.notes { observer(.note("\(path): \(note)")) }
         return loaded.state
+    }
+
+    /// A network that was handed over need not be for these images.
+    private func requireFit(_ network: Network) throws(InputError) {
+        let (images, classes) = ([dataset.train.channels, dataset.train.height, dataset.train.width], dataset.train.classes)
+        guard network.inputShape == images, network.nodes[network.output].shape == [classes] else {
+            throw InputError(
+                "network \(network.id)",
+                "maps \(network.inputShape) to \(network.nodes[network.output].shape), the data has images \(images) of "
+                    + "\(classes) classes")
+        }
     }
 
     private func readTeacher() throws -> Teacher {

@@ -55,7 +55,7 @@ extension TrainingSession {
                 "images     \(split.training.count) to train on, \(split.validation.count) to validate, "
                     + "\(trainer.dataset.test.count) to test",
                 "device     \(executor.executorDescription)",
-            ]
+            ] + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
         for line in lines { try trainer.folder?.note(line) }
         trainer.observer(.begins(lines))
         guard let resumption = trainer.resumption else { return }

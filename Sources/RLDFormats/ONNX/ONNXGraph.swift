@@ -36,6 +36,7 @@ struct ONNXGraph {
 
     private mutating func append(_ node: Network.Node, output: String) throws(InputError) {
         let inputs = node.inputs.map { values[$0] }
+        let source = network.nodes[node.inputs.first ?? 0].shape
         guard node.operation.epilogue == Epilogue() else {
             throw InputError("network \(network.id)", "node \(node.name) has a fused epilogue, which is not exported")
         }
@@ -48,7 +49,7 @@ struct ONNXGraph {
                 "Conv", inputs + tensors, output,
                 [
                     Self.ints("kernel_shape", [c.kernel, c.kernel]), Self.ints("strides", [c.stride, c.stride]),
-                    Self.ints("pads", Array(repeating: c.padding, count: 4)), Self.int("group", 1),
+                    Self.ints("pads", Array(repeating: c.padding, count: 4)), Self.int("group", c.groups),
                 ])
         case .batchNorm(let b):
             var tensors: [String] = []
@@ -59,12 +60,61 @@ struct ONNXGraph {
             if l.bias { tensors.append(try parameter("\(node.name).bias")) }
             add("Gemm", inputs + tensors, output, [Self.int("transB", 1)])
         case .relu: add("Relu", inputs, output)
+        case .relu6:
+            constant("\(node.name).lowest", [], [0])
+            constant("\(node.name).highest", [], [6])
+            add("Clip", inputs + ["\(node.name).lowest", "\(node.name).highest"], output)
         case .add: add("Add", inputs, output)
+        case .maxPool(let p): add("MaxPool", inputs, output, Self.window(p))
+        case .averagePool(let p): add("AveragePool", inputs, output, Self.window(p) + [Self.int("count_include_pad", 1)])
+        case .adaptiveAveragePool: appendAdaptivePool(node, source: source, inputs, output)
         case .globalAveragePool:
             add("GlobalAveragePool", inputs, "\(node.name).plane")
             add("Flatten", ["\(node.name).plane"], output, [Self.int("axis", 1)])
         case .flatten: add("Flatten", inputs, output, [Self.int("axis", 1)])
+        case .concat: add("Concat", inputs, output, [Self.int("axis", 1)])
+        case .slice(let first):
+            let starts = integers("\(node.name).starts", [first])
+            let ends = integers("\(node.name).ends", [first + node.shape[0]])
+            add("Slice", inputs + [starts, ends, integers("\(node.name).axes", [1])], output)
+        case .channelShuffle(let groups):
+            // [C] seen as [groups, C / groups], transposed; 0 keeps the batch as it is.
+            let (channels, plane) = (node.shape[0], Array(node.shape.dropFirst()))
+            let split = integers("\(node.name).split", [0, groups, channels / groups] + plane)
+            let joined = integers("\(node.name).joined", [0, channels] + plane)
+            add("Reshape", inputs + [split], "\(node.name).groups")
+            let order = [0, 2, 1] + plane.indices.map { $0 + 3 }
+            add("Transpose", ["\(node.name).groups"], "\(node.name).transposed", [Self.ints("perm", order)])
+            add("Reshape", ["\(node.name).transposed", joined], output)
         }
+    }
+
+    /// Means over windows that cover the plane, as PyTorch chooses them: a plain pooling where they are all of one size, else two
+    /// products with matrices of means, A x B^T.
+    private mutating func appendAdaptivePool(_ node: Network.Node, source: [Int], _ inputs: [String], _ output: String) {
+        let (rows, columns) = ((from: source[1], to: node.shape[1]), (from: source[2], to: node.shape[2]))
+        if rows.from % rows.to == 0, columns.from % columns.to == 0 {
+            let window = [rows.from / rows.to, columns.from / columns.to]
+            return add("AveragePool", inputs, output, [Self.ints("kernel_shape", window), Self.ints("strides", window)])
+        }
+        func weight(_ axis: (from: Int, to: Int), _ window: Int, _ position: Int) -> Double {
+            let start = window * axis.from / axis.to
+            let end = ((window + 1) * axis.from + axis.to - 1) / axis.to
+            return (start..<end).contains(position) ? 1 / Double(end - start) : 0
+        }
+        let a = (0..<rows.to).flatMap { window in (0..<rows.from).map { weight(rows, window, $0) } }
+        let b = (0..<columns.from).flatMap { position in (0..<columns.to).map { weight(columns, $0, position) } }
+        constant("\(node.name).rows", [rows.to, rows.from], a)
+        constant("\(node.name).columns", [columns.from, columns.to], b)
+        add("MatMul", ["\(node.name).rows"] + inputs, "\(node.name).pooled_rows")
+        add("MatMul", ["\(node.name).pooled_rows", "\(node.name).columns"], output)
+    }
+
+    private static func window(_ p: Pooling) -> [ONNXAttributeProto] {
+        [
+            ints("kernel_shape", [p.kernel, p.kernel]), ints("strides", [p.stride, p.stride]),
+            ints("pads", Array(repeating: p.padding, count: 4)),
+        ]
     }
 
     private mutating func normalizing(_ mean: [Float], _ deviation: [Float]) -> String {
