@@ -67,15 +67,20 @@ let package = Package(
 
         // Tests. Support holds the comparison helpers, which have tests of their own.
         .target(
-            name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDModels", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
+            name: "TestSupport",
+            dependencies: ["RLDGraph", "RLDMethods", "RLDModels", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
             path: "Tests/TestSupport"),
-        .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
+        .testTarget(
+            name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
         .testTarget(name: "TestSupportTests", dependencies: ["RLDGraph", "RLDModels", "TestSupport"]),
         .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
-        .testTarget(name: "RLDReferenceTests", dependencies: ["RLDTraining", "RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
+        .testTarget(
+            name: "RLDReferenceTests", dependencies: ["RLDTraining", "RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
         .testTarget(
             name: "RLDExecutionTests",
-            dependencies: ["RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
+            dependencies: [
+                "RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport",
+            ]),
         .testTarget(
             name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDModels", "RLDDatasets", "CZlib", "TestSupport"]),
         .testTarget(name: "RLDTrainingTests", dependencies: ["RLD", "TestSupport"]),

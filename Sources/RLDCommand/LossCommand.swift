@@ -5,13 +5,13 @@ struct LossCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "loss", abstract: "A method's loss and gradient on stored logits.",
         discussion: """
-            The file holds 'student' and 'teacher' [N, classes] (float32, float64 or float16) and 'labels' [N] (int64).
+            The file (.safetensors or .npz) holds 'student' and 'teacher' [N, classes] (float32, float64 or float16) and 'labels' [N] (int64).
             Terms are unweighted means over the rows; the total has the weights of the method.
 
             Example: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --json
             """)
 
-    @Argument(help: "File of logits (.safetensors).", completion: .file())
+    @Argument(help: "File of logits (.safetensors or .npz).", completion: .file())
     var file: String
 
     @Option(help: "Method.", completion: .list(Method.ids))
@@ -43,7 +43,7 @@ struct LossCommand: ParsableCommand {
         common.warn(warnings + (methodOptions.warmUp == nil ? [] : ["--warm-up does nothing: stored logits belong to no epoch"]))
         let method = configuration.method
 
-        let stored = try SafetensorsFile(path: file)
+        let stored = try TensorFile(path: file)
         let student = try logits("student", in: stored)
         let teacher = method.needsTeacher ? try logits("teacher", in: stored) : nil
         let labels = try labels(in: stored, rows: student.shape[0], classes: student.shape[1])
@@ -54,7 +54,7 @@ struct LossCommand: ParsableCommand {
         let loss = try executor.loss(method, student: student, teacher: teacher, labels: labels)
         if let gradient {
             let type: ElementType = executor is ReferenceExecutor ? .float64 : .float32
-            try SafetensorsFile.write([SafetensorsItem("student_gradient", loss.gradient, as: type)], to: gradient)
+            try TensorFile.write([StoredTensor("student_gradient", loss.gradient, as: type, source: gradient)], to: gradient)
         }
         let report = Report(
             method: method.id, rows: loss.rows, classes: student.shape[1], total: loss.total,
@@ -68,7 +68,7 @@ struct LossCommand: ParsableCommand {
             TextTable.text([.init("term"), .init("value", alignment: .right), .init("weight", alignment: .right)], rows: rows))
     }
 
-    private func logits(_ name: String, in stored: SafetensorsFile) throws(InputError) -> Tensor {
+    private func logits(_ name: String, in stored: TensorFile) throws(InputError) -> Tensor {
         let tensor = try stored.tensor(name)
         guard tensor.shape.count == 2, tensor.shape[0] > 0, tensor.shape[1] > 0 else {
             throw InputError(file, "tensor '\(name)': expected shape [rows, classes], both at least 1, found \(tensor.shape)")
@@ -76,10 +76,11 @@ struct LossCommand: ParsableCommand {
         return tensor
     }
 
-    private func labels(in stored: SafetensorsFile, rows: Int, classes: Int) throws(InputError) -> [Int32] {
-        let values = try stored.int64s("labels")
-        guard values.count == rows, stored.entry("labels")?.shape.count == 1 else {
-            throw InputError(file, "tensor 'labels': expected shape [\(rows)], found \(stored.entry("labels")?.shape ?? [])")
+    private func labels(in stored: TensorFile, rows: Int, classes: Int) throws(InputError) -> [Int32] {
+        let tensor = try stored.stored("labels")
+        let values = try tensor.int64s(source: file)
+        guard tensor.shape == [rows] else {
+            throw InputError(file, "tensor 'labels': expected shape [\(rows)], found \(tensor.shape)")
         }
         for (row, label) in values.enumerated() where !(0..<Int64(classes)).contains(label) && label != -100 {
             throw InputError(file, "tensor 'labels': row \(row) is \(label), expected 0..<\(classes) or -100 (left out)")

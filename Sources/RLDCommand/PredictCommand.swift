@@ -75,10 +75,9 @@ struct PredictCommand: ParsableCommand {
         }
         let classes = network.classes
         kept["logits"] = logits
-        shapes["logits"] = [classes]
         var items: [StoredTensor] = []
         for name in ["logits"] + kept.keys.filter({ $0 != "logits" }).sorted() {
-            let tensor = Tensor(shape: [count] + (shapes[name] ?? []), values: kept[name] ?? [])
+            let tensor = Tensor(shape: [count] + (shapes[name] ?? [classes]), values: kept[name] ?? [])
             items.append(try StoredTensor(name, tensor, as: .float32, source: output))
         }
         try TensorFile.write(items, to: output)
@@ -99,7 +98,8 @@ struct PredictCommand: ParsableCommand {
         }
         for index in tensor.values.indices {
             let channel = index / plane % channels
-            tensor.values[index] = (tensor.values[index] / 255 - Double(metadata.mean[channel])) / Double(metadata.deviation[channel])
+            tensor.values[index] =
+                (tensor.values[index] / 255 - Double(metadata.mean[channel])) / Double(metadata.deviation[channel])
         }
         return tensor
     }

@@ -3,7 +3,8 @@ import RLD
 
 /// How a file of weights is read.
 struct WeightArguments: ParsableArguments {
-    @Option(help: "Where the weights are in a checkpoint, for example model.student (default: model, state_dict or the only place).")
+    @Option(
+        help: "Where the weights are in a checkpoint, for example model.student (default: model, state_dict or the only place).")
     var key: String?
 
     @Option(help: "false loads what fits and lists the rest.")
@@ -21,8 +22,11 @@ struct WeightArguments: ParsableArguments {
 
 extension ModelCatalog {
     /// A network for as many classes as a file's weights have and for its published input, where the user did not say.
-    static func network(_ id: String, classes: Int?, weights: TensorFile, key: String?, input: [Int]?) throws(InputError) -> Network {
-        let input = try input ?? entry(id).input
+    static func network(_ id: String, classes: Int?, weights: TensorFile, key: String?, input: [Int]?) throws(InputError)
+        -> Network
+    {
+        let published = try entry(id).input
+        let input = input ?? published
         if let classes { return try network(id, classes: classes, input: input) }
         let dict = try weights.stateDict(key: key)
         let head = try network(id, classes: 2, input: input).head

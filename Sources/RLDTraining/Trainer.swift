@@ -134,7 +134,9 @@ public final class Trainer {
 
     /// Fresh weights, or those of `initialWeights`. A run that is resumed takes its own.
     private func initialState(_ network: Network) throws -> NetworkState {
-        guard let path = configuration.initialWeights, resumption == nil else { return network.initialState(seed: configuration.seed) }
+        guard let path = configuration.initialWeights, resumption == nil else {
+            return network.initialState(seed: configuration.seed)
+        }
         let loaded = try LoadedWeights(path, for: network, options: configuration.initialOptions, seed: configuration.seed)
         for note in loaded.notes { observer(.note("\(path): \(note)")) }
         return loaded.state
@@ -159,6 +161,8 @@ public final class Trainer {
             throw InputError("teacher.weights", "is missing, and method '\(configuration.method.id)' needs a teacher")
         }
         let network = try dataset.network(model)
-        return Teacher(network: network, state: try NetworkState(weights: path, for: network, options: WeightOptions(key: configuration.teacherKey)))
+        return Teacher(
+            network: network,
+            state: try NetworkState(weights: path, for: network, options: WeightOptions(key: configuration.teacherKey)))
     }
 }

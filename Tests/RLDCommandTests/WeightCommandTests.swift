@@ -21,7 +21,8 @@ struct WeightCommandTests {
         let (input, output) = (folder.path + "/images.npy", folder.path + "/logits.npy")
         try TensorFile.write([StoredTensor("images", images, as: .float32, source: input)], to: input)
         let result = try Program.run([
-            "predict", "--model", "resnet8", "--weights", Goldens.path("checkpoints/\(checkpoint)"), "--images", input, "--output",
+            "predict", "--model", "resnet8", "--weights", Goldens.path("checkpoints/\(checkpoint)"), "--images", input,
+            "--output",
             output, "--device", "reference",
         ])
         #expect(result.code == 0, "\(result.error)")
@@ -56,12 +57,16 @@ struct WeightCommandTests {
             (["convert", "PTH", "OUT.npz", "--dtype", "f33"], "did you mean 'f32'?"),
             (["convert", "PTH", "OUT.npz", "--key", "modle"], "did you mean 'model'?"),
             (["export", "--weights", "PTH", "--onnx", "OUT.onnx"], "give --model"),
-            (["export", "--weights", "PTH", "--onnx", "OUT.onnx", "--model", "resnet8", "--normalization", "nodes"], "give mean and deviation"),
+            (
+                ["export", "--weights", "PTH", "--onnx", "OUT.onnx", "--model", "resnet8", "--normalization", "nodes"],
+                "give mean and deviation"
+            ),
             (["export", "--weights", "PTH", "--onnx", "OUT.onnx", "--model", "resnet8", "--mean", "1,2"], "--deviation"),
         ])
     func refusals(arguments: [String], expected: String) throws {
         let words = arguments.map {
-            $0 == "PTH" ? Goldens.path("checkpoints/resnet8_c10.pth") : $0.replacingOccurrences(of: "OUT", with: folder.path + "/out")
+            $0 == "PTH"
+                ? Goldens.path("checkpoints/resnet8_c10.pth") : $0.replacingOccurrences(of: "OUT", with: folder.path + "/out")
         }
         let result = try Program.run(words)
         #expect(result.code == 2 && result.errorLines.count == 1, "\(result)")
@@ -79,7 +84,8 @@ struct WeightCommandTests {
                 try StoredTensor("module." + name, #require(state[name]), as: .float32, source: start)
             }, to: start)
         let run = [
-            "train", "--model", "resnet8", "--data", try folder.images(), "--epochs", "1", "--batch-size", "16", "--validation", "8",
+            "train", "--model", "resnet8", "--data", try folder.images(), "--epochs", "1", "--batch-size", "16", "--validation",
+            "8",
             "--learning-rate", "0.000001", "--device", "reference", "--weights", start,
         ]
         let refused = try Program.run(run + ["--out", folder.path + "/a"])
@@ -95,7 +101,9 @@ struct WeightCommandTests {
         #expect(metadata.mean == [0.1307] && metadata.classNames == (0...9).map { "\($0)" })
         #expect(file.metadata["config"]?.contains("initial:") == true && file.metadata["data_hash"]?.count == 16)
         let model = folder.path + "/student.onnx"
-        let export = try Program.run(["export", "--weights", folder.path + "/b/best.safetensors", "--onnx", model, "--normalization", "nodes"])
+        let export = try Program.run([
+            "export", "--weights", folder.path + "/b/best.safetensors", "--onnx", model, "--normalization", "nodes",
+        ])
         #expect(export.code == 0 && FileManager.default.fileExists(atPath: model), "\(export.error)")
     }
 }

@@ -49,7 +49,9 @@ struct FuzzTests {
         let legacy =
             magic + Pickle().int(1001).op(".").bytes + Pickle().op("}.").bytes + object + keys + little(24, 8) + storage
             + little(1, 8) + bytes([Int64(782)])
-        let instructions = Array("(012NIJKMGXU]l})tadesuqrhjcQRb.\u{80}\u{81}\u{85}\u{86}\u{87}\u{88}\u{8a}\u{8c}\u{93}\u{94}\u{95}".unicodeScalars.map { UInt8($0.value) })
+        let instructions = Array(
+            "(012NIJKMGXU]l})tadesuqrhjcQRb.\u{80}\u{81}\u{85}\u{86}\u{87}\u{88}\u{8a}\u{8c}\u{93}\u{94}\u{95}".unicodeScalars.map
+            { UInt8($0.value) })
         fuzz(count) { seed in
             switch seed % 4 {
             // A mutated object in a good archive, whose checksums do not stop it.

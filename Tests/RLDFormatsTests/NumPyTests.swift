@@ -22,9 +22,12 @@ struct NumPyTests {
     @Test("every element type, in both byte orders")
     func types() throws {
         let cases: [(String, [UInt8], [Double])] = [
-            ("f8", bytes([(0.1).bitPattern, Double.infinity.bitPattern]), [0.1, .infinity]), ("f4", floats([1.5, -2]), [1.5, -2]),
-            ("f2", bytes([0x3C00, 0x0001] as [UInt16]), [1, 1.0 / 16_777_216]), ("i8", bytes([Int64(-3), 1 << 50]), [-3, 1_125_899_906_842_624]),
-            ("i4", bytes([Int32.min, 5]), [-2_147_483_648, 5]), ("i2", bytes([Int16(-2), 7]), [-2, 7]), ("i1", [0xFF, 3], [-1, 3]),
+            ("f8", bytes([(0.1).bitPattern, Double.infinity.bitPattern]), [0.1, .infinity]),
+            ("f4", floats([1.5, -2]), [1.5, -2]),
+            ("f2", bytes([0x3C00, 0x0001] as [UInt16]), [1, 1.0 / 16_777_216]),
+            ("i8", bytes([Int64(-3), 1 << 50]), [-3, 1_125_899_906_842_624]),
+            ("i4", bytes([Int32.min, 5]), [-2_147_483_648, 5]), ("i2", bytes([Int16(-2), 7]), [-2, 7]),
+            ("i1", [0xFF, 3], [-1, 3]),
             ("u8", bytes([UInt64(1) << 52, 2]), [4_503_599_627_370_496, 2]), ("u4", bytes([UInt32.max, 5]), [4_294_967_295, 5]),
             ("u2", bytes([UInt16.max, 7]), [65535, 7]), ("u1", [255, 0], [255, 0]), ("b1", [1, 0], [1, 0]),
         ]
@@ -41,7 +44,8 @@ struct NumPyTests {
         let data = floats([0, 1, 2, 3, 4, 5])
         let c = Tensor(shape: [2, 3], values: [0, 1, 2, 3, 4, 5])
         for version in [1, 2, 3] as [UInt8] { #expect(try read(Self.npy(header("<f4", "2, 3"), data, version: version)) == c) }
-        #expect(try read(Self.npy(header("<f4", "2, 3", fortran: true), data)) == Tensor(shape: [2, 3], values: [0, 2, 4, 1, 3, 5]))
+        #expect(
+            try read(Self.npy(header("<f4", "2, 3", fortran: true), data)) == Tensor(shape: [2, 3], values: [0, 2, 4, 1, 3, 5]))
         #expect(try read(Self.npy(header("<f4", "1, 6, 1", fortran: true), data)).values == c.values)
         #expect(try read(Self.npy(header("<f4", ""), floats([7]))) == Tensor(shape: [], values: [7]))
         #expect(try read(Self.npy(header("<f4", "0, 3"), [])).shape == [0, 3])
@@ -64,7 +68,8 @@ struct NumPyTests {
         refused("array of records", Self.npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", []))
         refused("no dictionary of descr", Self.npy("{'descr': '<f4', 'fortran_order': 0, 'shape': (1,)}", []))
         refused("no dictionary of descr", Self.npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", []))
-        refused("no dictionary of descr", Self.npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", []))
+        refused(
+            "no dictionary of descr", Self.npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", []))
         refused("no dictionary of descr", Self.npy("[1]", []))
         refused("has NumPy format 4.0", Self.npy(header("<f4", "1,"), [], version: 4))
         refused("a NumPy header of 4294967295 bytes", [0x93] + Array("NUMPY".utf8) + [2, 0, 255, 255, 255, 255])
@@ -72,7 +77,10 @@ struct NumPyTests {
     }
 
     @Test func archivesStoredAndDeflated() throws {
-        let arrays = [("images.npy", Self.npy(header("<f4", "2,"), floats([1, 2]))), ("labels.npy", Self.npy(header("<i8", "1,"), bytes([Int64(4)])))]
+        let arrays = [
+            ("images.npy", Self.npy(header("<f4", "2,"), floats([1, 2]))),
+            ("labels.npy", Self.npy(header("<i8", "1,"), bytes([Int64(4)]))),
+        ]
         for deflated in [false, true] {
             let file = try TensorFile(bytes: zip(arrays.map { (name: $0.0, bytes: $0.1) }, deflated: deflated), named: "x.npz")
             #expect(file.entries.map(\.name) == ["images", "labels"])
@@ -80,7 +88,8 @@ struct NumPyTests {
             #expect(try file.int64s("labels") == [4])
         }
         expectRefusal("holds 'readme.txt', which is no NumPy array") {
-            _ = try TensorFile(bytes: zip([(name: "a.npy", bytes: arrays[0].1), (name: "readme.txt", bytes: [])]), named: "x.npz")
+            _ = try TensorFile(
+                bytes: zip([(name: "a.npy", bytes: arrays[0].1), (name: "readme.txt", bytes: [])]), named: "x.npz")
         }
     }
 
@@ -90,7 +99,8 @@ struct NumPyTests {
         let types: [ElementType] = [.float64, .float32, .float16, .int64, .int32, .int16, .int8, .uint8, .bool]
         var tensors: [StoredTensor] = []
         for type in types {
-            let values: [Double] = type == .bool ? [0, 1, 1, 0, 0, 1] : type == .uint8 ? [0, 1, 2, 3, 4, 255] : [0, 1, -2, 3, -4, 127]
+            let values: [Double] =
+                type == .bool ? [0, 1, 1, 0, 0, 1] : type == .uint8 ? [0, 1, 2, 3, 4, 255] : [0, 1, -2, 3, -4, 127]
             tensors.append(try StoredTensor("t.\(type)", Tensor(shape: [3, 1, 2], values: values), as: type, source: path))
         }
         tensors.append(try StoredTensor("scalar", Tensor(shape: [], values: [3.5]), as: .float32, source: path))

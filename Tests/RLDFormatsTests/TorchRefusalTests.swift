@@ -16,13 +16,18 @@ struct TorchRefusalTests {
 
     @Test("functions and classes that weights do not need are named and never called")
     func globals() {
-        refused("refers to 'posix.system', which weights do not need: nothing of it was run", Pickle().global("posix", "system").op("(").string("true").op("tR.").bytes)
+        refused(
+            "refers to 'posix.system', which weights do not need: nothing of it was run",
+            Pickle().global("posix", "system").op("(").string("true").op("tR.").bytes)
         refused("'builtins.eval'", Pickle().global("builtins", "eval").op("(").string("1").op("tR.").bytes)
         refused("'torch.storage._load_from_bytes'", Pickle().global("torch.storage", "_load_from_bytes").op(")R.").bytes)
-        refused("'torch.ComplexFloatStorage'", Pickle.single { $0.tensor("torch.ComplexFloatStorage", count: 2, shape: [2], strides: [1]) })
+        refused(
+            "'torch.ComplexFloatStorage'",
+            Pickle.single { $0.tensor("torch.ComplexFloatStorage", count: 2, shape: [2], strides: [1]) })
         // The same by names on the stack.
         refused("'os.system'", Pickle().string("os").string("system").adding([0x93]).op(".").bytes)
-        refused("'models.resnet.ResNet', which weights do not need", Pickle().global("models.resnet", "ResNet").op(")\u{81}.").bytes)
+        refused(
+            "'models.resnet.ResNet', which weights do not need", Pickle().global("models.resnet", "ResNet").op(")\u{81}.").bytes)
         refused("calls a string", Pickle().string("os").op(")R.").bytes)
         refused("calls torch.float32", Pickle().global("torch", "float32").op(")R.").bytes)
         refused("gives attributes to a list", Pickle().op("]}b.").bytes)
@@ -33,8 +38,13 @@ struct TorchRefusalTests {
 
     @Test("tensors outside their storage, and promises that no memory holds")
     func sizes() {
-        func tensor(_ fragment: String, count: Int = 24, offset: Int = 0, _ shape: [Int], _ strides: [Int], sourceLocation: SourceLocation = #_sourceLocation) {
-            refused(fragment, Pickle.single { $0.tensor(count: count, offset: offset, shape: shape, strides: strides) }, sourceLocation: sourceLocation)
+        func tensor(
+            _ fragment: String, count: Int = 24, offset: Int = 0, _ shape: [Int], _ strides: [Int],
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) {
+            refused(
+                fragment, Pickle.single { $0.tensor(count: count, offset: offset, shape: shape, strides: strides) },
+                sourceLocation: sourceLocation)
         }
         tensor("reaches element 24 of a storage of 24", [25], [1])
         tensor("reaches element 24 of a storage of 24", offset: 1, [4, 6], [6, 1])
@@ -61,9 +71,13 @@ struct TorchRefusalTests {
         refused("deeper than 32 levels", Pickle().op("]q").adding([0]).op("h").adding([0]).op("a.").bytes)
         refused("deeper than 32 levels", Pickle().op(")").adding(Array(repeating: 0x85, count: 300_000)).op(".").bytes)
         var doubling = Pickle().op("}")
-        for _ in 0..<20 { doubling = doubling.op("q").adding([0]).op("}(").string("a").op("h").adding([0]).string("b").op("h").adding([0]).op("u") }
+        for _ in 0..<20 {
+            doubling = doubling.op("q").adding([0]).op("}(").string("a").op("h").adding([0]).string("b").op("h").adding([0]).op(
+                "u")
+        }
         refused("nests its values without end", doubling.op(".").bytes)
-        refused("is larger than any checkpoint", Pickle().adding(Array(repeating: UInt8(ascii: "N"), count: 5_000_000)).op(".").bytes)
+        refused(
+            "is larger than any checkpoint", Pickle().adding(Array(repeating: UInt8(ascii: "N"), count: 5_000_000)).op(".").bytes)
         refused("takes from an empty stack", Pickle().op(".").bytes)
         refused("takes from an empty stack", Pickle().op("(0a.").bytes)
         refused("a mark is missing", Pickle().op("t.").bytes)

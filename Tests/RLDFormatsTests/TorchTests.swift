@@ -20,14 +20,19 @@ struct TorchTests {
 
     private let storage = floats((0..<24).map(Float.init))
 
-    @Test("views with offsets and strides come out row-major", arguments: [
-        (0, [4, 6], [6, 1]), (0, [6, 4], [1, 6]), (5, [2, 3], [6, 2]), (7, [], []), (23, [1, 1], [1000, 1000]), (0, [2, 3, 2], [12, 4, 1]),
-        (3, [3, 2], [0, 1]), (2, [0, 5], [5, 1]), (1, [2, 2, 2], [1, 2, 3]),
-    ])
+    @Test(
+        "views with offsets and strides come out row-major",
+        arguments: [
+            (0, [4, 6], [6, 1]), (0, [6, 4], [1, 6]), (5, [2, 3], [6, 2]), (7, [], []), (23, [1, 1], [1000, 1000]),
+            (0, [2, 3, 2], [12, 4, 1]),
+            (3, [3, 2], [0, 1]), (2, [0, 5], [5, 1]), (1, [2, 2, 2], [1, 2, 3]),
+        ])
     func views(offset: Int, shape: [Int], strides: [Int]) throws {
         let pickle = Pickle.single { $0.tensor(count: 24, offset: offset, shape: shape, strides: strides) }
         var indices = [offset]
-        for (extent, stride) in zip(shape, strides) { indices = indices.flatMap { base in (0..<extent).map { base + $0 * stride } } }
+        for (extent, stride) in zip(shape, strides) {
+            indices = indices.flatMap { base in (0..<extent).map { base + $0 * stride } }
+        }
         let expected = Tensor(shape: shape, values: indices.map(Double.init))
         #expect(try read(checkpoint(pickle, ["0": storage])) == expected)
         #expect(try read(checkpoint(pickle, ["0": storage], deflated: true)) == expected)
@@ -37,10 +42,13 @@ struct TorchTests {
 
     @Test func everyElementType() throws {
         let cases: [(String, [UInt8], [Double])] = [
-            ("Double", bytes([(1.0 / 3).bitPattern, (-2.0).bitPattern]), [1.0 / 3, -2]), ("Float", floats([0.5, -3]), [0.5, -3]),
-            ("Half", bytes([0x3C00, 0xFBFF] as [UInt16]), [1, -65504]), ("BFloat16", bytes([0x4049, 0xFF80] as [UInt16]), [3.140625, -.infinity]),
+            ("Double", bytes([(1.0 / 3).bitPattern, (-2.0).bitPattern]), [1.0 / 3, -2]),
+            ("Float", floats([0.5, -3]), [0.5, -3]),
+            ("Half", bytes([0x3C00, 0xFBFF] as [UInt16]), [1, -65504]),
+            ("BFloat16", bytes([0x4049, 0xFF80] as [UInt16]), [3.140625, -.infinity]),
             ("Long", bytes([Int64(1) << 40, -5]), [1_099_511_627_776, -5]), ("Int", bytes([Int32.min, 9]), [-2_147_483_648, 9]),
-            ("Short", bytes([Int16(-7), 8]), [-7, 8]), ("Char", [0x80, 1], [-128, 1]), ("Byte", [255, 0], [255, 0]), ("Bool", [1, 0], [1, 0]),
+            ("Short", bytes([Int16(-7), 8]), [-7, 8]), ("Char", [0x80, 1], [-128, 1]), ("Byte", [255, 0], [255, 0]),
+            ("Bool", [1, 0], [1, 0]),
         ]
         for (name, data, values) in cases {
             let pickle = Pickle.single { $0.tensor("torch.\(name)Storage", count: 2, shape: [2], strides: [1]) }
@@ -55,15 +63,21 @@ struct TorchTests {
         // A script's checkpoint: OrderedDict with attributes, a Parameter, two views of one storage, settings, NumPy's number, a size.
         var p = Pickle().op("}(").string("model").global("collections", "OrderedDict").op(")R(")
         p = p.string("a").tensor(count: 24, shape: [2], strides: [1])
-        p = p.string("b").global("torch._utils", "_rebuild_parameter").op("(").tensor(count: 24, offset: 2, shape: [2], strides: [1])
-            .adding([0x88]).global("collections", "OrderedDict").op(")RtR")
+        p = p.string("b").global("torch._utils", "_rebuild_parameter").op("(").tensor(
+            count: 24, offset: 2, shape: [2], strides: [1]
+        )
+        .adding([0x88]).global("collections", "OrderedDict").op(")RtR")
         p = p.string("n").tensor("torch.LongStorage", key: "1", count: 1, shape: [], strides: [])
         p = p.string("c").global("torch._tensor", "_rebuild_from_type_v2").op("(").global("torch._utils", "_rebuild_tensor_v2")
             .global("torch", "Tensor").op("(").storage("torch.FloatStorage", "0", 24).int(4).ints([1]).ints([1]).adding([0x89])
             .global("collections", "OrderedDict").op(")Rt}tR")
         p = p.op("u}").string("_metadata").global("collections", "OrderedDict").op(")Rsb")
-        p = p.string("opt").global("argparse", "Namespace").op(")\u{81}}").string("lr").op("G").adding([0x3F, 0xA9, 0x99, 0x99, 0x99, 0x99, 0x99, 0x9A]).op("sb")
-        p = p.string("epoch").int(240).string("best_acc").op("F76.5\n").string("size").global("torch", "Size").op("(").ints([3, 4]).op("tR")
+        p = p.string("opt").global("argparse", "Namespace").op(")\u{81}}").string("lr").op("G").adding([
+            0x3F, 0xA9, 0x99, 0x99, 0x99, 0x99, 0x99, 0x9A,
+        ]).op("sb")
+        p = p.string("epoch").int(240).string("best_acc").op("F76.5\n").string("size").global("torch", "Size").op("(").ints([
+            3, 4,
+        ]).op("tR")
         let file = try TensorFile(bytes: checkpoint(p.op("u.").bytes, ["0": storage, "1": bytes([Int64(782)])]), named: "x")
         #expect(file.metadata == ["epoch": "240", "best_acc": "76.5"])
         #expect(file.entries.map(\.name) == ["model.a", "model.b", "model.n", "model.c"])
@@ -76,7 +90,9 @@ struct TorchTests {
 
     @Test func untypedStoragesAndElementTypesAsValues() throws {
         let p = Pickle.single {
-            $0.global("torch._utils", "_rebuild_tensor_v3").op("(").storage("torch.storage.UntypedStorage", "0", 96).int(2).ints([2]).ints([1])
+            $0.global("torch._utils", "_rebuild_tensor_v3").op("(").storage("torch.storage.UntypedStorage", "0", 96).int(2).ints([
+                2
+            ]).ints([1])
                 .adding([0x89]).global("collections", "OrderedDict").op(")R").global("torch", "float32").op("tR")
         }
         #expect(try read(checkpoint(p, ["0": storage])).values == [2, 3])
@@ -100,7 +116,9 @@ struct TorchTests {
         #expect(try names([("model", state("module.student.module."))], key: "model.student") == ["a"])
         let nested = { (p: Pickle) in state("")(p.op("}").string("student")).op("s") }
         #expect(try names([("model", nested)], key: "model.student") == ["a"])
-        expectRefusal("holds several groups of tensors: one, two; choose one with --key") { _ = try names([("one", state("")), ("two", state(""))]) }
+        expectRefusal("holds several groups of tensors: one, two; choose one with --key") {
+            _ = try names([("one", state("")), ("two", state(""))])
+        }
         expectRefusal("has no tensors under the key 'model.studnet'; did you mean 'model.student'?") {
             _ = try names([("model", state("student."))], key: "model.studnet")
         }
@@ -121,14 +139,19 @@ struct TorchTests {
         #expect(try read(good, "x").values == [1, 2])
         // A view of a larger storage, as PyTorch before 0.4 wrote it.
         let view = Pickle.single {
-            $0.global("torch._utils", "_rebuild_tensor").op("((").string("storage").global("torch", "FloatStorage").string("5").string("cpu").int(24)
+            $0.global("torch._utils", "_rebuild_tensor").op("((").string("storage").global("torch", "FloatStorage").string("5")
+                .string("cpu").int(24)
                 .op("(").string("9").int(10).int(4).op("ttQ").int(1).ints([2]).ints([1]).op("tR")
         }
         #expect(try read(file(view, keys: ["5"], [(24, storage)])).values == [11, 12])
         expectRefusal("is truncated") { _ = try read(Array(good.dropLast())) }
         expectRefusal("lacks the storage '5'") { _ = try read(file(two, keys: ["77"], [(2, half)])) }
-        expectRefusal("should hold 24 elements and has 80 bytes") { _ = try read(file(two, keys: ["77", "5"], [(2, half), (20, storage)])) }
-        expectRefusal("marked big-endian") { _ = try read(file(two, keys: ["77", "5"], [(2, half), (24, storage)], littleEndian: false)) }
+        expectRefusal("should hold 24 elements and has 80 bytes") {
+            _ = try read(file(two, keys: ["77", "5"], [(2, half), (20, storage)]))
+        }
+        expectRefusal("marked big-endian") {
+            _ = try read(file(two, keys: ["77", "5"], [(2, half), (24, storage)], littleEndian: false))
+        }
         expectRefusal("is a pickle that torch.save did not write") { _ = try read(two) }
     }
 }

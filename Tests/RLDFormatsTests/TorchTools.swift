@@ -50,7 +50,9 @@ func zip(_ entries: [(name: String, bytes: [UInt8])], deflated: Bool = false, zi
         let localExtra = zip64 ? little(1, 2) + little(16, 2) + sizes : []
         let extra = zip64 ? little(1, 2) + little(24, 2) + sizes + little(offset, 8) : []
         file += little(0x0403_4B50, 4) + common(localExtra.count) + name + localExtra + packed
-        directory += little(0x0201_4B50, 4) + little(20, 2) + common(extra.count) + little(0, 10) + little(zip64 ? small : offset, 4) + name + extra
+        directory +=
+            little(0x0201_4B50, 4) + little(20, 2) + common(extra.count) + little(0, 10) + little(zip64 ? small : offset, 4)
+            + name + extra
     }
     let start = file.count
     file += directory
@@ -66,10 +68,14 @@ func zip(_ entries: [(name: String, bytes: [UInt8])], deflated: Bool = false, zi
 }
 
 /// A PyTorch checkpoint in the zip format.
-func checkpoint(_ pickle: [UInt8], _ storages: [String: [UInt8]], byteOrder: String? = "little", deflated: Bool = false, zip64: Bool = false) -> [UInt8] {
+func checkpoint(
+    _ pickle: [UInt8], _ storages: [String: [UInt8]], byteOrder: String? = "little", deflated: Bool = false, zip64: Bool = false
+) -> [UInt8] {
     let order = byteOrder.map { [(name: "archive/byteorder", bytes: Array($0.utf8))] } ?? []
     let data = storages.sorted { $0.key < $1.key }.map { (name: "archive/data/\($0.key)", bytes: $0.value) }
-    return zip([(name: "archive/data.pkl", bytes: pickle)] + order + data + [(name: "archive/version", bytes: [0x33, 0x0A])], deflated: deflated, zip64: zip64)
+    return zip(
+        [(name: "archive/data.pkl", bytes: pickle)] + order + data + [(name: "archive/version", bytes: [0x33, 0x0A])],
+        deflated: deflated, zip64: zip64)
 }
 
 /// Raw deflate data.

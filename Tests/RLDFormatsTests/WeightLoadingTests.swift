@@ -15,7 +15,9 @@ struct WeightLoadingTests {
     }
 
     /// A file with the network's formula weights after a change.
-    private func file(_ network: Network? = nil, prefix: String = "", _ change: (inout NetworkState) -> Void = { _ in }) throws -> String {
+    private func file(_ network: Network? = nil, prefix: String = "", _ change: (inout NetworkState) -> Void = { _ in }) throws
+        -> String
+    {
         var state = formulaState(for: network ?? self.network)
         change(&state)
         var named = NetworkState()
@@ -53,26 +55,35 @@ struct WeightLoadingTests {
         #expect(loaded.state["fc.weight"] == fresh["fc.weight"])
         #expect(loaded.state["fc.bias"] == fresh["fc.bias"])
         #expect(loaded.state["conv1.weight"] == formulaState(for: network)["conv1.weight"])
-        #expect(loaded.notes.count == 2 && loaded.notes[0].contains("fc.weight starts anew: the file has [100, 64], the network [10, 64]"))
+        #expect(
+            loaded.notes.count == 2
+                && loaded.notes[0].contains("fc.weight starts anew: the file has [100, 64], the network [10, 64]"))
         // Only the head may differ.
         let other = try ModelCatalog.network("resnet8x4", classes: 10)
-        expectRefusal("conv1.weight: expected shape") { _ = try LoadedWeights(path, for: other, options: WeightOptions(resetHead: true)) }
+        expectRefusal("conv1.weight: expected shape") {
+            _ = try LoadedWeights(path, for: other, options: WeightOptions(resetHead: true))
+        }
     }
 
     @Test func namesInsideLongerNames() throws {
         let path = try file(prefix: "student.net.")
         expectRefusal("its names begin with 'student.net.'") { _ = try LoadedWeights(path, for: network) }
-        #expect(try NetworkState(weights: path, for: network, options: WeightOptions(key: "student.net")) == formulaState(for: network))
+        #expect(
+            try NetworkState(weights: path, for: network, options: WeightOptions(key: "student.net"))
+                == formulaState(for: network))
         expectRefusal("nothing of it fits") { _ = try LoadedWeights(path, for: network, options: WeightOptions(strict: false)) }
         #expect(try NetworkState(weights: try file(prefix: "module."), for: network) == formulaState(for: network))
     }
 
     @Test func metadataSurvivesAsText() throws {
         let metadata = ModelMetadata(
-            model: "resnet8", classes: 3, input: [1, 28, 28], mean: [0.2860], deviation: [1.0 / 3], classNames: ["T-shirt/top", "a \"b\"", "é"])
+            model: "resnet8", classes: 3, input: [1, 28, 28], mean: [0.2860], deviation: [1.0 / 3],
+            classNames: ["T-shirt/top", "a \"b\"", "é"])
         #expect(ModelMetadata(metadata.text) == metadata)
         #expect(ModelMetadata([:]) == ModelMetadata())
-        #expect(ModelMetadata(["mean": "[1]", "deviation": "[0]", "input": "3x0x2", "class_names": "x", "classes": "many"]) == ModelMetadata())
+        #expect(
+            ModelMetadata(["mean": "[1]", "deviation": "[0]", "input": "3x0x2", "class_names": "x", "classes": "many"])
+                == ModelMetadata())
     }
 
     @Test("conversion keeps values, order, metadata and asked-for types")

@@ -61,7 +61,9 @@ struct FileCursor {
         while true {
             let next = try byte()
             if next == 0x0A { return result }
-            guard result.count < Self.portion else { throw InputError(file.path, "has a line of more than \(Self.portion) bytes") }
+            guard result.count < Self.portion else {
+                throw InputError(file.path, "has a line of more than \(Self.portion) bytes")
+            }
             result.append(next)
         }
     }

@@ -31,7 +31,8 @@ struct ZipArchive: Sendable {
         self.file = file
         let directory = try Self.findDirectory(file)
         guard directory.count <= Self.maximumEntries, directory.size <= Self.maximumDirectory else {
-            throw InputError(path, "is a zip archive of \(directory.count) entries, more than \(Self.maximumEntries) are not read")
+            throw InputError(
+                path, "is a zip archive of \(directory.count) entries, more than \(Self.maximumEntries) are not read")
         }
         guard directory.offset >= 0, directory.size >= 0, directory.offset <= file.size - directory.size else {
             throw InputError(path, "is truncated: its zip directory lies outside the file")
@@ -73,7 +74,8 @@ struct ZipArchive: Sendable {
         _ = locator.integer(4)
         guard let largeOffset = locator.integer(8), largeOffset >= 0, largeOffset <= file.size - 56 else { throw broken }
         var large = ByteParser(try file.read(from: largeOffset, count: 56))
-        guard large.integer(4) == 0x0606_4B50, large.skip(28), let largeCount = large.integer(8), let largeSize = large.integer(8),
+        guard large.integer(4) == 0x0606_4B50, large.skip(28), let largeCount = large.integer(8),
+            let largeSize = large.integer(8),
             let directoryOffset = large.integer(8)
         else { throw broken }
         return (largeCount, largeSize, directoryOffset)
@@ -128,7 +130,8 @@ struct ZipArchive: Sendable {
         let start = try dataOffset(entry)
         // Deflate never does better than 1032 to 1: what promises more is refused before anything is allocated.
         guard !entry.isDeflated || entry.size / 1032 <= entry.packedSize else {
-            throw InputError(path, "is corrupt: \(entry.packedSize) bytes of \(quoted(entry.name)) cannot unpack to \(entry.size)")
+            throw InputError(
+                path, "is corrupt: \(entry.packedSize) bytes of \(quoted(entry.name)) cannot unpack to \(entry.size)")
         }
         let packed = try file.read(from: start, count: entry.packedSize)
         let bytes = entry.isDeflated ? try inflated(packed, entry) : packed
@@ -169,7 +172,8 @@ struct ZipArchive: Sendable {
             }
         }
         guard status == Z_STREAM_END, bytes.count == entry.size else {
-            throw InputError(path, "is corrupt: its entry \(quoted(entry.name)) does not unpack to the \(entry.size) bytes promised")
+            throw InputError(
+                path, "is corrupt: its entry \(quoted(entry.name)) does not unpack to the \(entry.size) bytes promised")
         }
         return bytes
     }

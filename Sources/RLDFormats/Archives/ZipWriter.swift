@@ -31,7 +31,8 @@ struct ZipWriter: ~Copyable {
         try file.append(le(0x0403_4B50, 4) + common + le(extra.count, 2) + nameBytes + extra)
         try file.append(bytes)
         directory +=
-            le(0x0201_4B50, 4) + le(20, 2) + common + le(0, 2) + le(0, 2) + le(0, 2) + le(0, 2) + le(0, 4) + le(offset, 4) + nameBytes
+            le(0x0201_4B50, 4) + le(20, 2) + common + le(0, 2) + le(0, 2) + le(0, 2) + le(0, 2) + le(0, 4) + le(offset, 4)
+            + nameBytes
         offset = end
         count += 1
     }
@@ -40,7 +41,8 @@ struct ZipWriter: ~Copyable {
     consuming func finish(to file: borrowing AtomicFile) throws(InputError) {
         try file.append(directory)
         try file.append(
-            le(0x0605_4B50, 4) + le(0, 2) + le(0, 2) + le(count, 2) + le(count, 2) + le(directory.count, 4) + le(offset, 4) + le(0, 2))
+            le(0x0605_4B50, 4) + le(0, 2) + le(0, 2) + le(count, 2) + le(count, 2) + le(directory.count, 4) + le(offset, 4)
+                + le(0, 2))
     }
 }
 

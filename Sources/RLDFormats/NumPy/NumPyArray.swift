@@ -18,7 +18,9 @@ struct NumPyArray: Sendable {
         path = file.path
         self.file = file
         var cursor = FileCursor(file)
-        guard file.size >= 10, NumPyArray.matches(try cursor.bytes(6)) else { throw InputError(path, "is no NumPy array: it does not begin with \\x93NUMPY") }
+        guard file.size >= 10, NumPyArray.matches(try cursor.bytes(6)) else {
+            throw InputError(path, "is no NumPy array: it does not begin with \\x93NUMPY")
+        }
         let version = (try cursor.byte(), try cursor.byte())
         guard (1...3).contains(version.0), version.1 == 0 else {
             throw InputError(path, "has NumPy format \(version.0).\(version.1), known are 1.0, 2.0 and 3.0")
@@ -28,10 +30,13 @@ struct NumPyArray: Sendable {
             throw InputError(path, "declares a NumPy header of \(length) bytes, the limit is \(NumPyHeader.maximumBytes)")
         }
         let header = try NumPyHeader(try cursor.bytes(Int(length)), path: path)
-        guard let size = header.type.byteCount(shape: header.shape) else { throw InputError(path, "promises shape \(shapeText(header.shape)), which no memory holds") }
+        guard let size = header.type.byteCount(shape: header.shape) else {
+            throw InputError(path, "promises shape \(shapeText(header.shape)), which no memory holds")
+        }
         guard size == cursor.remaining else {
             let what = size > cursor.remaining ? "is truncated" : "is too long"
-            throw InputError(path, "\(what): \(header.type) \(shapeText(header.shape)) takes \(size) bytes, found \(cursor.remaining)")
+            throw InputError(
+                path, "\(what): \(header.type) \(shapeText(header.shape)) takes \(size) bytes, found \(cursor.remaining)")
         }
         (type, shape, isBigEndian, isFortranOrder) = (header.type, header.shape, header.isBigEndian, header.isFortranOrder)
         (offset, self.size) = (cursor.position, size)

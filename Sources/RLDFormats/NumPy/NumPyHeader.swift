@@ -19,16 +19,21 @@ struct NumPyHeader: Equatable {
     /// - Parameter text: the dictionary, padding included.
     init(_ text: [UInt8], path: String) throws(InputError) {
         var parser = LiteralParser(text)
-        guard let members = parser.dictionary() else { throw InputError(path, "its NumPy header is no dictionary of descr, fortran_order and shape") }
+        guard let members = parser.dictionary() else {
+            throw InputError(path, "its NumPy header is no dictionary of descr, fortran_order and shape")
+        }
         guard case .string(let descr)? = members["descr"] else {
-            throw InputError(path, "is a NumPy array of records, not of numbers", advice: "store each field as an array of its own")
+            throw InputError(
+                path, "is a NumPy array of records, not of numbers", advice: "store each field as an array of its own")
         }
         guard let mark = descr.first, "<>|=".contains(mark), let type = Self.kinds[String(descr.dropFirst())] else {
             throw InputError(
                 path, "holds NumPy elements of type \(quoted(descr))",
                 advice: "readable are \(Self.kinds.keys.sorted().joined(separator: ", "))")
         }
-        guard case .truth(let isFortranOrder)? = members["fortran_order"], case .tuple(let shape)? = members["shape"], members.count == 3 else {
+        guard case .truth(let isFortranOrder)? = members["fortran_order"], case .tuple(let shape)? = members["shape"],
+            members.count == 3
+        else {
             throw InputError(path, "its NumPy header is no dictionary of descr, fortran_order and shape")
         }
         self.type = type
@@ -76,7 +81,9 @@ private struct LiteralParser {
         guard take("{") else { return nil }
         var members: [String: Value] = [:]
         while !take("}") {
-            guard let key = string(), take(":"), let value = value(), members.updateValue(value, forKey: key) == nil else { return nil }
+            guard let key = string(), take(":"), let value = value(), members.updateValue(value, forKey: key) == nil else {
+                return nil
+            }
             // The fields of a record are of no interest: such arrays are not read.
             if case .other = value { return members }
             guard take(",") || next == UInt8(ascii: "}") else { return nil }

@@ -25,7 +25,8 @@ public struct ONNXExport: Sendable {
     private static let maximumBytes = Int(Int32.max)
 
     public init(
-        foldsBatchNorm: Bool = true, normalization: Normalization = .metadata, metadata: [String: String] = [:], version: String = ""
+        foldsBatchNorm: Bool = true, normalization: Normalization = .metadata, metadata: [String: String] = [:],
+        version: String = ""
     ) {
         self.foldsBatchNorm = foldsBatchNorm
         self.normalization = normalization

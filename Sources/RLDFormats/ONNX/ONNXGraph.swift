@@ -53,7 +53,9 @@ struct ONNXGraph {
                 ])
         case .batchNorm(let b):
             var tensors: [String] = []
-            for name in ["weight", "bias", "running_mean", "running_var"] { tensors.append(try parameter("\(node.name).\(name)")) }
+            for name in ["weight", "bias", "running_mean", "running_var"] {
+                tensors.append(try parameter("\(node.name).\(name)"))
+            }
             add("BatchNormalization", inputs + tensors, output, [Self.float("epsilon", b.epsilon)])
         case .linear(let l):
             var tensors = [try parameter("\(node.name).weight")]

@@ -65,7 +65,8 @@ extension SafetensorsFile {
             let shape = entry.shape.map(String.init).joined(separator: ",")
             let range = "\(starts[index]),\(starts[index] + byteCount(index))"
             members.append(
-                "\(jsonLiteral(entry.name)):{\"dtype\":\"\(entry.type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(range)]}")
+                "\(jsonLiteral(entry.name)):{\"dtype\":\"\(entry.type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(range)]}"
+            )
         }
         var bytes = Array("{\(members.joined(separator: ","))}".utf8)
         bytes += Array(repeating: UInt8(ascii: " "), count: (8 - bytes.count % 8) % 8)

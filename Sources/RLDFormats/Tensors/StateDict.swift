@@ -27,7 +27,9 @@ extension TensorFile {
         if let key { return try stateDict(named: key) }
         var groups: [[String]: [Int]] = [:]
         for (index, entry) in entries.enumerated() { groups[entry.group, default: []].append(index) }
-        if let usual = Self.usualKeys.first(where: { groups[[$0]] != nil }), let indices = groups[[usual]] { return unwrapped(indices) }
+        if let usual = Self.usualKeys.first(where: { groups[[$0]] != nil }), let indices = groups[[usual]] {
+            return unwrapped(indices)
+        }
         if let indices = groups[[]] ?? (groups.count == 1 ? groups.values.first : nil) { return unwrapped(indices) }
         let found = groups.keys.map { $0.joined(separator: ".") }.sorted()
         let shown = found.prefix(8).joined(separator: ", ") + (found.count > 8 ? " and \(found.count - 8) more" : "")

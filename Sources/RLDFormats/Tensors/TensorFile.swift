@@ -45,7 +45,9 @@ public struct TensorFile: Sendable {
     public init(path: String) throws(InputError) { try self.init(RandomAccessFile(path: path)) }
 
     /// The same for a file that is in memory already; `name` stands for its path in messages.
-    public init(bytes: [UInt8], named name: String) throws(InputError) { try self.init(RandomAccessFile(bytes: bytes, named: name)) }
+    public init(bytes: [UInt8], named name: String) throws(InputError) {
+        try self.init(RandomAccessFile(bytes: bytes, named: name))
+    }
 
     private init(_ file: RandomAccessFile) throws(InputError) {
         let start = try file.read(from: 0, count: min(file.size, 263))

@@ -60,7 +60,8 @@ extension LoadedWeights {
         let dict = try file.stateDict(key: options.key)
         var places: [String: Int] = [:]
         for (name, index) in zip(dict.names, dict.indices) { places[name] = index }
-        let fit = WeightFit(network: network, shapes: places.mapValues { file.entries[$0].shape }, order: dict.names, options: options)
+        let fit = WeightFit(
+            network: network, shapes: places.mapValues { file.entries[$0].shape }, order: dict.names, options: options)
         if let error = fit.error(path: file.path) { throw error }
 
         let fresh = fit.restarted.isEmpty ? NetworkState() : network.initialState(seed: seed)

@@ -46,7 +46,8 @@ enum PickleGlobal: Equatable {
             "torch.storage.UntypedStorage": .storage(nil), "torch.UntypedStorage": .storage(nil),
         ]
         let storages: [(String, ElementType)] = [
-            ("Double", .float64), ("Float", .float32), ("Half", .float16), ("BFloat16", .bfloat16), ("Long", .int64), ("Int", .int32),
+            ("Double", .float64), ("Float", .float32), ("Half", .float16), ("BFloat16", .bfloat16), ("Long", .int64),
+            ("Int", .int32),
             ("Short", .int16), ("Char", .int8), ("Byte", .uint8), ("Bool", .bool),
         ]
         for (name, type) in storages {

@@ -30,7 +30,9 @@ extension PickleReader {
             guard let first = items.first, let pairs = self.items(first) else { return newDictionary([]) }
             var flat: [PickleValue] = []
             for pair in pairs {
-                guard let pair = self.items(pair), pair.count == 2 else { throw failure("is corrupt: an OrderedDict of what are no pairs") }
+                guard let pair = self.items(pair), pair.count == 2 else {
+                    throw failure("is corrupt: an OrderedDict of what are no pairs")
+                }
                 flat += pair
             }
             return newDictionary(flat)
@@ -54,13 +56,16 @@ extension PickleReader {
 
     /// `_rebuild_tensor(storage, offset, size, stride)`; version 2 adds what only training needs, version 3 the element type.
     private mutating func tensor(_ global: PickleGlobal, _ items: [PickleValue]) throws(InputError) -> PickleValue {
-        guard items.count >= (global == .rebuildTensorV3 ? 7 : 4), case .storage(let index) = items[0], case .integer(let offset) = items[1],
+        guard items.count >= (global == .rebuildTensorV3 ? 7 : 4), case .storage(let index) = items[0],
+            case .integer(let offset) = items[1],
             let shape = integers(items[2]), let strides = integers(items[3])
         else { throw failure("is corrupt: a tensor without storage, offset, sizes and strides") }
         let storage = storages[index]
         var type = storage.type
         if global == .rebuildTensorV3 {
-            guard case .global(.elementType(let given)) = items[6] else { throw failure("is corrupt: a tensor without an element type") }
+            guard case .global(.elementType(let given)) = items[6] else {
+                throw failure("is corrupt: a tensor without an element type")
+            }
             type = given
         }
         guard let type else { throw failure("is corrupt: a tensor of untyped storage") }
@@ -78,10 +83,12 @@ extension PickleReader {
             throw failure("refers to something outside that is no storage", advice: Self.advice)
         }
         let parts = tuples[index]
-        guard case .global(.storage(let type)) = parts[1], case .string(let key) = parts[2], case .integer(let count) = parts[4], count >= 0
+        guard case .global(.storage(let type)) = parts[1], case .string(let key) = parts[2], case .integer(let count) = parts[4],
+            count >= 0
         else { throw failure("is corrupt: a storage without class, key and size") }
         guard parts.count > 5, let view = items(parts[5]) else { return TorchStorage(key: key, type: type, count: count) }
-        guard view.count == 3, case .integer(let offset) = view[1], case .integer(let viewCount) = view[2], offset >= 0, viewCount >= 0,
+        guard view.count == 3, case .integer(let offset) = view[1], case .integer(let viewCount) = view[2], offset >= 0,
+            viewCount >= 0,
             viewCount <= count, offset <= count - viewCount
         else { throw failure("is corrupt: a view outside its storage") }
         return TorchStorage(key: key, type: type, count: viewCount, viewOffset: offset)

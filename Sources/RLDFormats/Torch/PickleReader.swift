@@ -45,7 +45,8 @@ struct PickleReader {
             let code = try cursor.byte()
             if code == UInt8(ascii: ".") { return try pop() }
             try execute(code)
-            guard cursor.position <= end, stack.count + memo.count + lists.count + tuples.count + dictionaries.count <= Self.maximumObjects
+            guard cursor.position <= end,
+                stack.count + memo.count + lists.count + tuples.count + dictionaries.count <= Self.maximumObjects
             else { break }
         }
         throw failure("is larger than any checkpoint of weights")
@@ -54,12 +55,16 @@ struct PickleReader {
     // MARK: - Stack
 
     private mutating func pop() throws(InputError) -> PickleValue {
-        guard stack.count > (marks.last ?? 0), let value = stack.popLast() else { throw failure("is corrupt: takes from an empty stack") }
+        guard stack.count > (marks.last ?? 0), let value = stack.popLast() else {
+            throw failure("is corrupt: takes from an empty stack")
+        }
         return value
     }
 
     private func top() throws(InputError) -> PickleValue {
-        guard stack.count > (marks.last ?? 0), let value = stack.last else { throw failure("is corrupt: looks at an empty stack") }
+        guard stack.count > (marks.last ?? 0), let value = stack.last else {
+            throw failure("is corrupt: looks at an empty stack")
+        }
         return value
     }
 
@@ -151,7 +156,9 @@ struct PickleReader {
             try pushGlobal(module, try line())
         case "\u{93}":
             let (name, module) = (try pop(), try pop())
-            guard case .string(let name) = name, case .string(let module) = module else { throw failure("is corrupt: a class without a name") }
+            guard case .string(let name) = name, case .string(let module) = module else {
+                throw failure("is corrupt: a class without a name")
+            }
             try pushGlobal(module, name)
         case "Q":
             let id = try pop()
@@ -163,7 +170,8 @@ struct PickleReader {
         case "b":
             let state = try pop()
             try build(try top(), state)
-        default: throw failure("uses the instruction 0x\(String(code, radix: 16)), which weights do not need", advice: Self.advice)
+        default:
+            throw failure("uses the instruction 0x\(String(code, radix: 16)), which weights do not need", advice: Self.advice)
         }
     }
 
@@ -174,7 +182,9 @@ struct PickleReader {
             if line == "01" || line == "00" { return stack.append(.bool(line == "01")) }
             fallthrough
         case "L":
-            guard let value = Int(line.hasSuffix("L") ? String(line.dropLast()) : line) else { throw failure("is corrupt: \(quoted(line)) is no whole number") }
+            guard let value = Int(line.hasSuffix("L") ? String(line.dropLast()) : line) else {
+                throw failure("is corrupt: \(quoted(line)) is no whole number")
+            }
             stack.append(.integer(value))
         case "F":
             guard let value = Double(line) else { throw failure("is corrupt: \(quoted(line)) is no number") }
@@ -201,7 +211,9 @@ struct PickleReader {
 
     private mutating func text(_ size: Int) throws(InputError) -> PickleValue {
         let bytes = try cursor.bytes(try length(size))
-        guard let string = String(validating: bytes, as: UTF8.self) else { throw failure("is corrupt: a string that is not UTF-8") }
+        guard let string = String(validating: bytes, as: UTF8.self) else {
+            throw failure("is corrupt: a string that is not UTF-8")
+        }
         return .string(string)
     }
 
@@ -254,7 +266,8 @@ struct PickleReader {
 
     private mutating func pushGlobal(_ module: String, _ name: String) throws(InputError) {
         guard let global = PickleGlobal(module: module, name: name) else {
-            throw failure("refers to \(quoted("\(module).\(name)")), which weights do not need: nothing of it was run", advice: Self.advice)
+            throw failure(
+                "refers to \(quoted("\(module).\(name)")), which weights do not need: nothing of it was run", advice: Self.advice)
         }
         stack.append(.global(global))
     }

@@ -56,7 +56,9 @@ struct TorchCheckpoint: Sendable {
         var bigEndian = false
         if let order = archive[folder + "byteorder"], order.size <= 16 {
             let text = String(decoding: try archive.read(order), as: UTF8.self)
-            guard ["little", "big"].contains(text) else { throw InputError(path, "has byte order \(quoted(text)), known are little and big") }
+            guard ["little", "big"].contains(text) else {
+                throw InputError(path, "has byte order \(quoted(text)), known are little and big")
+            }
             bigEndian = text == "big"
         }
         let file = RandomAccessFile(bytes: try archive.read(pickle), named: path)
@@ -88,12 +90,16 @@ struct TorchCheckpoint: Sendable {
         guard try next().0 == .largeInteger([0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19]) else {
             throw InputError(path, "is a pickle that torch.save did not write", advice: PickleReader.advice)
         }
-        guard try next().0 == .integer(1001) else { throw InputError(path, "has a version of the old PyTorch format that is not known") }
+        guard try next().0 == .integer(1001) else {
+            throw InputError(path, "has a version of the old PyTorch format that is not known")
+        }
         let system = try next()
         var bigEndian = false
         if case .dictionary(let index) = system.0 {
             let items = system.1.dictionaries[index]
-            for at in stride(from: 0, to: items.count - 1, by: 2) where items[at] == .string("little_endian") { bigEndian = items[at + 1] == .bool(false) }
+            for at in stride(from: 0, to: items.count - 1, by: 2) where items[at] == .string("little_endian") {
+                bigEndian = items[at + 1] == .bool(false)
+            }
         }
         let (root, reader) = try next()
         (entries, values) = try TorchTree(reader).flattened(root)
@@ -112,7 +118,8 @@ struct TorchCheckpoint: Sendable {
             let count = try cursor.integer(8)
             let (size, overflow) = (Int(exactly: count) ?? .max).multipliedReportingOverflow(by: width)
             guard !overflow, size <= cursor.remaining else {
-                throw InputError(path, "is truncated: storage \(quoted(key)) has \(count) elements, \(cursor.remaining) bytes follow")
+                throw InputError(
+                    path, "is truncated: storage \(quoted(key)) has \(count) elements, \(cursor.remaining) bytes follow")
             }
             places[key] = (cursor.position, size)
             cursor = FileCursor(file, at: cursor.position + size)
@@ -192,7 +199,9 @@ private struct TorchTree {
             return entries.append(TorchCheckpoint.Entry(path: path, tensor: reader.tensors[index]))
         }
         guard let members = members(value) else { return }
-        guard path.count < Self.maximumDepth else { throw reader.failure("nests its values deeper than \(Self.maximumDepth) levels") }
+        guard path.count < Self.maximumDepth else {
+            throw reader.failure("nests its values deeper than \(Self.maximumDepth) levels")
+        }
         for (key, member) in members { try walk(member, at: path + [key], &entries, &nodes) }
     }
 

@@ -13,7 +13,8 @@ enum TorchWriter {
         pickle.beginDictionary(ordered: true)
         for (index, entry) in entries.enumerated() {
             guard let storage = storages[entry.type] else {
-                throw InputError(path, "tensor \(quoted(entry.name)): PyTorch checkpoints are not written with \(entry.type.rawValue)")
+                throw InputError(
+                    path, "tensor \(quoted(entry.name)): PyTorch checkpoints are not written with \(entry.type.rawValue)")
             }
             pickle.string(entry.name)
             pickle.tensor(storage: storage, key: "\(index)", shape: entry.shape)

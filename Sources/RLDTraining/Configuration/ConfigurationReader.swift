@@ -142,7 +142,9 @@ public struct ConfigurationReader {
         func warn(_ keys: [String], _ reason: String) {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
-        if !method.needsTeacher { warn(["teacher.model", "teacher.weights", "teacher.key"], "method '\(method.id)' has no teacher") }
+        if !method.needsTeacher {
+            warn(["teacher.model", "teacher.weights", "teacher.key"], "method '\(method.id)' has no teacher")
+        }
         if result.initialWeights == nil {
             warn(["initial.key", "initial.strict", "initial.reset_head"], "the run starts from fresh weights, give --weights")
         }
@@ -211,7 +213,9 @@ extension TrainingConfiguration {
         // What is not read and was never set would only be warned about when the file is used.
         let ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
         for setting in Setting.all {
-            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else { continue }
+            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else {
+                continue
+            }
             append(setting.key, value)
         }
         append("method.id", method.id)

@@ -112,7 +112,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
                 + "flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
             "best       chosen on "
-                + (select == .test ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
+                + (select == .test
+                    ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
                 + (evaluateEvery > 1 ? ", every \(evaluateEvery) epochs" : "")
                 + (earlyStopping > 0 ? "; stops when it is \(earlyStopping) epochs old" : ""),
         ]
