@@ -120,6 +120,9 @@ public struct TensorFile: Sendable {
 
     static func ending(of path: String) -> String { URL(fileURLWithPath: path).pathExtension.lowercased() }
 
+    /// Type and shape of a tensor; nil when the file has none of that name.
+    public func entry(_ name: String) -> Entry? { entries.first { $0.name == name } }
+
     /// The tensor of an entry, by its index in `entries`.
     public func stored(at index: Int) throws(InputError) -> StoredTensor {
         let entry = entries[index]
