@@ -53,6 +53,12 @@ struct RunOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Train on the first so many training images.")
     var limit: String?
 
+    @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (own pictures: 64).")
+    var imageSize: String?
+
+    @Flag(help: "Leave damaged picture files out, and say which, instead of stopping at the first.")
+    var skipBroken = false
+
     @Option(parsing: .unconditional, help: "Validation part: a share below 1 or a number of images.")
     var validation: String?
 
@@ -75,7 +81,8 @@ struct RunOptions: ParsableArguments {
     var settings: [(key: String, option: String, value: String?)] {
         [
             ("data", "--data", data), ("limit", "--limit", limit), ("validation", "--validation", validation),
-            ("seed", "--seed", seed), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
+            ("seed", "--seed", seed), ("image_size", "--image-size", imageSize),
+            ("skip_broken", "--skip-broken", skipBroken ? "true" : nil), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
             ("optimizer.learning_rate", "--learning-rate", learningRate), ("log_every", "--log-every", logEvery),
             ("checkpoint.every", "--checkpoint-every", checkpointEvery),
         ]

@@ -19,7 +19,7 @@ struct TrainingRun {
             if !common.quiet { Output.error("the run in \(folder.path) is finished; its result:") }
             return try report(RunSummary(json: result, source: folder.file("result.json")), folder: folder)
         }
-        let dataset = try DatasetCatalog.load(configuration.data)
+        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
         let executor = try makeExecutor(device: configuration.device)
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)

@@ -127,9 +127,13 @@ public final class ReferenceExecutor: NetworkExecutor {
             throw InputError.unknown("image table", batch.table, known: tables.keys.sorted())
         }
         var images: [Double] = []
-        images.reserveCapacity(batch.indices.count * table.imageSize)
-        for index in batch.indices {
-            images += batch.transform.apply(to: table, index: index, seed: batch.seed, epoch: batch.epoch)
+        images.reserveCapacity(batch.indices.count * batch.transform.inputShape(of: table).reduce(1, *))
+        let placed = batch.indices.map { batch.transform.apply(to: table, index: $0, seed: batch.seed, epoch: batch.epoch) }
+        let shape = batch.transform.inputShape(of: table)
+        for (row, image) in placed.enumerated() {
+            let other = placed[placed.count - 1 - row]
+            images += batch.transform.normalized(
+                batch.mixing.map { $0.mixed(image, with: other, height: shape[1], width: shape[2]) } ?? image)
         }
         return (images, batch.indices.map { table.labels[$0] })
     }

@@ -85,10 +85,7 @@ public final class Trainer {
         folder: RunFolder? = nil, resuming: Resumption? = nil, shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
-        var effective = configuration
-        effective.cropPadding = configuration.cropPadding ?? dataset.transform.cropPadding
-        effective.flip = configuration.flip ?? dataset.transform.horizontalFlip
-        self.configuration = effective
+        self.configuration = configuration.completed(for: dataset)
         self.executor = executor
         self.dataset = dataset
         self.teacher = teacher

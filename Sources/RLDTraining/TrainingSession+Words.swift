@@ -56,6 +56,8 @@ extension TrainingSession {
                 "device     \(executor.executorDescription)",
             ]
         for line in lines { try trainer.folder?.note(line) }
+        for error in trainer.dataset.skipped.prefix(20) { try note("left out: \(error)") }
+        if !trainer.dataset.skipped.isEmpty { try note("\(trainer.dataset.skipped.count) damaged files were left out") }
         trainer.observer(.begins(lines))
         guard let resumption = trainer.resumption else { return }
         for error in resumption.broken { try note("passed over a checkpoint: \(error)") }
@@ -80,15 +82,21 @@ extension TrainingSession {
         [
             "model": network.id, "classes": "\(network.classes)",
             "input": network.inputShape.map(String.init).joined(separator: "x"),
-            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
+            "class_names": classNames, "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
         ]
+    }
+
+    /// As a JSON list.
+    private var classNames: String {
+        let data = (try? JSONEncoder().encode(trainer.dataset.classNames)) ?? Data()
+        return String(decoding: data, as: UTF8.self)
     }
 
     func environment() -> RunEnvironment {
         RunEnvironment(
             executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataHash,
-            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count
-        )
+            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count,
+            classNames: trainer.dataset.classNames, skippedFiles: trainer.dataset.skipped.map(\.description))
     }
 }
 

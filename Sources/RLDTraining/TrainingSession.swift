@@ -81,6 +81,7 @@ struct TrainingSession {
         let order = TrainingOrder.indices(split.training, seed: configuration.seed, epoch: epoch)
         let batches = TrainingOrder.batches(order, size: configuration.batchSize)
         let warmup = configuration.method.warmup(epoch: epoch)
+        let transform = configuration.trainingTransform(trainer.dataset)
         for index in progress.step..<batches.count {
             if trainer.shouldStop() {
                 try stop("after step \(index) of \(batches.count)")
@@ -89,9 +90,12 @@ struct TrainingSession {
             let update = update(batches, epoch: epoch, index: index)
             pace.begin(at: clock.now)
             var selection = BatchSelection(
-                table: Self.trainTable, indices: Array(batches[index]), transform: trainTransform, seed: configuration.seed,
+                table: Self.trainTable, indices: Array(batches[index]), transform: transform, seed: configuration.seed,
                 epoch: epoch)
             selection.labelSmoothing = configuration.labelSmoothing
+            selection.mixing = transform.mixing(
+                seed: configuration.seed, step: (epoch - 1) * batches.count + index, height: network.inputShape[1],
+                width: network.inputShape[2])
             try executor.trainStep(selection, method: configuration.method, warmup: warmup, update: update)
             progress.step = index + 1
             if progress.step % configuration.logEvery == 0 || progress.step == batches.count {
@@ -139,13 +143,6 @@ struct TrainingSession {
     private var stopsEarly: Bool {
         let patience = configuration.earlyStopping
         return patience > 0 && selection != .last && progress.best.epoch > 0 && progress.epoch - 1 - progress.best.epoch >= patience
-    }
-
-    private var trainTransform: ImageTransform {
-        var transform = trainer.dataset.transform
-        transform.cropPadding = configuration.cropPadding ?? transform.cropPadding
-        transform.horizontalFlip = configuration.flip ?? transform.horizontalFlip
-        return transform
     }
 
     /// Takes the metrics of the steps since the last reading, without reporting them yet.
