@@ -41,12 +41,12 @@ let package = Package(
             dependencies: ["RLDGraph", "RLDMethods", "OpenCLRuntime", "KernelSources", "CCLBlast"]),
         .target(name: "RLDFormats", dependencies: ["RLDGraph"]),
         .target(name: "RLDDatasets", dependencies: ["RLDGraph", "RLDFormats", "CZlib", "CTurboJPEG", "CPNG"]),
-        .target(name: "RLDReports"),
+        .target(name: "RLDReports", dependencies: ["CZlib"]),
         .target(
             name: "RLDTraining",
             dependencies: [
                 "RLDVersion", "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution",
-                "RLDDatasets", "RLDFormats",
+                "RLDDatasets", "RLDFormats", "RLDReports",
                 .product(name: "Yams", package: "Yams"),
             ]),
         .target(

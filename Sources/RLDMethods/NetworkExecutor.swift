@@ -85,6 +85,9 @@ public protocol NetworkExecutor: AnyObject {
     /// The student in evaluation mode on one batch, added to the metrics: cross-entropy and correctness.
     func evaluateStep(_ batch: BatchSelection) throws
 
+    /// Waits, and returns for each row of the last `evaluateStep` whether its label is the student's first largest logit.
+    func lastEvaluated(rows: Int) throws -> [Bool]
+
     /// Waits for all steps, returns what they added up to and starts again from zero.
     func takeMetrics() throws -> StepMetrics
 

@@ -8,6 +8,7 @@ public final class ReferenceExecutor: NetworkExecutor {
     private var student: ReferenceNetwork?
     private var teacher: ReferenceNetwork?
     private var metrics = StepMetrics()
+    private var lastCorrect: [Bool] = []
 
     public init() {}
 
@@ -60,11 +61,20 @@ public final class ReferenceExecutor: NetworkExecutor {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)
         let logits = try student.forward(images, batch: labels.count, training: false)
+        let classes = student.network.classes
+        lastCorrect = labels.indices.map { row in
+            let (z, k) = (logits[row * classes..<(row + 1) * classes], Int(labels[row]))
+            guard (0..<classes).contains(k) else { return false }
+            let own = z[z.startIndex + k]
+            return !z.enumerated().contains { !($0.element < own) && ($0.element != own || $0.offset < k) }
+        }
         guard logits.allSatisfy(\.isFinite) else { return addNonFinite(.crossEntropy(CrossEntropy()), rows: labels.count) }
         add(
             try ReferenceLoss.evaluate(
                 .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: student.network.classes))
     }
+
+    public func lastEvaluated(rows: Int) throws -> [Bool] { lastCorrect }
 
     public func takeMetrics() -> StepMetrics {
         defer { metrics = StepMetrics() }

@@ -121,7 +121,7 @@ public final class Trainer {
         return try session.run(teacher: teacher)
     }
 
-    private func readTeacher() throws -> Teacher {
+    func readTeacher() throws -> Teacher {
         guard let model = configuration.teacherModel else {
             throw InputError("teacher.model", "is missing, and method '\(configuration.method.id)' needs a teacher")
         }

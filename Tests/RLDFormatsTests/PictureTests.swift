@@ -243,7 +243,8 @@ struct AugmentationTests {
             #expect(aspect > 0.7 && aspect < 1.43)
         }
         #expect(areas.min() ?? 0 > 0.22 && areas.max() ?? 2 <= 1)
-        #expect(abs(areas.reduce(0, +) / 2000 - 0.6) < 0.03)
+        // Large crops of a wide image that would be too wide are drawn again: the mean lies below 0.625.
+        #expect((0.45...0.6).contains(areas.reduce(0, +) / 2000))
         for alpha in [0.2, 1, 4] {
             let shares = (0..<4000).map { CounterRandom.beta(alpha, seed: 5, stream: UInt64($0), counter: 0) }
             let mean = shares.reduce(0, +) / 4000

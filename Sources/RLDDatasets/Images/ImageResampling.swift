@@ -6,8 +6,8 @@ extension Picture {
     /// - Returns: 3 x size x size bytes, channel by channel.
     package func centreSquare(_ size: Int) -> [UInt8] {
         let (w, h) = width <= height ? (size, size * height / width) : (size * width / height, size)
-        let left = Int((Double(w - size) / 2).rounded())
-        let top = Int((Double(h - size) / 2).rounded())
+        let left = Int((Double(w - size) / 2).rounded(.toNearestOrEven))
+        let top = Int((Double(h - size) / 2).rounded(.toNearestOrEven))
         let columns = Self.weights(from: width, to: w, range: left..<left + size)
         let rows = Self.weights(from: height, to: h, range: top..<top + size)
         // Rows of the source that any row of the result reads.

@@ -106,12 +106,16 @@ package struct ArrayPickle {
                 let items = Array(stack.suffix(count))
                 stack.removeLast(count)
                 stack.append(.tuple(items))
-            case "a": try append([try pop()])
-            case "e": try append(try popToMark())
+            case "a":
+                let value = try pop()
+                try append([value])
             case "s":
                 let value = try pop()
-                try append([try pop(), value])
-            case "u": try append(try popToMark())
+                let key = try pop()
+                try append([key, value])
+            case "e", "u":
+                let items = try popToMark()
+                try append(items)
             case "q": memo[try number(1)] = stack.last
             case "r": memo[try number(4)] = stack.last
             case "\u{94}": memo[memo.count] = stack.last

@@ -51,17 +51,15 @@ struct PictureSet {
         return dataset
     }
 
-    /// The pictures' own size where the first is a small square, otherwise one that small networks can work with.
+    /// The pictures' own size where the first of them are small squares of one size, otherwise one for small networks.
     private func automaticSize(_ list: ImageList) -> Int {
         switch layout {
         case .imageNet: return 224
         case .tinyImageNet: return 64
         case .folder, .labels:
-            for path in list.paths.prefix(16) {
-                guard let picture = try? ImageDecoder.picture(path: path) else { continue }
-                return picture.width == picture.height && (16...64).contains(picture.width) ? picture.width : 64
-            }
-            return 64
+            let pictures = list.paths.prefix(16).compactMap { try? ImageDecoder.picture(path: $0) }
+            guard let side = pictures.first?.width, (16...64).contains(side) else { return 64 }
+            return pictures.allSatisfy { $0.width == side && $0.height == side } ? side : 64
         }
     }
 }

@@ -12,7 +12,7 @@ extension TrainingConfiguration {
         var result = self
         result.cropPadding = cropPadding ?? dataset.transform.cropPadding
         result.flip = flip ?? dataset.transform.horizontalFlip
-        result.resizedCrop = resizedCrop ?? dataset.transform.resizedCrop ?? 0
+        result.resizedCrop = resizedCrop ?? dataset.transform.resizedCrop
         return result
     }
 
