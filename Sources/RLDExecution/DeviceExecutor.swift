@@ -225,7 +225,8 @@ public final class DeviceExecutor: NetworkExecutor {
 
     private func buffers(_ batch: Int, for network: DeviceNetwork) throws -> BatchBuffers {
         let key = BatchKey(batch: batch, shape: network.network.inputShape)
-        let buffers = try batches[key] ?? BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
+        if let buffers = batches[key] { return buffers }
+        let buffers = try BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
         batches[key] = buffers
         return buffers
     }

@@ -115,7 +115,7 @@ public enum CurvePage {
     }
 
     /// Round numbers that cover the range, four to eight of them.
-    static func ticks(_ low: Double, _ high: Double) -> [Double] {
+    package static func ticks(_ low: Double, _ high: Double) -> [Double] {
         let span = high > low ? high - low : max(abs(low) * 0.1, 1e-6)
         let rough = span / 5
         let power = pow(10, floor(log10(rough)))

@@ -91,3 +91,51 @@ struct DeviceTrainingTests {
         }
     }
 }
+
+extension DeviceTrainingTests {
+    @Test(
+        "1,000 trainings that come and go leave no OpenCL object behind",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func cycles() throws {
+        let network = Network("small", input: [1, 8, 8]) { net, x in net.linear(net.globalAveragePool(x), 4, name: "fc") }
+        let table = bandImages(count: 8, seed: 3)
+        let transform = ImageTransform(mean: [0.5], deviation: [0.25])
+        func cycle(_ engine: DeviceEngine) throws {
+            let executor = try DeviceExecutor(engine: engine)
+            try executor.load(table, as: "t")
+            try executor.prepareStudent(network, state: network.initialState(seed: 1))
+            try executor.trainStep(
+                BatchSelection(table: "t", indices: [0, 1, 2, 3], transform: transform), method: .crossEntropy(CrossEntropy()),
+                warmup: 1, optimizer: SGD(learningRate: 0.1))
+            #expect(try executor.takeMetrics().rows == 4)
+        }
+        let device = try TestDevice.device()
+        let before = LiveObjects.now
+        do {
+            let engine = try DeviceEngine(device)
+            try cycle(engine)
+            let first = LiveObjects.now
+            for stage in 0..<5 {
+                let a = LiveObjects.now
+                for _ in 0..<10 {
+                    let executor = try DeviceExecutor(engine: engine)
+                    if stage > 0 { try executor.load(table, as: "t") }
+                    if stage > 1 { try executor.prepareStudent(network, state: network.initialState(seed: 1)) }
+                    if stage > 2 { try executor.evaluateStep(BatchSelection(table: "t", indices: [0, 1], transform: transform)) }
+                    if stage > 3 {
+                        _ = try executor.takeMetrics()
+                        try executor.trainStep(
+                            BatchSelection(table: "t", indices: [0, 1], transform: transform), method: .crossEntropy(CrossEntropy()), warmup: 1,
+                            optimizer: SGD(learningRate: 0.1))
+                    }
+                }
+                print("STAGE", stage, a, LiveObjects.now)
+            }
+            for _ in 0..<990 { try cycle(engine) }
+            #expect(LiveObjects.now == first)
+        }
+        // With their contexts and programs.
+        for _ in 0..<9 { try cycle(DeviceEngine(device)) }
+        #expect(LiveObjects.now == before)
+    }
+}
