@@ -29,6 +29,28 @@ kernel void relu_backward(
     }
 }
 
+// y = min(max(x, 0), 6); a NaN passes. x and y may be one value.
+kernel void relu6_forward(
+    const ulong count, global const float *x, const ulong x_offset, global float *y, const ulong y_offset)
+{
+    FOR_ITEM(i, count) {
+        const float v = x[x_offset + i];
+        y[y_offset + i] = v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v;
+    }
+}
+
+// dx = dy where 0 < y < 6.
+kernel void relu6_backward(
+    const ulong count, global const float *restrict y, const ulong y_offset, global const float *restrict dy,
+    const ulong dy_offset, global float *restrict dx, const ulong dx_offset, const int mode)
+{
+    FOR_ITEM(i, count) {
+        const float v = y[y_offset + i];
+        const float g = v <= 0.0f || v >= 6.0f ? 0.0f : dy[dy_offset + i];
+        dx[dx_offset + i] = mode == 2 ? dx[dx_offset + i] + g : g;
+    }
+}
+
 // y = a + b.
 kernel void add_forward(
     const ulong count, global const float *restrict a, const ulong a_offset, global const float *restrict b,

@@ -9,11 +9,11 @@ struct ModelsCommand: ParsableCommand {
     @Argument(help: "Network whose tensors to list.")
     var name: String?
 
-    @Option(parsing: .unconditional, help: "Number of classes.")
-    var classes: String = "100"
+    @Option(parsing: .unconditional, help: "Number of classes; by default those that a network was published for.")
+    var classes: String?
 
-    @Option(help: "Input as CHANNELSxHEIGHTxWIDTH.")
-    var input: String = "3x32x32"
+    @Option(help: "Input as CHANNELSxHEIGHTxWIDTH; by default the images that a network was published for.")
+    var input: String?
 
     @Flag(help: "Print as JSON on standard output.")
     var json = false
@@ -29,26 +29,45 @@ struct ModelsCommand: ParsableCommand {
     struct TensorRow: Encodable {
         var name: String
         var shape: [Int]
+        /// "param", which the optimiser trains, or "buffer".
         var kind: String
     }
 
     func run() throws {
-        guard let count = Int(classes) else { throw InputError("--classes", "must be a whole number, found '\(classes)'") }
-        let shape = try InputShape.parse(input)
-        if let name { return try show(try ModelCatalog.network(name, classes: count, input: shape)) }
-        let networks = try ModelCatalog.ids.map { try ModelCatalog.network($0, classes: count, input: shape) }
+        var count: Int?
+        if let classes {
+            count = Int(classes)
+            guard count != nil else { throw InputError("--classes", "must be a whole number, found '\(classes)'") }
+        }
+        let shape = try input.map(InputShape.parse)
+        func network(_ entry: ModelCatalog.Entry) throws -> Network {
+            try ModelCatalog.network(entry.id, classes: count ?? entry.classes, input: shape ?? entry.input)
+        }
+        if let name { return try show(network(ModelCatalog.entry(name))) }
+        let networks = try ModelCatalog.entries.map(network)
         if json { return try Output.json(networks.map { Row(id: $0.id, parameters: $0.parameterCount, macs: $0.multiplyAdds) }) }
-        Output.line(
-            TextTable.text(
-                [.init("network"), .init("parameters", alignment: .right), .init("multiply-adds", alignment: .right)],
-                rows: networks.map {
-                    [$0.id, NumberText.compact($0.parameterCount), NumberText.compact($0.multiplyAdds, unit: "MAC")]
-                }))
-        Output.line("for \(count) classes and input \(input)")
+        Output.line(Self.table(networks))
+        Output.line("and any wide residual network as wrn_DEPTH_FACTOR, with a depth of 6n + 4")
+    }
+
+    private static func table(_ networks: [Network]) -> String {
+        TextTable.text(
+            [
+                .init("network"), .init("parameters", alignment: .right), .init("multiply-adds", alignment: .right),
+                .init("classes", alignment: .right), .init("input", alignment: .right),
+            ],
+            rows: networks.map {
+                [
+                    $0.id, "\($0.parameterCount)", "\($0.multiplyAdds)", "\($0.classes)",
+                    $0.inputShape.map(String.init).joined(separator: "x"),
+                ]
+            })
     }
 
     private func show(_ network: Network) throws {
-        let tensors = network.stateTensors.map { TensorRow(name: $0.name, shape: $0.shape, kind: "\($0.kind)") }
+        let tensors = network.stateTensors.map {
+            TensorRow(name: $0.name, shape: $0.shape, kind: $0.kind == .parameter ? "param" : "buffer")
+        }
         if json {
             return try Output.json(
                 Row(id: network.id, parameters: network.parameterCount, macs: network.multiplyAdds, tensors: tensors))
@@ -61,7 +80,9 @@ struct ModelsCommand: ParsableCommand {
                 }))
         Output.line(
             "\(network.id): \(NumberText.compact(network.parameterCount)) parameters (\(network.parameterCount)), "
-                + "\(NumberText.compact(network.multiplyAdds, unit: "MAC")) for input \(input) and \(network.classes) classes")
+                + "\(NumberText.compact(network.multiplyAdds, unit: "MAC")) for input "
+                + "\(network.inputShape.map(String.init).joined(separator: "x")) and \(network.classes) classes")
+        Output.line("features: \(network.features.keys.sorted().joined(separator: ", "))")
     }
 }
 

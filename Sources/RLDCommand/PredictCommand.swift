@@ -29,6 +29,11 @@ struct PredictCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Images per step.")
     var batchSize = 64
 
+    @Option(
+        parsing: .upToNextOption,
+        help: "Also write these intermediate values, for example pooled_feat feats/3 ('rld models NAME' lists them).")
+    var features: [String] = []
+
     @OptionGroup var common: CommonOptions
 
     struct Report: Encodable {
@@ -51,14 +56,21 @@ struct PredictCommand: ParsableCommand {
         let count = input.shape[0]
         let size = input.count / count
         var logits: [Double] = []
+        var kept: [String: [Double]] = [:]
+        let shapes = try network.features(named: features).mapValues { network.nodes[$0].shape }
         for start in stride(from: 0, to: count, by: batchSize) {
             let end = min(start + batchSize, count)
             let batch = Tensor(
                 shape: [end - start] + input.shape[1...], values: Array(input.values[(start * size)..<(end * size)]))
             logits += try executor.studentLogits(batch).values
+            guard !features.isEmpty else { continue }
+            for (name, value) in try executor.studentFeatures(batch, named: features) { kept[name, default: []] += value.values }
+        }
+        let items = kept.keys.sorted().map { name in
+            SafetensorsItem(name, Tensor(shape: [count] + (shapes[name] ?? []), values: kept[name] ?? []))
         }
         try SafetensorsFile.write(
-            [SafetensorsItem("logits", Tensor(shape: [count, classes], values: logits))], to: output)
+            [SafetensorsItem("logits", Tensor(shape: [count, classes], values: logits))] + items, to: output)
         let report = Report(images: count, classes: classes, output: output, device: executor.executorDescription)
         if common.json { return try Output.json(report) }
         if !common.quiet { Output.line("\(count) x \(classes) logits in \(output), computed on \(report.device)") }

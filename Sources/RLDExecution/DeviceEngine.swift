@@ -98,6 +98,11 @@ package final class DeviceEngine {
         profile == .cpu ? [16, 8, 4, 2].first { channels % $0 == 0 } ?? 1 : 1
     }
 
+    /// Floats per vector of kernels that also take a last, shorter vector (common/lanes.clh).
+    var laneWidth: Int { profile == .cpu ? 16 : 1 }
+    /// Pixels per work-item of the grouped convolutions.
+    var pixelsPerItem: Int { profile == .cpu ? 4 : 1 }
+
     /// Chunks of rows for two-stage sums: enough to fill the device, few enough to merge quickly.
     func rowChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
         let rowsPerChunk = max(64, (rows + 255) / 256)

@@ -150,20 +150,31 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func studentLogits(_ images: Tensor) throws -> Tensor {
         let student = try prepared(student, "student")
-        let batch = images.shape.first ?? 0
-        guard images.shape == [batch] + student.network.inputShape, batch > 0 else {
-            throw InputError("images", "have shape \(images.shape), the network takes [N] + \(student.network.inputShape)")
-        }
+        let batch = try batchSize(images, for: student)
         let plan = try student.plan(batch: batch, mode: .inference)
         try plan.write(images.values)
         try plan.forward()
         return Tensor(shape: [batch, student.network.classes], values: try engine.read(plan.output))
     }
 
+    public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {
+        let student = try prepared(student, "student")
+        let batch = try batchSize(images, for: student)
+        let plan = try student.inspectionPlan(batch: batch, features: names)
+        try plan.write(images.values)
+        try plan.forward()
+        return try plan.network.features(named: names).mapValues { node in
+            Tensor(shape: [batch] + plan.network.nodes[node].shape, values: try plan.value(of: node))
+        }
+    }
+
+    public var plannedBytes: Int? { engine.context.counters.allocatedBytes }
+
     public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
         if audit { throw InputError("audit rows", "are not there yet on a device") }
         guard student.shape.count == 2, student.shape[0] == labels.count, labels.count > 0 else {
-            throw InputError("student", "has shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
+            throw InputError(
+                "student", "has shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
         }
         if method.needsTeacher, teacher?.shape != student.shape {
             throw InputError("teacher", "has shape \(teacher?.shape.description ?? "none"), expected \(student.shape)")
@@ -188,7 +199,8 @@ public final class DeviceExecutor: NetworkExecutor {
         accumulated = method
         let totals = try takeTotals()
         if let row = totals.firstFaultyRow {
-            throw InputError("row \(row)", totals.faults.description, advice: "\(totals.faultyRows) of \(rows) rows are not usable")
+            throw InputError(
+                "row \(row)", totals.faults.description, advice: "\(totals.faultyRows) of \(rows) rows are not usable")
         }
         let metrics = totals.metrics
         let counted = Double(max(metrics.rows, 1))
@@ -206,6 +218,14 @@ public final class DeviceExecutor: NetworkExecutor {
         try accumulator.reset(on: engine.queue)
         accumulated = nil
         return totals
+    }
+
+    private func batchSize(_ images: Tensor, for network: DeviceNetwork) throws(InputError) -> Int {
+        let batch = images.shape.first ?? 0
+        guard images.shape == [batch] + network.network.inputShape, batch > 0 else {
+            throw InputError("images", "have shape \(images.shape), the network takes [N] + \(network.network.inputShape)")
+        }
+        return batch
     }
 
     private func prepared(_ network: DeviceNetwork?, _ role: String) throws(InputError) -> DeviceNetwork {

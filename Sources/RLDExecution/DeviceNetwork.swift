@@ -23,6 +23,11 @@ package final class DeviceNetwork {
         let input: ObjectIdentifier?
     }
     private var plans: [PlanKey: NetworkPlan] = [:]
+    private struct InspectionKey: Hashable {
+        let batch: Int
+        let features: [String]
+    }
+    private var inspections: [InspectionKey: NetworkPlan] = [:]
 
     /// - Parameter inputGradient: plans will also be asked for d loss / d input.
     /// - Throws: `InputError` naming the tensors of the state that do not fit, `DeviceError` if the device fails.
@@ -57,6 +62,21 @@ package final class DeviceNetwork {
         if let plan = plans[key] { return plan }
         let plan = try NetworkPlan(network, store: store, batch: batch, mode: mode, input: input)
         plans[key] = plan
+        return plan
+    }
+
+    /// A plan in evaluation mode whose named features stay readable: fusing leaves them alone. Students only, whose weights are
+    /// as they were given.
+    /// - Throws: `InputError` for a name that the network does not have.
+    package func inspectionPlan(batch: Int, features names: [String]) throws -> NetworkPlan {
+        guard role == .student else { throw InputError("features", "of a folded network are not kept") }
+        let key = InspectionKey(batch: batch, features: names.sorted())
+        if let plan = inspections[key] { return plan }
+        let kept = Set(try original.features(named: names).values)
+        let network = original.fusingEpilogues(for: .training, keeping: kept)
+        let plan = try NetworkPlan(
+            network, store: store, batch: batch, mode: .inference, keeping: Set(try network.features(named: names).values))
+        inspections[key] = plan
         return plan
     }
 }

@@ -1,7 +1,7 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// relu, add, global average pool, flatten.
+/// relu, relu6, add, flatten.
 extension Lowering {
     private func elementwise(
         _ node: Network.NodeID, _ function: String, count: Int, _ arguments: [KernelArgument]
@@ -11,24 +11,34 @@ extension Lowering {
             global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true, [.long(count)] + arguments)
     }
 
-    func lowerReLU(_ id: Network.NodeID) {
+    /// - Parameter kernel: "relu" or "relu6".
+    func lowerRectifier(_ id: Network.NodeID, _ kernel: String) {
         let (x, y) = (value(network.nodes[id].inputs[0]), value(id))
         let count = batch * network.nodes[id].size
         builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
-            [try elementwise(id, "relu_forward", count: count, [.slice(memory[x]), .slice(memory[y])])]
+            [try elementwise(id, "\(kernel)_forward", count: count, [.slice(memory[x]), .slice(memory[y])])]
         }
     }
 
-    func lowerReLUBackward(_ step: BackwardPass.Step) {
+    func lowerRectifierBackward(_ step: BackwardPass.Step, _ kernel: String) {
         guard let target = target(step, input: 0) else { return }
         let (y, dy) = (value(step.node), gradient(step.node))
         let count = batch * network.nodes[step.node].size
         builder.step(reads: [y, dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
             [
                 try elementwise(
-                    step.node, "relu_backward", count: count,
+                    step.node, "\(kernel)_backward", count: count,
                     [.slice(memory[y]), .slice(memory[dy]), .slice(memory[target.value]), .int(target.mode)])
             ]
+        }
+    }
+
+    /// In place: the upper bound of a rectifier that a dense convolution has applied from below.
+    func lowerUpperBound(_ id: Network.NodeID) {
+        let y = value(id)
+        let count = batch * network.nodes[id].size
+        builder.step(reads: [y], writes: [y]) { memory throws(DeviceError) in
+            [try elementwise(id, "relu6_forward", count: count, [.slice(memory[y]), .slice(memory[y])])]
         }
     }
 
@@ -53,37 +63,6 @@ extension Lowering {
                         [.slice(memory[dy]), .slice(memory[target.value]), .int(target.mode)])
                 ]
             }
-        }
-    }
-
-    func lowerGlobalAveragePool(_ id: Network.NodeID) {
-        let input = network.nodes[id].inputs[0]
-        let (x, y, extent) = (value(input), value(id), extent(input))
-        let vector = engine.vectorWidth(extent.channels)
-        builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
-            [
-                try engine.launch(
-                    network.nodes[id].name, "pooling.cl", "global_average_pool_forward", defines: [("VECTOR", "\(vector)")],
-                    global: [extent.channels / vector, batch],
-                    [.int(extent.channels), .int(extent.plane), .slice(memory[x]), .slice(memory[y])])
-            ]
-        }
-    }
-
-    func lowerGlobalAveragePoolBackward(_ step: BackwardPass.Step) {
-        guard let target = target(step, input: 0) else { return }
-        let (dy, extent) = (gradient(step.node), extent(network.nodes[step.node].inputs[0]))
-        let vector = engine.vectorWidth(extent.channels)
-        builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
-            [
-                try engine.launch(
-                    network.nodes[step.node].name, "pooling.cl", "global_average_pool_backward",
-                    defines: [("VECTOR", "\(vector)")], global: [extent.channels / vector, batch],
-                    [
-                        .int(extent.channels), .int(extent.plane), .slice(memory[dy]), .slice(memory[target.value]),
-                        .int(target.mode),
-                    ])
-            ]
         }
     }
 

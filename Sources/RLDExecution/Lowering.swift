@@ -16,6 +16,8 @@ struct Lowering {
     private var gradients: [PlanBuilder.Value] = []
     /// Mean and inverse deviation of each batch norm, written in the forward pass and read again in the backward one.
     private(set) var batchNormStatistics: [Network.NodeID: PlanBuilder.Value] = [:]
+    /// Which tap won each window of a max pooling: written in the forward pass of a training step, read in the backward one.
+    private(set) var poolWinners: [Network.NodeID: PlanBuilder.Value] = [:]
 
     init(
         network: Network, batch: Int, mode: NetworkPlan.Mode, engine: DeviceEngine, store: ParameterStore, pass: BackwardPass?
@@ -29,7 +31,11 @@ struct Lowering {
         builder = PlanBuilder(guardElements: engine.guardElements)
         values = network.nodes.map { builder.value(batch * $0.size) }
         for (id, node) in network.nodes.enumerated() {
-            if case .batchNorm(let b) = node.operation { batchNormStatistics[id] = builder.value(2 * b.channels) }
+            switch node.operation {
+            case .batchNorm(let b): batchNormStatistics[id] = builder.value(2 * b.channels)
+            case .maxPool where pass != nil: poolWinners[id] = builder.value(batch * node.size)
+            default: continue
+            }
         }
         gradients = pass == nil ? [] : network.nodes.map { builder.value(batch * $0.size) }
     }
@@ -52,26 +58,44 @@ struct Lowering {
         let node = network.nodes[id]
         switch node.operation {
         case .input: return
-        case .convolution(let c): try lowerConvolution(id, c)
+        case .convolution(let c) where c.groups > 1: try lowerGroupedConvolution(id, c)
+        case .convolution(let c):
+            try lowerConvolution(id, c)
+            if c.epilogue.relu6 { lowerUpperBound(id) }
         case .batchNorm(let b): try lowerBatchNorm(id, b)
         case .linear(let l): lowerLinear(id, l)
-        case .relu: lowerReLU(id)
+        case .relu: lowerRectifier(id, "relu")
+        case .relu6: lowerRectifier(id, "relu6")
         case .add: lowerAdd(id)
+        case .maxPool(let window): lowerMaxPool(id, window)
+        case .averagePool(let window): lowerAveragePool(id, window)
+        case .adaptiveAveragePool: lowerAveragePool(id, nil)
         case .globalAveragePool: lowerGlobalAveragePool(id)
         case .flatten: lowerFlatten(id)
+        case .concat: lowerConcat(id)
+        case .slice(let first): lowerSlice(id, first: first)
+        case .channelShuffle(let groups): lowerChannelShuffle(id, groups: groups)
         }
     }
 
     private mutating func lowerBackward(_ step: BackwardPass.Step) throws(DeviceError) {
         switch network.nodes[step.node].operation {
         case .input: return
+        case .convolution(let c) where c.groups > 1: try lowerGroupedConvolutionBackward(step, c)
         case .convolution(let c): try lowerConvolutionBackward(step, c)
         case .batchNorm(let b): lowerBatchNormBackward(step, b)
         case .linear(let l): lowerLinearBackward(step, l)
-        case .relu: lowerReLUBackward(step)
+        case .relu: lowerRectifierBackward(step, "relu")
+        case .relu6: lowerRectifierBackward(step, "relu6")
         case .add: lowerAddBackward(step)
+        case .maxPool(let window): lowerMaxPoolBackward(step, window)
+        case .averagePool(let window): lowerAveragePoolBackward(step, window)
+        case .adaptiveAveragePool: lowerAveragePoolBackward(step, nil)
         case .globalAveragePool: lowerGlobalAveragePoolBackward(step)
         case .flatten: lowerFlattenBackward(step)
+        case .concat: lowerConcatBackward(step)
+        case .slice(let first): lowerSliceBackward(step, first: first)
+        case .channelShuffle(let groups): lowerChannelShuffleBackward(step, groups: groups)
         }
     }
 

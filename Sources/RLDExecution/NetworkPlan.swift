@@ -36,7 +36,8 @@ package final class NetworkPlan {
     ///   - inputGradient: also compute d loss / d input; it stays readable (`gradientOfInput`).
     /// - Throws: `InputError` if the plan does not fit the device's memory, `DeviceError` if the device fails.
     package init(
-        _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil, keeping: Set<Network.NodeID> = [],
+        _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil,
+        keeping: Set<Network.NodeID> = [],
         inputGradient: Bool = false
     ) throws {
         self.network = network
@@ -71,6 +72,18 @@ package final class NetworkPlan {
         gradientOfInput = inputGradient && mode == .training ? memory[lowering.gradient(0)] : nil
         bytes = memory.bytes
         self.memory = memory
+    }
+
+    /// Bytes of activations, gradients and workspaces that a plan would take, without allocating anything.
+    /// - Throws: as `init`, but not for memory that is in use.
+    package static func plannedBytes(_ network: Network, batch: Int, mode: Mode, on engine: DeviceEngine) throws -> Int {
+        let pass = mode == .training ? network.backwardPass() : nil
+        let needsInputGradient = Set((pass?.steps ?? []).filter { $0.inputGradients.first != .some(nil) }.map(\.node))
+        let store = try ParameterStore(
+            network, engine: engine, trainable: mode == .training, needsInputGradient: needsInputGradient)
+        var lowering = Lowering(network: network, batch: batch, mode: mode, engine: engine, store: store, pass: pass)
+        try lowering.lower(keeping: [])
+        return try lowering.builder.plan(arenaLimit: engine.allocationLimit / 4).totalCount * 4
     }
 
     /// d loss / d input, [batch, height, width, channels], if it was asked for.

@@ -26,7 +26,9 @@ package final class ParameterStore {
     /// - Parameters:
     ///   - trainable: allocate gradients and make an optimiser.
     ///   - needsInputGradient: convolutions whose input gradient will be computed (they get a second packed copy).
-    package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>) throws(DeviceError) {
+    package init(_ network: Network, engine: DeviceEngine, trainable: Bool, needsInputGradient: Set<Network.NodeID>)
+        throws(DeviceError)
+    {
         self.network = network
         self.engine = engine
         var parameterCount = 0
@@ -182,7 +184,7 @@ package final class ParameterStore {
         var count = 0
         var places: [(key: String, offset: Int, count: Int)] = []
         for (id, node) in network.nodes.enumerated() {
-            guard case .convolution(let c) = node.operation else { continue }
+            guard case .convolution(let c) = node.operation, c.groups == 1 else { continue }
             for transposed in [false, true] where !transposed || needsInputGradient.contains(id) {
                 let (outer, inner) = transposed ? (c.inputChannels, c.outputChannels) : (c.outputChannels, c.inputChannels)
                 let size = ceilDivide(outer, block) * block * inner * c.kernel * c.kernel

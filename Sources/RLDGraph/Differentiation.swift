@@ -28,9 +28,9 @@ extension Network {
         // A value needs a gradient if a parameter (or the input, when asked for) lies upstream of it.
         var needsGradient = Array(repeating: false, count: nodes.count)
         for (id, node) in nodes.enumerated() {
-            let trained = node.operation.stateTensors(named: node.name).contains { $0.kind == .parameter }
             needsGradient[id] =
-                trained || (includingInput && node.operation == .input) || node.inputs.contains { needsGradient[$0] }
+                node.operation.isTrained || (includingInput && node.operation == .input)
+                || node.inputs.contains { needsGradient[$0] }
         }
         var reached = Array(repeating: false, count: nodes.count)
         reached[output] = needsGradient[output]
@@ -53,8 +53,11 @@ extension Network {
         case .convolution(let c): return [node.inputs[0]] + (c.epilogue.relu ? [id] : [])
         case .batchNorm(let b): return [node.inputs[0]] + (b.epilogue.relu ? [id] : [])
         case .linear: return [node.inputs[0]]
-        case .relu: return [id]
-        case .input, .add, .globalAveragePool, .flatten: return []
+        case .relu, .relu6: return [id]
+        // Which element won each window is kept beside the values.
+        case .maxPool: return []
+        case .input, .add, .averagePool, .adaptiveAveragePool, .globalAveragePool, .flatten, .concat, .slice, .channelShuffle:
+            return []
         }
     }
 }

@@ -3,16 +3,19 @@ extension Network {
     ///
     /// weight' = weight * g, bias' = (bias - mean) * g + beta with g = gamma / sqrt(var + epsilon), per output channel.
     /// A batch norm elsewhere (pre-activation networks) stays. Computed in Double, then rounded to float32 by whoever stores it.
-    /// - Parameter state: valid for this network (`NetworkState.validate`).
-    public func foldingBatchNorm(state: NetworkState) -> (network: Network, state: NetworkState) {
-        var rewriter = Rewriter(self)
+    /// - Parameters:
+    ///   - state: valid for this network (`NetworkState.validate`).
+    ///   - keeping: nodes whose values must stay visible (features that are asked for); other features may vanish.
+    public func foldingBatchNorm(
+        state: NetworkState, keeping: Set<NodeID> = []
+    ) -> (network: Network, state: NetworkState) {
+        var rewriter = Rewriter(self, keeping: keeping)
         var folded = NetworkState()
-        let readers = readerCounts()
-        var foldedConvolutions: Set<NodeID> = []
+        let readers = readerCounts(keeping: keeping)
 
         for (id, node) in nodes.enumerated() {
             guard case .batchNorm(let norm) = node.operation, let source = node.inputs.first,
-                case .convolution(var convolution) = nodes[source].operation, readers[source] == 1,
+                case .convolution(var convolution) = nodes[source].operation, readers[source] == 1, !keeping.contains(source),
                 convolution.epilogue == Epilogue(), norm.epilogue == Epilogue(),
                 let weight = state["\(nodes[source].name).weight"], let gamma = state["\(node.name).weight"],
                 let beta = state["\(node.name).bias"], let mean = state["\(node.name).running_mean"],
@@ -32,7 +35,6 @@ extension Network {
             convolution.bias = true
             rewriter.replace(source, with: .convolution(convolution))
             rewriter.forward(id, to: source)
-            foldedConvolutions.insert(source)
         }
 
         let network = rewriter.network()
@@ -50,9 +52,12 @@ struct Rewriter {
     private var target: [Network.NodeID]
     /// The original node whose value each node now holds.
     private var holds: [Network.NodeID]
+    private let needed: [Bool]
 
-    init(_ network: Network) {
+    /// - Parameter keeping: nodes that stay although nothing reads them.
+    init(_ network: Network, keeping: Set<Network.NodeID>) {
         original = network
+        needed = network.needed(keeping: keeping)
         nodes = network.nodes
         target = Array(network.nodes.indices)
         holds = target
@@ -81,15 +86,16 @@ struct Rewriter {
     func network() -> Network {
         var renumbered: [Network.NodeID: Network.NodeID] = [:]
         var kept: [Network.Node] = []
-        for id in nodes.indices where target[id] == id {
+        for id in nodes.indices where target[id] == id && needed[id] {
             renumbered[id] = kept.count
             kept.append(nodes[id])
         }
         func place(_ id: Network.NodeID) -> Network.NodeID { renumbered[resolve(id)] ?? 0 }
         for index in kept.indices { kept[index].inputs = kept[index].inputs.map(place) }
-        // A feature whose value was absorbed on the way to another no longer exists.
-        let features = original.features.filter { holds[resolve($0.value)] == $0.value }
+        // A feature whose value was absorbed on the way to another, or that nothing needs, no longer exists.
+        let features = original.features.filter { needed[$0.value] && holds[resolve($0.value)] == $0.value }
         return Network(
-            id: original.id, nodes: kept, output: place(original.output), features: features.mapValues(place))
+            id: original.id, nodes: kept, output: place(original.output), features: features.mapValues(place),
+            initialization: original.initialization)
     }
 }

@@ -11,10 +11,11 @@ extension Network {
     /// in between. The network computes the same values; weights and their names do not change.
     /// - Parameter keeping: nodes whose values must stay visible (features that are asked for).
     public func fusingEpilogues(for mode: FusingMode, keeping: Set<NodeID> = []) -> Network {
-        var rewriter = Rewriter(self)
-        let readers = readerCounts()
+        var rewriter = Rewriter(self, keeping: keeping)
+        let readers = readerCounts(keeping: keeping)
+        let needed = needed(keeping: keeping)
 
-        for (id, node) in nodes.enumerated() {
+        for (id, node) in nodes.enumerated() where needed[id] {
             switch node.operation {
             case .add:
                 // The later of the two inputs absorbs the sum: by then the other exists.
@@ -27,12 +28,14 @@ extension Network {
                 rewriter.replace(
                     host, with: rewriter[host].operation.withEpilogue(epilogue), inputs: rewriter[host].inputs + [other])
                 rewriter.forward(id, to: host)
-            case .relu:
+            case .relu, .relu6:
                 let host = rewriter.resolve(node.inputs[0])
+                let limited = node.operation == .relu6
                 guard var epilogue = rewriter[host].operation.epilogue(for: mode), !epilogue.relu,
-                    isPrivate(node.inputs[0], rewriter, readers, keeping)
+                    isPrivate(node.inputs[0], rewriter, readers, keeping), !limited || rewriter[host].operation.absorbsReLU6
                 else { continue }
                 epilogue.relu = true
+                epilogue.relu6 = limited
                 rewriter.replace(host, with: rewriter[host].operation.withEpilogue(epilogue))
                 rewriter.forward(id, to: host)
             default: continue
@@ -69,12 +72,6 @@ extension Operation {
         }
     }
 
-    /// What is folded into the operation's last step; nothing for most.
-    public var epilogue: Epilogue {
-        switch self {
-        case .convolution(let c): c.epilogue
-        case .batchNorm(let b): b.epilogue
-        default: Epilogue()
-        }
-    }
+    /// ReLU6 goes into convolutions only, and they absorb nothing in training: no backward has to know it.
+    fileprivate var absorbsReLU6: Bool { if case .convolution = self { true } else { false } }
 }

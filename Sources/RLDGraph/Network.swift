@@ -22,6 +22,8 @@ public struct Network: Sendable, Equatable {
     public var output: NodeID
     /// Named intermediate values ("feats/0", "pooled_feat") for inspection and feature distillation.
     public var features: [String: NodeID]
+    /// How fresh weights are drawn.
+    public var initialization = Initialization()
 
     /// Per-sample input shape, [C, H, W].
     public var inputShape: [Int] { nodes[0].shape }
@@ -30,7 +32,7 @@ public struct Network: Sendable, Equatable {
 
     /// Every state tensor in state-dict order (the order in which the nodes were built).
     public var stateTensors: [StateTensor] {
-        nodes.flatMap { $0.operation.stateTensors(named: $0.name) }
+        nodes.flatMap { $0.operation.stateTensors(named: $0.name, initialization: initialization) }
     }
 
     /// The tensors that the optimiser trains, in state-dict order.
@@ -52,10 +54,33 @@ public struct Network: Sendable, Equatable {
 
     public func node(named name: String) -> NodeID? { nodes.firstIndex { $0.name == name } }
 
-    /// How many nodes read each node's value; the output counts as read once more.
-    func readerCounts() -> [Int] {
+    /// The nodes of named features.
+    /// - Throws: `InputError` for a name that the network does not have, with the nearest one.
+    public func features(named names: [String]) throws(InputError) -> [String: NodeID] {
+        var found: [String: NodeID] = [:]
+        for name in names {
+            guard let node = features[name] else {
+                throw InputError.unknown("feature of \(id)", name, known: features.keys.sorted())
+            }
+            found[name] = node
+        }
+        return found
+    }
+
+    /// The nodes that must be computed: what leads to the output, to kept values, and to anything that has parameters.
+    func needed(keeping: Set<NodeID>) -> [Bool] {
+        var needed = nodes.map(\.operation.isTrained)
+        needed[0] = true
+        for id in keeping.union([output]) { needed[id] = true }
+        for id in nodes.indices.reversed() where needed[id] { for input in nodes[id].inputs { needed[input] = true } }
+        return needed
+    }
+
+    /// How many needed nodes read each node's value; the output counts as read once more.
+    func readerCounts(keeping: Set<NodeID>) -> [Int] {
         var counts = Array(repeating: 0, count: nodes.count)
-        for node in nodes { for input in node.inputs { counts[input] += 1 } }
+        let needed = needed(keeping: keeping)
+        for (id, node) in nodes.enumerated() where needed[id] { for input in node.inputs { counts[input] += 1 } }
         counts[output] += 1
         return counts
     }
@@ -74,6 +99,8 @@ public struct Network: Sendable, Equatable {
                 case .constant(let value): Array(repeating: value, count: tensor.count)
                 case .kaimingNormal(let fanOut):
                     draw { (2 / Double(fanOut)).squareRoot() * CounterRandom.normal(seed: seed, stream: stream, counter: $0) }
+                case .normal(let deviation):
+                    draw { deviation * CounterRandom.normal(seed: seed, stream: stream, counter: $0) }
                 case .uniform(let fanIn):
                     draw {
                         (2 * CounterRandom.uniform(seed: seed, stream: stream, counter: $0) - 1) / Double(fanIn).squareRoot()

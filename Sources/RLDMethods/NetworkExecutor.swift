@@ -104,6 +104,14 @@ public protocol NetworkExecutor: AnyObject {
     /// - Parameter images: [N, C, H, W]. - Returns: [N, classes].
     func studentLogits(_ images: Tensor) throws -> Tensor
 
+    /// Named intermediate values of the student in evaluation mode (`Network.features`), for images that are already normalised.
+    /// - Parameter images: [N, C, H, W]. - Returns: by name, [N] + the feature's shape.
+    /// - Throws: an error that suggests the nearest name for one that the network does not have.
+    func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor]
+
+    /// Bytes that weights, images and plans so far hold on a device (steps allocate nothing); nil for an executor without plans.
+    var plannedBytes: Int? { get }
+
     /// A method's loss on given logits, warm-up over.
     /// - Parameters:
     ///   - student: [rows, classes]; teacher the same, needed if `method.needsTeacher`.
@@ -123,5 +131,13 @@ extension NetworkExecutor {
     /// One training step with plain SGD.
     public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
         try trainStep(batch, method: method, warmup: warmup, update: ParameterUpdate(UpdateRule(.sgd(optimizer)), number: 1))
+    }
+}
+
+extension NetworkExecutor {
+    public var plannedBytes: Int? { nil }
+
+    public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {
+        throw InputError("features", "cannot be read from \(executorDescription)")
     }
 }

@@ -115,6 +115,16 @@ public final class ReferenceExecutor: NetworkExecutor {
             values: try student.forward(images.values, batch: batch, training: false))
     }
 
+    public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {
+        let student = try prepared(student, "student")
+        let nodes = try student.network.features(named: names)
+        let batch = images.shape.first ?? 0
+        try student.forward(images.values, batch: batch, training: false)
+        return nodes.mapValues { node in
+            Tensor(shape: [batch] + student.network.nodes[node].shape, values: student.value(of: node))
+        }
+    }
+
     public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
         if audit { throw InputError("audit rows", "are not there yet on the reference") }
         let classes = student.shape.last ?? 0

@@ -15,6 +15,8 @@ public final class ReferenceNetwork {
     private var values: [[Double]] = []
     private var valueGradients: [[Double]] = []
     private var batchStatistics: [Network.NodeID: (mean: [Double], inverseDeviation: [Double])] = [:]
+    /// Which input won each window of a max pooling.
+    private var winners: [Network.NodeID: [Int]] = [:]
 
     /// What the optimiser remembers.
     let updater = ReferenceUpdater()
@@ -48,7 +50,8 @@ public final class ReferenceNetwork {
     public func forward(_ images: [Double], batch: Int, training: Bool) throws(InputError) -> [Double] {
         let expected = batch * network.nodes[0].size
         guard images.count == expected else {
-            throw InputError("images", "\(images.count) values, expected \(expected) for a batch of \(batch) x \(network.inputShape)")
+            throw InputError(
+                "images", "\(images.count) values, expected \(expected) for a batch of \(batch) x \(network.inputShape)")
         }
         self.batch = batch
         self.training = training
@@ -65,7 +68,7 @@ public final class ReferenceNetwork {
         switch node.operation {
         case .input, .flatten: return x
         case .convolution(let c):
-            let y = ReferenceOperations.convolution(
+            let y = ReferenceConvolution.forward(
                 x, weight: tensor(node, "weight"), bias: c.bias ? tensor(node, "bias") : nil, c, batch: batch, input: input,
                 output: output)
             return epilogue(y, c.epilogue, node)
@@ -74,7 +77,22 @@ public final class ReferenceNetwork {
             return ReferenceOperations.linear(
                 x, weight: tensor(node, "weight"), bias: l.bias ? tensor(node, "bias") : nil, l, batch: batch)
         case .relu: return x.map { max($0, 0) }
+        case .relu6: return x.map { min(max($0, 0), 6) }
         case .add: return zip(x, values[node.inputs[1]]).map { $0 + $1 }
+        case .maxPool(let p):
+            let pooled = ReferencePooling.maximum(x, p, planes: batch * input.channels, input: input, output: output)
+            winners[id] = pooled.winners
+            return pooled.y
+        case .averagePool(let p):
+            return ReferencePooling.average(x, p, planes: batch * input.channels, input: input, output: output)
+        case .adaptiveAveragePool:
+            return ReferencePooling.adaptiveAverage(x, planes: batch * input.channels, input: input, output: output)
+        case .concat: return concat(node, output)
+        case .slice(let first):
+            return ReferenceChannels.copy(
+                x, batch: batch, plane: output.plane, sourceChannels: input.channels, firstSource: first, count: output.channels,
+                targetChannels: output.channels, firstTarget: 0)
+        case .channelShuffle(let groups): return ReferenceChannels.shuffle(x, groups: groups, batch: batch, extent: output)
         case .globalAveragePool:
             var y = [Double](repeating: 0, count: batch * input.channels)
             for row in y.indices {
@@ -91,7 +109,26 @@ public final class ReferenceNetwork {
             let residual = values[node.inputs[1]]
             for i in y.indices { y[i] += residual[i] }
         }
-        return epilogue.relu ? y.map { max($0, 0) } : y
+        guard epilogue.relu else { return y }
+        return epilogue.relu6 ? y.map { min(max($0, 0), 6) } : y.map { max($0, 0) }
+    }
+
+    private func concat(_ node: Network.Node, _ output: Extent) -> [Double] {
+        var y = [Double](repeating: 0, count: batch * node.size)
+        for (input, first) in zip(node.inputs, firstChannels(node)) {
+            let channels = Extent(network.nodes[input].shape).channels
+            y = ReferenceChannels.copy(
+                values[input], batch: batch, plane: output.plane, sourceChannels: channels, firstSource: 0, count: channels,
+                targetChannels: output.channels, firstTarget: first, onto: y)
+        }
+        return y
+    }
+
+    /// The channel of a concat's output at which each of its inputs begins.
+    private func firstChannels(_ node: Network.Node) -> [Int] {
+        node.inputs.indices.map { index in
+            node.inputs[..<index].reduce(0) { $0 + Extent(network.nodes[$1].shape).channels }
+        }
     }
 
     private func batchNorm(
@@ -169,13 +206,14 @@ public final class ReferenceNetwork {
         let input = Extent(network.nodes[node.inputs[0]].shape)
         let output = Extent(node.shape)
         var dy = valueGradients[id]
-        if node.operation.epilogue.relu {
-            for i in dy.indices where values[id][i] <= 0 { dy[i] = 0 }
+        let epilogue = node.operation.epilogue
+        if epilogue.relu {
+            for i in dy.indices where values[id][i] <= 0 || (epilogue.relu6 && values[id][i] >= 6) { dy[i] = 0 }
         }
         switch node.operation {
         case .input, .flatten: return { _ in dy }
         case .convolution(let c):
-            gradients["\(node.name).weight"] = ReferenceOperations.convolutionWeightGradient(
+            gradients["\(node.name).weight"] = ReferenceConvolution.weightGradient(
                 dy, x, c, batch: batch, input: input, output: output)
             if c.bias {
                 gradients["\(node.name).bias"] = ReferenceOperations.channelSums(dy, batch: batch, extent: output)
@@ -184,7 +222,7 @@ public final class ReferenceNetwork {
             return { [batch] index in
                 index == 1
                     ? dy
-                    : ReferenceOperations.convolutionInputGradient(
+                    : ReferenceConvolution.inputGradient(
                         dy, weight: weight, c, batch: batch, input: input, output: output)
             }
         case .batchNorm(let b):
@@ -200,9 +238,38 @@ public final class ReferenceNetwork {
         case .relu:
             let y = values[id]
             return { _ in zip(dy, y).map { $1 > 0 ? $0 : 0 } }
+        case .relu6:
+            let y = values[id]
+            return { _ in zip(dy, y).map { $1 > 0 && $1 < 6 ? $0 : 0 } }
         case .add: return { _ in dy }
         case .globalAveragePool:
             return { _ in dy.flatMap { Array(repeating: $0 / Double(input.plane), count: input.plane) } }
+        case .maxPool:
+            let winners = winners[id] ?? []
+            return { _ in ReferencePooling.maximumGradient(dy, winners: winners, count: x.count) }
+        case .averagePool(let p):
+            let planes = batch * input.channels
+            return { _ in ReferencePooling.averageGradient(dy, p, planes: planes, input: input, output: output) }
+        case .adaptiveAveragePool:
+            let planes = batch * input.channels
+            return { _ in ReferencePooling.adaptiveAverageGradient(dy, planes: planes, input: input, output: output) }
+        case .concat:
+            let first = firstChannels(node)
+            let channels = node.inputs.map { Extent(network.nodes[$0].shape).channels }
+            return { [batch] index in
+                ReferenceChannels.copy(
+                    dy, batch: batch, plane: output.plane, sourceChannels: output.channels, firstSource: first[index],
+                    count: channels[index], targetChannels: channels[index], firstTarget: 0)
+            }
+        case .slice(let first):
+            return { [batch] _ in
+                ReferenceChannels.copy(
+                    dy, batch: batch, plane: output.plane, sourceChannels: output.channels, firstSource: 0,
+                    count: output.channels, targetChannels: input.channels, firstTarget: first)
+            }
+        case .channelShuffle(let groups):
+            let perGroup = output.channels / groups
+            return { [batch] _ in ReferenceChannels.shuffle(dy, groups: perGroup, batch: batch, extent: output) }
         }
     }
 

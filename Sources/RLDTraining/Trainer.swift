@@ -68,6 +68,7 @@ public final class Trainer {
     public let configuration: TrainingConfiguration
     let executor: any NetworkExecutor
     let dataset: Dataset
+    let network: Network?
     let teacher: Teacher?
     let folder: RunFolder?
     let resumption: Resumption?
@@ -75,19 +76,25 @@ public final class Trainer {
     let observer: (TrainingEvent) -> Void
 
     /// - Parameters:
+    ///   - network: what to train; nil for the one that `configuration.model` names. A network that the catalogue does not know
+    ///     trains as well, but only a registered one (`ModelCatalog.register`) can be named in files and commands.
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
     ///   - folder: where the run is recorded; nil for nowhere.
     ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
     public init(
-        configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, teacher: Teacher? = nil,
-        folder: RunFolder? = nil, resuming: Resumption? = nil, shouldStop: @escaping () -> Bool = { false },
+        configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, network: Network? = nil,
+        teacher: Teacher? = nil, folder: RunFolder? = nil, resuming: Resumption? = nil,
+        shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
-        self.configuration = configuration.completed(for: dataset)
+        var effective = configuration.completed(for: dataset)
+        if let network { effective.model = network.id }
+        self.configuration = effective
         self.executor = executor
         self.dataset = dataset
+        self.network = network
         self.teacher = teacher
         self.folder = folder
         resumption = resuming
@@ -103,7 +110,8 @@ public final class Trainer {
     ///   and what the executor throws.
     public func run() throws -> TrainingResult {
         try configuration.validate()
-        let network = try dataset.network(configuration.model)
+        let network = try self.network ?? dataset.network(configuration.model)
+        try requireFit(network)
         let teacher = try configuration.method.needsTeacher ? self.teacher ?? readTeacher() : nil
         if let teacher, teacher.network.classes != network.classes || teacher.network.inputShape != network.inputShape {
             throw InputError(
@@ -119,6 +127,17 @@ public final class Trainer {
         }
         var session = TrainingSession(trainer: self, network: network, split: split)
         return try session.run(teacher: teacher)
+    }
+
+    /// A network that was handed over need not be for these images.
+    private func requireFit(_ network: Network) throws(InputError) {
+        let (images, classes) = (dataset.inputShape, dataset.train.classes)
+        guard network.inputShape == images, network.nodes[network.output].shape == [classes] else {
+            throw InputError(
+                "network \(network.id)",
+                "maps \(network.inputShape) to \(network.nodes[network.output].shape), the data has images \(images) of "
+                    + "\(classes) classes")
+        }
     }
 
     func readTeacher() throws -> Teacher {

@@ -74,7 +74,7 @@ extension TrainingSession {
                 "images     \(split.training.count) to train on, \(split.validation.count) to validate, "
                     + "\(trainer.dataset.test.count) to test",
                 "device     \(executor.executorDescription)",
-            ]
+            ] + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
         for line in lines { try trainer.folder?.note(line) }
         for error in trainer.dataset.skipped.prefix(20) { try note("left out: \(error)") }
         if !trainer.dataset.skipped.isEmpty { try note("\(trainer.dataset.skipped.count) damaged files were left out") }

@@ -41,11 +41,16 @@ struct CommandTests {
         let tensors = result["tensors"] as? [[String: Any]] ?? []
         #expect(tensors.first?["name"] as? String == "conv1.weight")
         #expect(tensors.first?["shape"] as? [Int] == [16, 3, 3, 3])
-        #expect(tensors.first?["kind"] as? String == "parameter")
+        #expect(tensors.first?["kind"] as? String == "param")
         #expect(tensors.last?["name"] as? String == "fc.bias")
-        #expect(Set(tensors.compactMap { $0["kind"] as? String }) == ["parameter", "buffer", "counter"])
+        #expect(Set(tensors.compactMap { $0["kind"] as? String }) == ["param", "buffer"])
         let all = try Program.run(["models"]).output
-        for id in ModelCatalog.ids { #expect(all.contains(id)) }
+        for entry in ModelCatalog.entries.prefix(32) {
+            let network = try ModelCatalog.network(entry.id, classes: entry.classes, input: entry.input)
+            let row = all.split(separator: "\n").first { $0.hasPrefix("\(entry.id) ") }.map { $0.split(separator: " ") } ?? []
+            #expect(row.dropFirst().prefix(2) == ["\(network.parameterCount)", "\(network.multiplyAdds)"], "\(entry.id)")
+        }
+        #expect(try Program.run(["models", "wrn_22_3"]).output.contains("features: feats/0"))
     }
 
     @Test("train, distill, evaluate and predict work together on the reference")
@@ -95,12 +100,14 @@ struct CommandTests {
             [
                 "predict", "--model", "resnet8", "--classes", "10", "--weights", student + "/last.safetensors", "--images",
                 images,
-                "--output", output, "--device", "reference", "--batch-size", "2",
+                "--output", output, "--device", "reference", "--batch-size", "2", "--features", "pooled_feat", "preact_feats/2",
             ])
         #expect(predicted.code == 0, "\(predicted.error)")
         let logits = try SafetensorsFile(path: output).tensor("logits")
         #expect(logits.shape == [3, 10])
         #expect(Array(logits.values[0..<10]) == Array(logits.values[20..<30]))
+        #expect(try SafetensorsFile(path: output).tensor("pooled_feat").shape == [3, 64])
+        #expect(try SafetensorsFile(path: output).tensor("preact_feats/2").shape == [3, 32, 3, 3])
     }
 
     @Test("loss: totals, terms and gradient of stored logits")

@@ -1,4 +1,5 @@
 import Foundation
+import RLD
 import TestSupport
 import Testing
 
@@ -25,6 +26,33 @@ struct DeviceCommandTests {
         #expect(try Program.run(["doctor", "--profile", "gqu"]).code == 2)
     }
 
+    @Test(
+        "predict gives the reference's logits and features, for one network of each family",
+        arguments: ["resnet8x4", "wrn_10_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2", "ResNet18", "imagenet_MobileNetV1"])
+    func predict(id: String) throws {
+        let folder = Folder()
+        let network = try ModelCatalog.network(id, classes: 6, input: [3, 12, 16])
+        let state = network.initialState(seed: 5)
+        try state.save(safetensors: folder.path + "/weights.safetensors")
+        let images = Tensor(
+            shape: [3, 3, 12, 16],
+            values: (0..<UInt64(1728)).map { Double(Float(CounterRandom.normal(seed: 1, stream: 2, counter: $0))) })
+        try SafetensorsFile.write([SafetensorsItem("images", images)], to: folder.path + "/images.safetensors")
+        let result = try Program.run(
+            [
+                "predict", "--model", id, "--classes", "6", "--weights", folder.path + "/weights.safetensors", "--images",
+                folder.path + "/images.safetensors", "--output", folder.path + "/logits.safetensors", "--batch-size", "2",
+                "--features", "pooled_feat",
+            ])
+        #expect(result.code == 0, "\(result.error)")
+        let file = try SafetensorsFile(path: folder.path + "/logits.safetensors")
+        let reference = try ReferenceNetwork(network, state: state)
+        expectClose(
+            try file.tensor("logits").values, try reference.forward(images.values, batch: 3, training: false), .ofMax(2e-5), id)
+        let pooled = try #require(network.features["pooled_feat"])
+        expectClose(try file.tensor("pooled_feat").values, reference.value(of: pooled), .ofMax(2e-5), "\(id) pooled_feat")
+    }
+
     @Test("train and distill on a device, evaluate gives the same accuracy")
     func training() throws {
         let folder = Folder()
@@ -37,8 +65,11 @@ struct DeviceCommandTests {
         let shared = ["--epochs", "2", "--batch-size", "16", "--validation", "8"]
         _ = try run(["train", "--model", "resnet14", "--out", folder.path + "/teacher"] + shared)
         let distilled = try run(
-            ["distill", "--teacher", folder.path + "/teacher/best.safetensors", "--teacher-model", "resnet14", "--student", "resnet8",
-             "--out", folder.path + "/student"] + shared)
+            [
+                "distill", "--teacher", folder.path + "/teacher/best.safetensors", "--teacher-model", "resnet14", "--student",
+                "resnet8",
+                "--out", folder.path + "/student",
+            ] + shared)
         let evaluated = try run(["evaluate", "--model", "resnet8", "--weights", folder.path + "/student/last.safetensors"])
         func top1(_ text: String) throws -> Set<Double> {
             // Every number named top1 or accuracy, wherever it is nested.

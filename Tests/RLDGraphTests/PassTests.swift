@@ -38,6 +38,45 @@ import Testing
         #expect(kept.features["preact_feats/1"] != nil)
     }
 
+    /// What only a feature reads is computed when the feature is asked for, and not otherwise.
+    @Test func unreadFeaturesCostNothing() throws {
+        let network = try ModelCatalog.network("ShuffleV2", classes: 10)
+        let feature = try #require(network.features["preact_feats/3"])
+        let fused = network.fusingEpilogues(for: .training)
+        #expect(fused.features["preact_feats/3"] == nil && fused.features["feats/3"] != nil)
+        #expect(fused.nodes.count { $0.operation == .concat } == network.nodes.count { $0.operation == .concat } - 3)
+        let kept = network.fusingEpilogues(for: .training, keeping: [feature])
+        #expect(kept.features["preact_feats/3"] != nil)
+        let folded = network.foldingBatchNorm(state: network.initialState(seed: 1), keeping: [feature]).network
+        #expect(folded.features["preact_feats/3"] != nil)
+    }
+
+    /// Activation, addition and batch norm go into convolutions of every kind.
+    @Test func everythingFusesIntoConvolutions() throws {
+        func labels(_ id: String) throws -> Set<String> {
+            let network = try ModelCatalog.network(id, classes: 10)
+            let folded = network.foldingBatchNorm(state: network.initialState(seed: 1)).network.fusingEpilogues(for: .inference)
+            return Set(folded.nodes.map { String($0.operation.label.prefix { $0.isLetter || $0 == "_" }) })
+        }
+        let ends: Set = ["input", "global_average_pool", "linear", "convolution"]
+        #expect(try labels("vgg13") == ends.union(["max_pool"]))
+        #expect(try labels("MobileNetV2") == ends.union(["depthwise"]))
+        #expect(try labels("imagenet_MobileNetV1") == ends.union(["depthwise"]))
+        #expect(try labels("ResNet50") == ends)
+        // A rectifier after a concatenation, and sums before a batch norm, have no convolution to go into.
+        #expect(
+            try labels("ShuffleV1") == ends.union(["depthwise", "grouped", "channel_shuffle", "concat", "average_pool", "relu"]))
+        #expect(try labels("ShuffleV2") == ends.union(["depthwise", "channel_shuffle", "concat", "slice"]))
+        #expect(try labels("wrn_16_2") == ends.union(["batch_norm"]))
+        let relu6 = Network("relu6", input: [4, 5, 5]) { net, x in
+            let y = net.convolution(x, 4, kernel: 3, groups: 2, bias: true, name: "c")
+            return net.relu6(net.add(net.batchNorm(y, name: "bn"), x))
+        }
+        let fused = relu6.foldingBatchNorm(state: relu6.initialState(seed: 1)).network.fusingEpilogues(for: .inference)
+        #expect(fused.nodes.count == 2 && fused.nodes[1].operation.epilogue == Epilogue(residual: true, relu6: true))
+        #expect(relu6.fusingEpilogues(for: .training).nodes.contains { $0.operation == .relu6 })
+    }
+
     @Test func initialWeightsDependOnTheSeedAlone() throws {
         let network = try ModelCatalog.network("resnet8", classes: 10)
         #expect(network.initialState(seed: 1) == network.initialState(seed: 1))

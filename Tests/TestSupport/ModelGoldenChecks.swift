@@ -23,12 +23,23 @@ public struct TrainingStepOutcome {
 public struct ModelTolerance: Sendable {
     /// Of logits over the largest, of features and running statistics over their L2, of the loss relative.
     public let forward: Double
+    /// Of single logits of a training step, over their scale: the goldens' README bounds only their loss. Batch statistics of deep
+    /// layers (16 pixels of 8 images) magnify rounding.
+    public let trainingLogits: Double
     /// Of a gradient over max(its L2, 1e-3 of the largest gradient's L2).
     public let gradient: Double
+    /// The same for the median of all gradients: where one rectifier has flipped, most gradients still lie closer.
+    public let medianGradient: Double
 
-    public static let float64 = ModelTolerance(forward: 1e-11, gradient: 1e-8)
-    /// Shallow networks: resnet8 to resnet20, resnet8x4.
-    public static let float32 = ModelTolerance(forward: 1e-5, gradient: 1e-4)
+    public static let float64 = ModelTolerance(forward: 1e-11, trainingLogits: 1e-11, gradient: 1e-8, medianGradient: 1e-8)
+
+    /// Shallow networks never meet a rectifier whose input is 0 within rounding; in the deep ones some are, their sign flips
+    /// between float32 and float64, and so does a share of the gradient.
+    public static func float32(_ id: String) -> ModelTolerance {
+        ["resnet20", "resnet8x4", "wrn_16_2"].contains(id)
+            ? ModelTolerance(forward: 1e-5, trainingLogits: 1e-5, gradient: 1e-4, medianGradient: 1e-5)
+            : ModelTolerance(forward: 1e-5, trainingLogits: 1e-4, gradient: 3e-2, medianGradient: 1e-2)
+    }
 }
 
 extension ModelGolden {
@@ -49,7 +60,9 @@ extension ModelGolden {
         return FormulaValues.labels(training.labels, count: training.batch, classes: classes).map(Int32.init)
     }
 
-    public func expectLogits(_ logits: [Double], _ tolerance: ModelTolerance, sourceLocation: SourceLocation = #_sourceLocation) throws {
+    public func expectLogits(_ logits: [Double], _ tolerance: ModelTolerance, sourceLocation: SourceLocation = #_sourceLocation)
+        throws
+    {
         let expected = try #require(evaluation).logits.flatMap { $0 }
         expectClose(logits, expected, .ofMax(tolerance.forward), "\(id) logits", sourceLocation: sourceLocation)
     }
@@ -82,25 +95,37 @@ extension ModelGolden {
         close([l2(step.logits)], [golden.logitsL2], [tolerance.forward * golden.logitsL2], "logits L2")
         close(
             Array(step.logits.prefix(4)), golden.firstLogits,
-            Array(repeating: tolerance.forward * max(scale, golden.firstLogits.map(abs).max() ?? 0), count: 4), "first logits")
+            Array(repeating: tolerance.trainingLogits * max(scale, golden.firstLogits.map(abs).max() ?? 0), count: 4),
+            "first logits")
 
         #expect(Set(step.gradients.keys) == Set(golden.gradients.keys), sourceLocation: sourceLocation)
         let largest = golden.gradients.values.map { $0[0] }.max() ?? 0
+        func gradientBound(_ name: String) -> Double {
+            tolerance.gradient * max(golden.gradients[name]?[0] ?? 0, 1e-3 * largest)
+        }
+        var ratios: [Double] = []
         for (name, expected) in golden.gradients {
             let gradient = try #require(step.gradients[name])
-            let bound = tolerance.gradient * max(expected[0], 1e-3 * largest)
+            let bound = gradientBound(name)
             let found = [l2(gradient)] + gradient.prefix(expected.count - 1) + [probe(gradient, name)]
             let wanted = expected + [try #require(golden.gradientProbe[name])]
             close(found, wanted, Array(repeating: bound, count: wanted.count), "gradient of \(name)")
+            ratios.append(zip(found, wanted).map { abs($0 - $1) / bound }.max() ?? 0)
         }
-        for (name, expected) in golden.runningL2 {
+        let median = ratios.sorted()[ratios.count / 2] * tolerance.gradient
+        #expect(median <= tolerance.medianGradient, "\(id): median error of the gradients", sourceLocation: sourceLocation)
+        for (name, published) in golden.runningL2 {
+            // Each batch norm runs once per step here, also where the published code runs it again.
+            let expected = golden.updatedMoreThanOnce[name]?.l2AfterFirstUpdate ?? published
             let mean = try #require(step.state["\(name).running_mean"]).values
             let variance = try #require(step.state["\(name).running_var"]).values
             close([l2(mean), l2(variance)], expected, expected.map { tolerance.forward * $0 }, "running statistics of \(name)")
         }
         for (name, expected) in golden.parameterL2AfterSGD {
             let found = l2(try #require(step.state[name]).values)
-            close([found], [expected], [tolerance.gradient / 10 * expected], "\(name) after the step")
+            // The optimiser takes 0.05 of the gradient, and of the gradient's error.
+            let bound = 0.05 * gradientBound(name) + tolerance.forward * expected
+            close([found], [expected], [bound], "\(name) after the step")
         }
     }
 }

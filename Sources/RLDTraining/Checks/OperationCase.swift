@@ -20,28 +20,32 @@ package struct OperationCase: Sendable {
     }
 
     /// Every operation at odd, prime and larger-than-a-tile sizes.
-    package static let all: [OperationCase] = convolutions + norms + others + tiny
+    package static let all: [OperationCase] = convolutions + norms + others + grouped + pooling + channels + tiny
 
     /// One of each kernel, small enough for a simulator.
-    package static let tiny: [OperationCase] = [
-        OperationCase("tiny convolution", input: [3, 4, 5], batch: 2) { $0.convolution($1, 5, kernel: 3, bias: true, name: "c") },
-        OperationCase("tiny convolution, stride 2", input: [3, 5, 4], batch: 2) {
-            $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
-        },
-        OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
-        OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in residualBlock(&net, x, width: 4, stride: 2)
-        },
-        OperationCase("tiny residual block, folded", input: [2, 4, 4], batch: 3, folded: true) { net, x in
-            residualBlock(&net, x, width: 4, stride: 2)
-        },
-        OperationCase("tiny elementwise", input: [3, 2, 2], batch: 2) { net, x in
-            let y = net.relu(net.convolution(x, 3, kernel: 1, name: "c"))
-            return net.flatten(net.add(net.relu(net.add(y, x)), y))
-        },
-        OperationCase("tiny linear", input: [3, 2, 2], batch: 3) { net, x in
-            net.linear(net.globalAveragePool(x), 4, name: "fc")
-        },
-    ]
+    package static let tiny: [OperationCase] =
+        tinyGrouped + tinyPooling + tinyChannels + [
+            OperationCase("tiny convolution", input: [3, 4, 5], batch: 2) {
+                $0.convolution($1, 5, kernel: 3, bias: true, name: "c")
+            },
+            OperationCase("tiny convolution, stride 2", input: [3, 5, 4], batch: 2) {
+                $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
+            },
+            OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
+            OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in
+                residualBlock(&net, x, width: 4, stride: 2)
+            },
+            OperationCase("tiny residual block, folded", input: [2, 4, 4], batch: 3, folded: true) { net, x in
+                residualBlock(&net, x, width: 4, stride: 2)
+            },
+            OperationCase("tiny elementwise", input: [3, 2, 2], batch: 2) { net, x in
+                let y = net.relu(net.convolution(x, 3, kernel: 1, name: "c"))
+                return net.flatten(net.add(net.relu(net.add(y, x)), y))
+            },
+            OperationCase("tiny linear", input: [3, 2, 2], batch: 3) { net, x in
+                net.linear(net.globalAveragePool(x), 4, name: "fc")
+            },
+        ]
 
     private static let convolutions: [OperationCase] = {
         let shapes: [(channels: Int, size: [Int], outputs: Int, kernel: Int, stride: Int, padding: Int, batch: Int)] = [

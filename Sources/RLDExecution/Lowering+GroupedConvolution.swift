@@ -1,0 +1,153 @@
+import OpenCLRuntime
+import RLDGraph
+
+/// Grouped and depthwise convolution: kernels of their own in both profiles, vectors of channels on a CPU, one channel per
+/// work-item on a GPU.
+extension Lowering {
+    /// Largest memory for the partial sums of one weight gradient, in elements.
+    private static let partialLimit = 4 << 20
+
+    private func lower(
+        _ id: Network.NodeID, file: String, _ function: String, global: [Int], _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        try engine.launch(
+            network.nodes[id].name, file, function,
+            defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")], global: global, heavyItems: true,
+            arguments)
+    }
+
+    /// A copy of the weights in the order in which the kernels read them, as a step of the plan.
+    /// - Parameter transposed: for the input gradient.
+    private func packedWeights(_ id: Network.NodeID, _ c: Convolution, transposed: Bool) -> PlanBuilder.Value {
+        let name = network.nodes[id].name
+        let taps = c.kernel * c.kernel
+        let count = transposed ? c.outputsPerGroup * taps * c.inputChannels : c.outputChannels * c.fanIn
+        let packed = builder.value(count + engine.laneWidth)
+        let weight = store.parameter("\(name).weight", count: c.outputChannels * c.fanIn)
+        builder.step(reads: [], writes: [packed]) { memory throws(DeviceError) in
+            [
+                try engine.launch(
+                    name, "grouped_convolution.cl", "grouped_pack_weights",
+                    defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")],
+                    global: [count + engine.laneWidth],
+                    [
+                        .long(count), .int(c.inputsPerGroup), .int(c.outputsPerGroup), .int(c.groups), .int(taps),
+                        .int(transposed ? 1 : 0), .slice(weight), .slice(memory[packed]),
+                    ])
+            ]
+        }
+        return packed
+    }
+
+    func lowerGroupedConvolution(_ id: Network.NodeID, _ c: Convolution) throws(DeviceError) {
+        let node = network.nodes[id]
+        let (x, y, input, output) = (value(node.inputs[0]), value(id), extent(node.inputs[0]), extent(id))
+        let packed = packedWeights(id, c, transposed: false)
+        let bias = c.bias ? store.parameter("\(node.name).bias", count: c.outputChannels) : nil
+        let residual = c.epilogue.residual ? value(node.inputs[1]) : nil
+        let zeros = try engine.zeros(max(c.inputsPerGroup, engine.laneWidth))
+        let rectify = c.epilogue.relu6 ? 2 : c.epilogue.relu ? 1 : 0
+        builder.step(reads: [x, packed] + (residual.map { [$0] } ?? []), writes: [y]) { memory throws(DeviceError) in
+            [
+                try grouped(
+                    id, c, transposed: false, from: input, to: output,
+                    [
+                        .slice(memory[x]), .slice(memory[packed]), .slice(bias ?? memory[packed]),
+                        .slice(memory[residual ?? packed]), .buffer(zeros), .slice(memory[y]), .int(bias == nil ? 0 : 1),
+                        .int(residual == nil ? 0 : 1), .int(rectify), .int(1),
+                    ])
+            ]
+        }
+    }
+
+    func lowerGroupedConvolutionBackward(_ step: BackwardPass.Step, _ c: Convolution) throws(DeviceError) {
+        let id = step.node
+        let node = network.nodes[id]
+        let (dy, input, output) = (gradient(id), extent(node.inputs[0]), extent(id))
+        if c.bias {
+            lowerColumnSums(
+                id, rows: batch * output.plane, columns: c.outputChannels, of: dy,
+                into: store.gradient("\(node.name).bias", count: c.outputChannels))
+        }
+        lowerGroupedWeightGradient(id, c)
+        guard let target = target(step, input: 0) else { return }
+        let packed = packedWeights(id, c, transposed: true)
+        let zeros = try engine.zeros(max(c.outputsPerGroup, engine.laneWidth))
+        builder.step(reads: [dy, packed] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            let none = memory[packed]
+            return [
+                try grouped(
+                    id, c, transposed: true, from: output, to: input,
+                    [
+                        .slice(memory[dy]), .slice(memory[packed]), .slice(none), .slice(none), .buffer(zeros),
+                        .slice(memory[target.value]), .int(0), .int(0), .int(0), .int(target.mode),
+                    ])
+            ]
+        }
+    }
+
+    /// One launch over the pixels of `to`, which reads `from`.
+    private func grouped(
+        _ id: Network.NodeID, _ c: Convolution, transposed: Bool, from: Extent, to: Extent, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        let pixels = batch * to.plane
+        let tiles = ceilDivide(pixels, engine.pixelsPerItem)
+        let sizes: [KernelArgument] = [.long(pixels), .int(from.height), .int(from.width), .int(from.channels)]
+        let window: [KernelArgument] = [.int(c.kernel), .int(c.stride), .int(c.padding)]
+        let suffix = transposed ? "input_gradient" : "forward"
+        if c.isDepthwise {
+            return try lower(
+                id, file: "depthwise_convolution.cl", "depthwise_convolution_\(suffix)",
+                global: [ceilDivide(to.channels, engine.laneWidth), tiles],
+                sizes + [.int(to.height), .int(to.width)] + window + arguments)
+        }
+        let (sources, targets) = (from.channels / c.groups, to.channels / c.groups)
+        return try lower(
+            id, file: "grouped_convolution.cl", "grouped_convolution_\(suffix)",
+            global: [c.groups * ceilDivide(targets, engine.laneWidth), tiles],
+            sizes + [.int(sources), .int(to.height), .int(to.width), .int(to.channels), .int(targets)] + window + arguments)
+    }
+
+    private func lowerGroupedWeightGradient(_ id: Network.NodeID, _ c: Convolution) {
+        let node = network.nodes[id]
+        let (x, dy, input, output) = (value(node.inputs[0]), gradient(id), extent(node.inputs[0]), extent(id))
+        let count = c.outputChannels * c.fanIn
+        // On a CPU, where tiles and channels already fill it, few chunks: their sums have to be added up again.
+        let most = engine.profile == .cpu ? 8 : batch
+        let wanted = max(1, min(batch, most, min(Self.partialLimit, engine.allocationLimit / 4) / count))
+        let imagesPerChunk = ceilDivide(batch, wanted)
+        let chunks = ceilDivide(batch, imagesPerChunk)
+        let partial = builder.value(chunks * count)
+        let dweight = store.gradient("\(node.name).weight", count: count)
+        let blocks = ceilDivide(c.outputsPerGroup, engine.laneWidth)
+        let taps = c.kernel * c.kernel
+        builder.step(reads: [x, dy], writes: [partial]) { memory throws(DeviceError) in
+            let values: [KernelArgument] = [
+                .int(c.kernel), .int(c.stride), .int(c.padding), .slice(memory[x]), .slice(memory[dy]), .slice(memory[partial]),
+            ]
+            let head: [KernelArgument] = [
+                .int(batch), .int(imagesPerChunk), .int(input.height), .int(input.width), .int(input.channels),
+            ]
+            let sums =
+                c.isDepthwise
+                ? try lower(
+                    id, file: "grouped_convolution_weights.cl", "depthwise_weight_partial",
+                    global: [ceilDivide(c.outputChannels, engine.laneWidth) * taps, chunks],
+                    head + [.int(output.height), .int(output.width)] + values)
+                : try lower(
+                    id, file: "grouped_convolution_weights.cl", "grouped_weight_partial",
+                    global: [c.groups * blocks * taps * ceilDivide(c.inputsPerGroup, 4), chunks],
+                    head + [
+                        .int(c.inputsPerGroup), .int(output.height), .int(output.width), .int(c.outputChannels),
+                        .int(c.outputsPerGroup),
+                    ] + values)
+            return [
+                sums,
+                try engine.launch(
+                    node.name, "grouped_convolution_weights.cl", "grouped_weight_combine",
+                    defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")],
+                    global: [c.outputChannels, c.fanIn], [.int(chunks), .slice(memory[partial]), .slice(dweight)]),
+            ]
+        }
+    }
+}

@@ -1,0 +1,106 @@
+import OpenCLRuntime
+import RLDGraph
+
+/// Global average pooling, and pooling over windows: largest value, mean, adaptive mean.
+extension Lowering {
+    func lowerGlobalAveragePool(_ id: Network.NodeID) {
+        let input = network.nodes[id].inputs[0]
+        let (x, y, extent) = (value(input), value(id), extent(input))
+        let vector = engine.vectorWidth(extent.channels)
+        builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
+            [
+                try engine.launch(
+                    network.nodes[id].name, "pooling.cl", "global_average_pool_forward", defines: [("VECTOR", "\(vector)")],
+                    global: [extent.channels / vector, batch],
+                    [.int(extent.channels), .int(extent.plane), .slice(memory[x]), .slice(memory[y])])
+            ]
+        }
+    }
+
+    func lowerGlobalAveragePoolBackward(_ step: BackwardPass.Step) {
+        guard let target = target(step, input: 0) else { return }
+        let (dy, extent) = (gradient(step.node), extent(network.nodes[step.node].inputs[0]))
+        let vector = engine.vectorWidth(extent.channels)
+        builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            [
+                try engine.launch(
+                    network.nodes[step.node].name, "pooling.cl", "global_average_pool_backward",
+                    defines: [("VECTOR", "\(vector)")], global: [extent.channels / vector, batch],
+                    [
+                        .int(extent.channels), .int(extent.plane), .slice(memory[dy]), .slice(memory[target.value]),
+                        .int(target.mode),
+                    ])
+            ]
+        }
+    }
+
+    // MARK: Windows
+
+    /// A kernel of window_pooling.cl over the pixels of one extent.
+    private func windows(
+        _ id: Network.NodeID, _ function: String, pixels: Int, _ window: Pooling?, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        let node = network.nodes[id]
+        let (input, output) = (extent(node.inputs[0]), extent(id))
+        let sizes: [KernelArgument] = [
+            .long(pixels), .int(engine.rowsPerItem), .int(input.height), .int(input.width), .int(input.channels),
+            .int(output.height), .int(output.width),
+        ]
+        let geometry: [KernelArgument] = window.map { [.int($0.kernel), .int($0.stride), .int($0.padding)] } ?? []
+        return try engine.launch(
+            node.name, "window_pooling.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")],
+            global: [ceilDivide(input.channels, engine.laneWidth), ceilDivide(pixels, engine.rowsPerItem)], heavyItems: true,
+            sizes + geometry + arguments)
+    }
+
+    /// What won each window is kept for the backward pass, beside the value.
+    func lowerMaxPool(_ id: Network.NodeID, _ window: Pooling) {
+        let (x, y) = (value(network.nodes[id].inputs[0]), value(id))
+        let winners = pass == nil ? nil : poolWinners[id]
+        builder.step(reads: [x], writes: [y] + (winners.map { [$0] } ?? [])) { memory throws(DeviceError) in
+            [
+                try windows(
+                    id, "max_pool_forward", pixels: batch * extent(id).plane, window,
+                    [
+                        .slice(memory[x]), .slice(memory[y]), .slice(memory[winners ?? y]), .int(winners == nil ? 0 : 1),
+                    ])
+            ]
+        }
+    }
+
+    func lowerMaxPoolBackward(_ step: BackwardPass.Step, _ window: Pooling) {
+        guard let target = target(step, input: 0), let winners = poolWinners[step.node] else { return }
+        let dy = gradient(step.node)
+        let pixels = batch * extent(network.nodes[step.node].inputs[0]).plane
+        builder.step(reads: [dy, winners] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            [
+                try windows(
+                    step.node, "max_pool_backward", pixels: pixels, window,
+                    [.slice(memory[dy]), .slice(memory[winners]), .slice(memory[target.value]), .int(target.mode)])
+            ]
+        }
+    }
+
+    /// - Parameter window: nil for adaptive windows.
+    func lowerAveragePool(_ id: Network.NodeID, _ window: Pooling?) {
+        let (x, y) = (value(network.nodes[id].inputs[0]), value(id))
+        let name = window == nil ? "adaptive_average_pool_forward" : "average_pool_forward"
+        builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
+            [try windows(id, name, pixels: batch * extent(id).plane, window, [.slice(memory[x]), .slice(memory[y])])]
+        }
+    }
+
+    func lowerAveragePoolBackward(_ step: BackwardPass.Step, _ window: Pooling?) {
+        guard let target = target(step, input: 0) else { return }
+        let dy = gradient(step.node)
+        let name = window == nil ? "adaptive_average_pool_backward" : "average_pool_backward"
+        let pixels = batch * extent(network.nodes[step.node].inputs[0]).plane
+        builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            [
+                try windows(
+                    step.node, name, pixels: pixels, window,
+                    [.slice(memory[dy]), .slice(memory[target.value]), .int(target.mode)])
+            ]
+        }
+    }
+}

@@ -1,0 +1,40 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDModels
+import RLDReference
+import TestSupport
+import Testing
+
+/// A frozen network with batch norm folded and everything fused gives the logits of the network as it was written.
+@Suite("Folded networks") struct FoldedNetworkTests {
+    static let ids = Array(ModelCatalog.ids.prefix(32))
+    /// Error of a logit over the largest logit.
+    static let referenceBound = 1e-10
+    static let deviceBound = 2e-5
+
+    /// Small images and few classes: folding knows neither.
+    private func example(_ id: String) throws -> (network: Network, state: NetworkState, images: [Double]) {
+        let extent = id.hasPrefix("imagenet_") ? 64 : 16
+        let network = try ModelCatalog.network(id, classes: 10, input: [3, extent, extent])
+        return (
+            network, formulaState(for: network), FormulaValues.images("folding", shape: [1, 3, extent, extent]).values
+        )
+    }
+
+    @Test(arguments: ids) func everyNetworkFolds(id: String) throws {
+        let (network, state, images) = try example(id)
+        let plain = try ReferenceNetwork(network, state: state).forward(images, batch: 1, training: false)
+        let folded = network.foldingBatchNorm(state: state)
+        let fused = try ReferenceNetwork(folded.network.fusingEpilogues(for: .inference), state: folded.state)
+        #expect(fused.network.nodes.count < network.nodes.count)
+        expectClose(try fused.forward(images, batch: 1, training: false), plain, .ofMax(Self.referenceBound), id)
+
+        guard TestDevice.enabled else { return }
+        let engine = try DeviceEngine(TestDevice.device())
+        let plan = try DeviceNetwork(network, state: state, role: .teacher, engine: engine).plan(batch: 1, mode: .inference)
+        try plan.write(images)
+        try plan.forward()
+        expectClose(try engine.read(plan.output), plain, .ofMax(Self.deviceBound), "\(id), folded on a device")
+    }
+}

@@ -1,0 +1,63 @@
+// Convolution in groups of channels, channels-last: forward and input gradient. A work-item computes PIXELS pixels of VECTOR
+// channels of one group; sums run over taps, then over the group's channels, in order.
+#include "common/lanes.clh"
+#include "common/pixels.clh"
+
+#define ACCUMULATE(p) sum##p = fma((real_v)(source##p[c]), w, sum##p);
+
+// packed[row][channel of the result]: row = (channel within the group of what is read) * taps + tap; VECTOR zeros follow.
+// transposed 0: from what the forward pass reads (inputs) to outputs; 1: from outputs to inputs. weight is OIHW.
+// Global size: [packed elements + VECTOR].
+kernel void grouped_pack_weights(
+    const ulong count, const int inputs_per_group, const int outputs_per_group, const int groups, const int taps,
+    const int transposed, global const float *restrict weight, const ulong weight_offset, global float *restrict packed,
+    const ulong packed_offset)
+{
+    const ulong e = get_global_id(0);
+    const ulong targets = (ulong)groups * (transposed ? inputs_per_group : outputs_per_group);
+    const int targets_per_group = transposed ? inputs_per_group : outputs_per_group;
+    const int target = (int)(e % targets);
+    const int row = (int)(e / targets);
+    const int group = target / targets_per_group, source = row / taps, tap = row % taps;
+    const ulong output = (ulong)group * outputs_per_group + (transposed ? source : target % targets_per_group);
+    const ulong input = transposed ? target % targets_per_group : source;
+    float v = 0.0f;
+    if (e < count) v = weight[weight_offset + (output * inputs_per_group + input) * taps + tap];
+    packed[packed_offset + e] = v;
+}
+
+// x: [batch, height, width, channels]; y: [batch, target_height, target_width, target_channels], written (mode 1) or added
+// to (mode 2); pixels = batch * target_height * target_width; zeros holds sources_per_group zeros. The residual may be y itself.
+// Global size: [groups * ceil(targets_per_group / VECTOR), ceil(pixels / PIXELS)].
+#define GROUPED(NAME, TAP) \
+kernel void NAME( \
+    const ulong pixels, const int height, const int width, const int channels, const int sources_per_group, \
+    const int target_height, const int target_width, const int target_channels, const int targets_per_group, \
+    const int kernel_size, const int stride, const int padding, global const float *restrict x, const ulong x_offset, \
+    global const float *restrict packed, const ulong packed_offset, global const float *restrict bias, \
+    const ulong bias_offset, global const float *residual, const ulong residual_offset, global const float *restrict zeros, \
+    global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify, const int mode) \
+{ \
+    const ulong first = get_global_id(1) * (ulong)PIXELS; \
+    const int blocks = (targets_per_group + VECTOR - 1) / VECTOR; \
+    const int group = (int)get_global_id(0) / blocks, block = (int)get_global_id(0) % blocks; \
+    const int target_channel = group * targets_per_group + block * VECTOR; \
+    const int lanes = min(VECTOR, targets_per_group - block * VECTOR); \
+    const int source_channel = group * sources_per_group; \
+    const int taps = kernel_size * kernel_size; \
+    EACH_PIXEL(PLACE) \
+    for (int tap = 0; tap < taps; ++tap) { \
+        const int kh = tap / kernel_size, kw = tap % kernel_size; \
+        EACH_PIXEL(TAP) \
+        global const float *restrict weights = packed + packed_offset + (ulong)tap * target_channels + target_channel; \
+        for (int c = 0; c < sources_per_group; ++c) { \
+            const real_v w = load_v(weights); \
+            weights += (ulong)taps * target_channels; \
+            EACH_PIXEL(ACCUMULATE) \
+        } \
+    } \
+    EACH_PIXEL(FINISH) \
+}
+
+GROUPED(grouped_convolution_forward, TAP_FORWARD)
+GROUPED(grouped_convolution_input_gradient, TAP_TRANSPOSED)
