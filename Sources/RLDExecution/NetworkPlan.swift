@@ -48,6 +48,8 @@ package final class NetworkPlan {
         var lowering = Lowering(
             network: network, batch: batch, mode: mode, engine: engine, store: store,
             pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil)
+        let builder = lowering.builder
+        defer { builder.discard() }
         if let input { lowering.builder.bind(lowering.value(0), to: input) }
         try lowering.lower(keeping: keeping)
 

@@ -28,7 +28,6 @@ public final class ReferenceExecutor: NetworkExecutor {
     /// Nothing to plan: the host allocates as it goes.
     public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
         _ = try prepared(student, "student")
-        if method.needsTeacher { _ = try prepared(teacher, "teacher") }
     }
 
     public func prepareUpdates(_ rule: UpdateRule) throws {
@@ -44,9 +43,10 @@ public final class ReferenceExecutor: NetworkExecutor {
     public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)
-        let teacherLogits =
-            method.needsTeacher
-            ? try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false) : nil
+        var teacherLogits = batch.teacherLogits?.map(Double.init)
+        if method.needsTeacher, teacherLogits == nil {
+            teacherLogits = try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false)
+        }
         let logits = try student.forward(images, batch: labels.count, training: true)
         guard logits.allSatisfy(\.isFinite) else { return addNonFinite(method, rows: labels.count) }
         var result = try ReferenceLoss.evaluate(
@@ -55,6 +55,11 @@ public final class ReferenceExecutor: NetworkExecutor {
         try student.backward(result.gradient)
         _ = student.updater.apply(update, to: student)
         add(result)
+    }
+
+    public func teacherLogits(_ batch: BatchSelection) throws -> [Float] {
+        let (images, labels) = try gather(batch)
+        return try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false).map(Float.init)
     }
 
     public func evaluateStep(_ batch: BatchSelection) throws {

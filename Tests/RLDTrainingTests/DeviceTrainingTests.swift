@@ -115,22 +115,6 @@ extension DeviceTrainingTests {
             let engine = try DeviceEngine(device)
             try cycle(engine)
             let first = LiveObjects.now
-            for stage in 0..<5 {
-                let a = LiveObjects.now
-                for _ in 0..<10 {
-                    let executor = try DeviceExecutor(engine: engine)
-                    if stage > 0 { try executor.load(table, as: "t") }
-                    if stage > 1 { try executor.prepareStudent(network, state: network.initialState(seed: 1)) }
-                    if stage > 2 { try executor.evaluateStep(BatchSelection(table: "t", indices: [0, 1], transform: transform)) }
-                    if stage > 3 {
-                        _ = try executor.takeMetrics()
-                        try executor.trainStep(
-                            BatchSelection(table: "t", indices: [0, 1], transform: transform), method: .crossEntropy(CrossEntropy()), warmup: 1,
-                            optimizer: SGD(learningRate: 0.1))
-                    }
-                }
-                print("STAGE", stage, a, LiveObjects.now)
-            }
             for _ in 0..<990 { try cycle(engine) }
             #expect(LiveObjects.now == first)
         }

@@ -13,6 +13,7 @@ final class FakeExecutor: NetworkExecutor {
 
     var trainCalls: [TrainCall] = []
     var updates: [ParameterUpdate] = []
+    var teacherCalls = 0
     var evaluateCalls: [BatchSelection] = []
     var studentsPrepared = 0
     var teacher: Network?
@@ -47,6 +48,11 @@ final class FakeExecutor: NetworkExecutor {
     func prepareUpdates(_ rule: UpdateRule) throws {}
 
     func exchangeWithAverage() throws {}
+
+    func teacherLogits(_ batch: BatchSelection) throws -> [Float] {
+        teacherCalls += 1
+        return (0..<batch.indices.count * (teacher?.classes ?? 0)).map { Float($0 % 7) }
+    }
 
     func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         guard case .sgd(let optimizer) = update.rule.optimizer else { throw InputError("optimizer", "is none that the fake knows") }

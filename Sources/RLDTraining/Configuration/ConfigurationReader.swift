@@ -208,7 +208,8 @@ public struct ConfigurationReader {
         func warn(_ keys: [String], _ reason: String) {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
-        if !method.needsTeacher { warn(["teacher.model", "teacher.weights"], "method '\(method.id)' has no teacher") }
+        if result.teacherCache == nil { warn(["teacher.cache_type", "teacher.cache_draws"], "there is no teacher.cache") }
+        if !method.needsTeacher { warn(["teacher.model", "teacher.weights", "teacher.cache"], "method '\(method.id)' has no teacher") }
         warn(result.schedule.ignoredKeys, "schedule '\(result.schedule.kind.rawValue)' has none")
         warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
         if !method.termNames.contains("ce") {
@@ -270,7 +271,8 @@ extension TrainingConfiguration {
             lines.append("  \(parts[1]): \(value)")
         }
         // What is not read and was never set would only be warned about when the file is used.
-        let ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
+        var ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
+        if teacherCache == nil { ignored.formUnion(["teacher.cache_type", "teacher.cache_draws"]) }
         for setting in Setting.all {
             guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else { continue }
             append(setting.key, value)

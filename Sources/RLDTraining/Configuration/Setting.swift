@@ -79,6 +79,13 @@ struct Setting: Sendable {
             set: { assign(Selection(rawValue: $1), to: &$0.select) }),
         optionalName("teacher.model", \.teacherModel),
         optionalName("teacher.weights", \.teacherWeights),
+        optionalName("teacher.cache", \.teacherCache),
+        Setting(
+            key: "teacher.cache_type", get: { $0.teacherCacheType.text },
+            set: { c, t throws(Wanted) in
+                guard assign(TeacherCacheType(t), to: &c.teacherCacheType) else { throw Wanted("float32, half or topK (top8)") }
+            }),
+        integer("teacher.cache_draws", \.teacherCacheDraws),
         integer("log_every", \.logEvery),
         integer("checkpoint.every", \.checkpointEvery),
         integer("checkpoint.keep", \.checkpointKeep),

@@ -63,6 +63,11 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var teacherModel: String?
     /// File with the teacher's weights.
     public var teacherWeights: String?
+    /// Folder of cached teacher logits; nil for none.
+    public var teacherCache: String?
+    public var teacherCacheType = TeacherCacheType.float32
+    /// Different augmentations of each image when the teacher's logits are cached.
+    public var teacherCacheDraws = 4
     /// Steps between two readings of the metrics from the device.
     public var logEvery = 50
     /// Steps between two checkpoints within an epoch; 0 for one after each epoch only.
@@ -111,6 +116,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         for (key, value) in [
             ("brightness", brightness), ("contrast", contrast), ("saturation", saturation), ("mixup", mixup), ("cutmix", cutmix),
         ] { try number(value, "augmentation.\(key)") }
+        try require(teacherCacheDraws >= 1, "teacher.cache_draws", "at least 1", teacherCacheDraws)
+        if teacherCache != nil, mixup > 0 || cutmix > 0 {
+            throw InputError("teacher.cache", "does not go with mixup or cutmix: each batch mixes other images")
+        }
         try method.validate()
     }
 
@@ -132,6 +141,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         ]
         if method.needsTeacher {
             lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
+            if let teacherCache {
+                lines.insert(
+                    "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image", at: 2)
+            }
         }
         return lines
     }
