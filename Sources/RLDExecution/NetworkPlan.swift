@@ -84,6 +84,8 @@ package final class NetworkPlan {
         let store = try ParameterStore(
             network, engine: engine, trainable: mode == .training, needsInputGradient: needsInputGradient)
         var lowering = Lowering(network: network, batch: batch, mode: mode, engine: engine, store: store, pass: pass)
+        let builder = lowering.builder
+        defer { builder.discard() }
         try lowering.lower(keeping: [])
         return try lowering.builder.plan(arenaLimit: engine.allocationLimit / 4).totalCount * 4
     }

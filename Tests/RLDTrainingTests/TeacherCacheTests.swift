@@ -32,7 +32,8 @@ struct TeacherCacheTests {
                 for row in 0..<4 {
                     let (a, b) = (logits[row * 10..<row * 10 + 10].map(Double.init), stored[row * 10..<row * 10 + 10].map(Double.init))
                     func mass(_ values: [Double]) -> Double { values.map { exp($0) }.reduce(0, +) }
-                    #expect(abs(mass(a) / mass(b) - 1) < 1e-3)
+                    // A logit of 8 as half is off by up to 1 / 256.
+                    #expect(abs(mass(a) / mass(b) - 1) < 5e-3)
                     let order = a.indices.sorted { a[$0] > a[$1] }
                     for i in order[..<3] { #expect(abs(a[i] - b[i]) <= abs(a[i]) / 2048) }
                     #expect(Set(order[3...].map { b[$0] }).count == 1)
