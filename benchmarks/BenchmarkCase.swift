@@ -4,6 +4,8 @@ import RLDExecution
 package protocol BenchmarkCase {
     /// What runs, for example a method's id.
     var name: String { get }
+    /// Who computes it; `rld` but for what it is compared with.
+    var provider: String { get }
     /// What a run covers: `loss and gradient`, `forward`, `step` ...
     var mode: String { get }
     /// Sizes, for example `8192x1000`.
@@ -27,6 +29,7 @@ package protocol BenchmarkRun {
 }
 
 extension BenchmarkCase {
+    package var provider: String { "rld" }
     package var flops: Double { 0 }
     package func target(profile: KernelProfile) -> BenchmarkTarget? { nil }
 }

@@ -10,15 +10,15 @@ public struct BenchmarkRecord: Sendable {
         "parameters", "swift", "commit", "time",
     ]
 
-    /// `DeviceProfile` of the run: `rld cpu` or `rld gpu`.
-    public var provider: String
+    /// Kernels of the run, the second word of a row's provider: `rld cpu`, `rld unfused gpu`.
+    public var profile: String
     public var device: Device
     /// Where CLBlast's parameters came from; `not used` where no product is timed.
     public var parameters: String
     public var time = Date().formatted(.iso8601)
 
     public init(session: BenchmarkSession, parameters: String) {
-        provider = "rld \(session.profile.rawValue)"
+        profile = session.profile.rawValue
         device = session.device
         self.parameters = parameters
     }
@@ -34,20 +34,20 @@ public struct BenchmarkRecord: Sendable {
         }
         if let rate = result.rate { metrics.append(("rate", "GFLOP/s", rate)) }
         return metrics.map { metric, unit, spread in
-            row(result.name, result.mode, metric, unit, result.shape, spread, runs: result.runs)
+            row(result.name, result.provider, result.mode, metric, unit, result.shape, spread, runs: result.runs)
         }
     }
 
     /// The row of the copy bandwidth.
     public func copyRow(_ copy: Double) -> [String] {
-        row("copy", "256 MB buffers", "bandwidth", "GB/s", "256 MB", Spread([copy]), runs: 1)
+        row("copy", "rld", "256 MB buffers", "bandwidth", "GB/s", "256 MB", Spread([copy]), runs: 1)
     }
 
     private func row(
-        _ name: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ spread: Spread, runs: Int
+        _ name: String, _ provider: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ spread: Spread, runs: Int
     ) -> [String] {
         let numbers = [spread.p50, spread.p20, spread.p80].map { String(format: "%.4g", $0) }
-        return [name, provider, mode, metric, unit, shape] + numbers
+        return [name, "\(provider) \(profile)", mode, metric, unit, shape] + numbers
             + [
                 "\(runs)", device.name, "\(device.platformName) \(device.driverVersion)", BuildVersion.clblast, parameters,
                 BuildVersion.swift, BuildVersion.commit, time,

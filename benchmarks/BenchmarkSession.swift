@@ -29,6 +29,7 @@ public struct Spread: Sendable, Equatable {
 /// What timing one case gave.
 public struct BenchmarkResult: Sendable {
     public var name: String
+    public var provider: String
     public var mode: String
     public var shape: String
     public var runs: Int
@@ -97,7 +98,7 @@ public final class BenchmarkSession {
         let copy = benchmark.bytes > 0 ? try copyBandwidth() : 0
         let bandwidth = benchmark.bytes > 0 ? times.device.map { benchmark.bytes / $0 / 1e9 } : nil
         return BenchmarkResult(
-            name: benchmark.name, mode: benchmark.mode, shape: benchmark.shape, runs: times.runs, setup: setup, worstError: worst,
+            name: benchmark.name, provider: benchmark.provider, mode: benchmark.mode, shape: benchmark.shape, runs: times.runs, setup: setup, worstError: worst,
             device: times.device, wall: times.wall, launches: times.launches, bandwidth: bandwidth,
             rate: benchmark.flops > 0 ? times.device.map { benchmark.flops / $0 / 1e9 } : nil,
             gap: bandwidth.flatMap { benchmark.target(profile: profile)?.gap(bandwidth: $0.p50, copy: copy) })

@@ -6,7 +6,8 @@ struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Times kernels on a device, as a share of what it can do.",
         discussion: """
-            Groups: losses (every method at sizes from 64x100 to 1024x151936).
+            Groups: losses (every method at sizes from 64x100 to 1024x151936; kd-unfused and rld-unfused are the same losses
+            composed of softmax, KL divergence, mask and confidence kernels, up to 2^24 logits, as mlkd).
             Each case is checked against the reference before it is timed. Times are medians by device events, wall is from \
             the first enqueue to the end on the host; the copy bandwidth is measured in the same run.
 
@@ -38,7 +39,7 @@ struct BenchCommand: ParsableCommand {
     var csv: String?
 
     private static let table = TextTable([
-        .init("case", width: 6), .init("shape", width: 12), .init("device us", width: 11, alignment: .right),
+        .init("case", width: 12), .init("shape", width: 12), .init("device us", width: 11, alignment: .right),
         .init("p20 .. p80", width: 21, alignment: .right), .init("wall us", width: 11, alignment: .right),
         .init("GB/s", width: 7, alignment: .right), .init("of copy", width: 8, alignment: .right),
         .init("runs", width: 5, alignment: .right), .init("error/bound", width: 11, alignment: .right),
@@ -79,7 +80,7 @@ struct BenchCommand: ParsableCommand {
         func microseconds(_ value: Double) -> String { NumberText.fixed(value * 1e6, decimals: value < 1e-3 ? 1 : 0) }
         let bandwidth = result.bandwidth?.p50
         return [
-            result.name, result.shape, microseconds(result.device.p50),
+            result.provider == "rld" ? result.name : "\(result.name), \(result.provider.dropFirst(4))", result.shape, microseconds(result.device.p50),
             "\(microseconds(result.device.p20)) .. \(microseconds(result.device.p80))", microseconds(result.wall.p50),
             bandwidth.map { NumberText.fixed($0, decimals: 2) } ?? "",
             bandwidth.map { NumberText.fixed(100 * $0 / copy, decimals: 1) + " %" } ?? "",
@@ -87,18 +88,22 @@ struct BenchCommand: ParsableCommand {
         ]
     }
 
-    private func lossCases() throws -> [LossBenchmark] {
-        let methods = try names(only).map { names in
-            try names.map { name in
-                guard let method = Method.defaults.first(where: { $0.id == name }) else {
-                    throw InputError.unknown("case", name, known: Method.ids)
-                }
-                return method
-            }
-        }
+    private func lossCases() throws -> [any BenchmarkCase] {
         let sizes = try names(shapes).map { try $0.map(size) } ?? LossBenchmark.shapes
-        return sizes.flatMap { rows, classes in
-            (methods ?? Method.defaults).map { LossBenchmark($0, rows: rows, classes: classes) }
+        let unfused = UnfusedLoss.methodIDs.map { "\($0)-unfused" }
+        let known = Method.ids + unfused
+        let chosen = names(only)
+        for name in chosen ?? [] where !known.contains(name) { throw InputError.unknown("case", name, known: known) }
+        return try sizes.flatMap { rows, classes in
+            try (chosen ?? known).compactMap { name -> (any BenchmarkCase)? in
+                let isUnfused = unfused.contains(name)
+                let id = isUnfused ? String(name.dropLast("-unfused".count)) : name
+                let benchmark = LossBenchmark(try Method.make(id: id).method, rows: rows, classes: classes)
+                // By default no larger than what fits and can be checked.
+                let limit = isUnfused ? UnfusedLossBenchmark.largest : id == "mlkd" ? LossBenchmark.largestAlignment : Int.max
+                guard chosen != nil || rows * classes <= limit else { return nil }
+                return isUnfused ? UnfusedLossBenchmark(benchmark) : benchmark
+            }
         }
     }
 

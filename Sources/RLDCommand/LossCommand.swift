@@ -5,10 +5,20 @@ struct LossCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "loss", abstract: "A method's loss and gradient on stored logits.",
         discussion: """
-            The file holds 'student' and 'teacher' [N, classes] (float32, float64 or float16) and 'labels' [N] (int64).
-            Terms are unweighted means over the rows; the total has the weights of the method.
+            The file holds 'student' and 'teacher' [N, classes] (float32, float64, float16 or bfloat16) and 'labels' [N] (any
+            integer type); other tensors are not looked at. Terms are unweighted means over the rows that count; the total has
+            the weights of the method. Rows with the ignored label have no loss and no gradient.
 
-            Example: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --json
+            What happens at the edges, for every method: a label that the teacher ranks last, or one class left, makes MCD 0; with
+            two classes MCD is always 0; classes tied with the label are masked with it; a standardised row of equal logits
+            is 0 everywhere; a certain teacher and a student probability that underflows give exact, finite values, since
+            everything is computed from logarithms. -inf excludes a class and is computed by limits: where the student excludes
+            a class that the target needs the loss is inf, the gradient stays finite, and the exit code is 1. nan and +inf are
+            errors that name row and side. |logit| <= 1e30 (lr: 1e18) never gives a loss that is not finite.
+
+            A batch beyond the device's memory is computed in parts (lr and mlkd need the whole batch).
+
+            Example: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --audit rows.csv --json
             """)
 
     @Argument(help: "File of logits (.safetensors).", completion: .file())
@@ -21,18 +31,42 @@ struct LossCommand: ParsableCommand {
         help: "Where to write 'student_gradient' [N, classes]: float32, or float64 with --device reference.", completion: .file())
     var gradient: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Where to write a row per row of logits (.csv or .jsonl): teacher's top class and its probability, rank of the label, masked classes, confidences, terms, student's top class. With --json they are in the output as well.",
+            valueName: "rows"), completion: .file(extensions: ["csv", "jsonl"]))
+    var audit: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Tensor [N] of the file with a weight per row: every mean is sum(weight x value) / sum(weight).", valueName: "name"))
+    var rowWeights: String?
+
+    @Option(parsing: .unconditional, help: "Label of the rows that are left out.")
+    var ignoreLabel: Int32 = -100
+
+    @Option(parsing: .unconditional, help: "Factor of the distillation terms, as a warm-up gives it (dkd, rld).")
+    var warmUpFactor: Double?
+
+    @Option(parsing: .unconditional, help: "Upstream factor of the gradient; the loss is not multiplied by it.")
+    var scale: Double?
+
     @OptionGroup(title: "Method options") var methodOptions: MethodArguments
     @OptionGroup var common: CommonOptions
 
     struct Report: Encodable {
         var method: String
+        var options: [String: Double]
         var rows: Int
+        var ignoredRows: Int
         var classes: Int
         var total: Double
         var terms: [String: Double]
+        var weights: [String: Double]
         var top1: Int
         var top5: Int
         var device: String
+        var audit: [AuditRow]?
     }
 
     func run() throws {
@@ -40,40 +74,90 @@ struct LossCommand: ParsableCommand {
         try reader.set("method.id", to: method, source: "--method")
         try reader.take(methodOptions.settings)
         let (configuration, warnings) = try reader.finish()
-        common.warn(warnings + (methodOptions.warmUp == nil ? [] : ["--warm-up does nothing: stored logits belong to no epoch"]))
         let method = configuration.method
+        common.warn(warnings + idle(method))
+        let auditFile = try audit.map { try AuditFile(path: $0, method: method) }
 
         let stored = try SafetensorsFile(path: file)
         let student = try logits("student", in: stored)
         let teacher = method.needsTeacher ? try logits("teacher", in: stored) : nil
-        let labels = try labels(in: stored, rows: student.shape[0], classes: student.shape[1])
         if let teacher, teacher.shape != student.shape {
             throw InputError(file, "tensor 'teacher': expected shape \(student.shape) as 'student' has, found \(teacher.shape)")
         }
+        let rows = student.shape[0]
+        let labels = try labels(in: stored, rows: rows, classes: student.shape[1])
+        var settings = LossSettings()
+        settings.ignoreLabel = ignoreLabel
+        settings.warmup = warmUpFactor ?? 1
+        settings.scale = scale ?? 1
+        settings.rowWeights = try rowWeights.map { try weights($0, in: stored, rows: rows) }
+        settings.audit = auditFile != nil
+
         let executor = try makeExecutor(device: common.device)
-        let loss = try executor.loss(method, student: student, teacher: teacher, labels: labels)
+        let loss = try executor.loss(method, student: student, teacher: teacher, labels: labels, settings: settings)
         if let gradient {
             let type: SafetensorsType = executor is ReferenceExecutor ? .float64 : .float32
             try SafetensorsFile.write([SafetensorsItem("student_gradient", loss.gradient, as: type)], to: gradient)
         }
-        let report = Report(
-            method: method.id, rows: loss.rows, classes: student.shape[1], total: loss.total,
-            terms: Dictionary(uniqueKeysWithValues: loss.terms.map { ($0.name, $0.value) }), top1: loss.top1, top5: loss.top5,
-            device: executor.executorDescription)
-        if common.json { return try Output.json(report) }
-        if !common.quiet { Output.line("\(method.effectiveDescription); device \(report.device)") }
-        let weights = method.termWeights()
+        try auditFile?.write(loss.audit)
+        try answer(method, loss, classes: student.shape[1], ignored: rows - loss.rows, device: executor.executorDescription)
+        if !loss.total.isFinite || loss.terms.contains(where: { !$0.value.isFinite }) {
+            throw CommandEnd(
+                code: 1, message: "error: the loss is not finite: the student excludes (-inf) a class that the target needs")
+        }
+    }
+
+    /// Options that were given and do nothing.
+    private func idle(_ method: Method) -> [String] {
+        var lines: [String] = []
+        if methodOptions.warmUp != nil {
+            lines.append("--warm-up does nothing: stored logits belong to no epoch; --warm-up-factor gives the factor itself")
+        }
+        if let factor = warmUpFactor, method.termWeights(warmup: factor) == method.termWeights(), factor != 1 {
+            lines.append("--warm-up-factor does nothing: method '\(method.id)' has no warm-up")
+        }
+        if scale != nil, gradient == nil {
+            lines.append("--scale does nothing without --gradient: the loss is not multiplied by it")
+        }
+        return lines
+    }
+
+    private func answer(_ method: Method, _ loss: LossReport, classes: Int, ignored: Int, device: String) throws {
+        let weights = method.termWeights(warmup: warmUpFactor ?? 1)
+        if common.json {
+            let named = { (values: [Double]) in Dictionary(uniqueKeysWithValues: zip(method.termNames, values)) }
+            let options = method.options.filter { $0 != .warmUp }.compactMap { option in
+                method.value(of: option).map { (option.name.replacing("-", with: "_"), $0) }
+            }
+            return try Output.json(
+                Report(
+                    method: method.id, options: Dictionary(uniqueKeysWithValues: options), rows: loss.rows, ignoredRows: ignored,
+                    classes: classes, total: loss.total, terms: named(loss.terms.map(\.value)), weights: named(weights),
+                    top1: loss.top1, top5: loss.top5, device: device, audit: audit == nil ? nil : loss.audit))
+        }
+        if !common.quiet {
+            Output.line("\(method.effectiveDescription); \(loss.rows) rows, \(ignored) ignored; device \(device)")
+        }
         let rows = zip(loss.terms, weights).map { [$0.name, "\($0.value)", "\($1)"] } + [["total", "\(loss.total)", ""]]
         Output.line(
             TextTable.text([.init("term"), .init("value", alignment: .right), .init("weight", alignment: .right)], rows: rows))
     }
 
     private func logits(_ name: String, in stored: SafetensorsFile) throws(InputError) -> Tensor {
+        let shape = stored.entry(name)?.shape
         let tensor = try stored.tensor(name)
-        guard tensor.shape.count == 2, tensor.shape[0] > 0, tensor.shape[1] > 0 else {
+        guard let shape, shape.count == 2, shape[0] > 0, shape[1] > 0 else {
             throw InputError(file, "tensor '\(name)': expected shape [rows, classes], both at least 1, found \(tensor.shape)")
         }
         return tensor
+    }
+
+    private func weights(_ name: String, in stored: SafetensorsFile, rows: Int) throws(InputError) -> [Double] {
+        let tensor = try stored.tensor(name)
+        guard tensor.shape == [rows] else {
+            throw InputError(file, "tensor '\(name)' (--row-weights): expected shape [\(rows)], found \(tensor.shape)")
+        }
+        return tensor.values
     }
 
     private func labels(in stored: SafetensorsFile, rows: Int, classes: Int) throws(InputError) -> [Int32] {
@@ -81,8 +165,10 @@ struct LossCommand: ParsableCommand {
         guard values.count == rows, stored.entry("labels")?.shape.count == 1 else {
             throw InputError(file, "tensor 'labels': expected shape [\(rows)], found \(stored.entry("labels")?.shape ?? [])")
         }
-        for (row, label) in values.enumerated() where !(0..<Int64(classes)).contains(label) && label != -100 {
-            throw InputError(file, "tensor 'labels': row \(row) is \(label), expected 0..<\(classes) or -100 (left out)")
+        for (row, label) in values.enumerated() where !(0..<Int64(classes)).contains(label) && label != Int64(ignoreLabel) {
+            throw InputError(
+                file, "tensor 'labels': row \(row) is \(label), expected 0..<\(classes) or \(ignoreLabel) (left out)",
+                advice: label < 0 ? "--ignore-label gives another label to leave out" : "")
         }
         return values.map { Int32($0) }
     }

@@ -100,7 +100,7 @@ struct MethodArguments: ParsableArguments {
     @Option(parsing: .unconditional, help: "Weight of the cross-entropy with the label.")
     var ceWeight: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the KL term (kd, la, rc).")
+    @Option(parsing: .unconditional, help: "Weight of the KL term (kd, la, rc; of mlkd, of all its alignments).")
     var kdWeight: String?
 
     @Option(parsing: .unconditional, help: "Weight of the correction term (rc).")
@@ -121,7 +121,7 @@ struct MethodArguments: ParsableArguments {
     @Option(parsing: .unconditional, help: "Largest share of the teacher in the revised target, 0 to 1 (lr).")
     var eta: String?
 
-    @Option(parsing: .unconditional, help: "Temperature T of the distillation terms (kd, dkd, la, rc, rld).")
+    @Option(parsing: .unconditional, help: "Temperature T of the distillation terms (kd, dkd, la, rc, rld, mlkd).")
     var temperature: String?
 
     @Option(parsing: .unconditional, help: "Temperature a of the confidence term (rld), the authors' ALPHA_T.")
@@ -133,7 +133,7 @@ struct MethodArguments: ParsableArguments {
     @Flag(help: "Standardise the logits of each row before the distillation terms.")
     var standardize = false
 
-    @Flag(help: "The authors' recipe for standardised logits: temperatures 2, weights x 9 (kd: 9), --standardize.")
+    @Flag(help: "The authors' recipe for standardised logits: temperatures 2, weights x 9 (kd, mlkd: 9), --standardize.")
     var lskd = false
 
     /// Key, option and value of what was given.

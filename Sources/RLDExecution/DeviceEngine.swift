@@ -3,24 +3,25 @@ import OpenCLRuntime
 import RLDGraph
 
 /// One device made ready: context, in-order queue, program cache and matrix products. Owned by one task, not shared.
-package final class DeviceEngine {
-    package let device: Device
-    package let context: Context
-    package let queue: CommandQueue
+public final class DeviceEngine {
+    public let device: Device
+    public let context: Context
+    public let queue: CommandQueue
     package let programs: ProgramCache
-    package let profile: KernelProfile
-    let products: MatrixProducts
+    public let profile: KernelProfile
+    package let products: MatrixProducts
     /// Bytes that plans may take in all; the device's memory unless a test lowers it.
-    package let memoryLimit: Int
+    public let memoryLimit: Int
     /// Largest single allocation, in bytes.
     package let allocationLimit: Int
     /// Sentinels around every planned value; 0 but in tests.
     package let guardElements: Int
 
+    /// An engine for kernels on their own (`Softmax`, `KLDivergence` ...); an executor makes its own.
     /// - Parameters:
     ///   - profile: which kernels to use; by default those for the device's kind, or RLD_PROFILE.
     ///   - profiling: record the time of every launch (costs time; for benchmarks and traces).
-    package init(
+    public init(
         _ device: Device, profile: KernelProfile? = nil, profiling: Bool = false, memoryLimit: Int? = nil,
         allocationLimit: Int? = nil, guardElements: Int = 0
     ) throws(DeviceError) {
@@ -49,15 +50,17 @@ package final class DeviceEngine {
     }
 
     /// A buffer of `count` float32 or int32 elements (at least one).
-    func makeBuffer(_ count: Int, label: String) throws(DeviceError) -> Buffer {
+    public func makeBuffer(_ count: Int, label: String) throws(DeviceError) -> Buffer {
         try Buffer(context, bytes: max(count, 1) * 4, label: label)
     }
 
-    package func write(_ values: [Double], to slice: DeviceSlice) throws(DeviceError) {
+    /// Rounds to float32 and copies before it returns.
+    public func write(_ values: [Double], to slice: DeviceSlice) throws(DeviceError) {
         try queue.write(values.map(Float.init), to: slice.buffer, at: slice.offset)
     }
 
-    package func read(_ slice: DeviceSlice) throws(DeviceError) -> [Double] {
+    /// Waits for what is queued.
+    public func read(_ slice: DeviceSlice) throws(DeviceError) -> [Double] {
         try queue.read(Float.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
     }
 

@@ -198,46 +198,6 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public var plannedBytes: Int? { engine.context.counters.allocatedBytes }
 
-    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
-        if audit { throw InputError("audit rows", "are not there yet on a device") }
-        guard student.shape.count == 2, student.shape[0] == labels.count, labels.count > 0 else {
-            throw InputError(
-                "student", "has shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
-        }
-        if method.needsTeacher, teacher?.shape != student.shape {
-            throw InputError("teacher", "has shape \(teacher?.shape.description ?? "none"), expected \(student.shape)")
-        }
-        let (rows, classes) = (student.shape[0], student.shape[1])
-        func upload(_ tensor: Tensor, _ label: String) throws -> DeviceSlice {
-            let slice = DeviceSlice(try engine.makeBuffer(tensor.count, label: label), count: tensor.count)
-            try engine.write(tensor.values, to: slice)
-            return slice
-        }
-        let studentLogits = try upload(student, "student logits")
-        let teacherLogits = method.needsTeacher ? try teacher.map { try upload($0, "teacher logits") } : nil
-        let gradient = DeviceSlice(try engine.makeBuffer(rows * classes, label: "student gradient"))
-        let labelBuffer = try engine.makeBuffer(rows, label: "labels")
-        try engine.queue.write(labels, to: labelBuffer)
-        let loss = try FusedLoss(
-            method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, ignoring: -100)
-        _ = try takeTotals()
-        try loss.enqueue(
-            method, student: studentLogits, teacher: teacherLogits, labels: DeviceSlice(labelBuffer), gradient: gradient,
-            into: accumulator, on: engine.queue)
-        accumulated = method
-        let totals = try takeTotals()
-        if let row = totals.firstFaultyRow {
-            throw InputError(
-                "row \(row)", totals.faults.description, advice: "\(totals.faultyRows) of \(rows) rows are not usable")
-        }
-        let metrics = totals.metrics
-        let counted = Double(max(metrics.rows, 1))
-        return LossReport(
-            terms: Array(zip(method.termNames, metrics.termSums.map { $0 / counted })), total: metrics.totalSum / counted,
-            gradient: Tensor(shape: student.shape, values: try engine.read(gradient)), top1: metrics.top1, top5: metrics.top5,
-            rows: metrics.rows)
-    }
-
     // MARK: -
 
     /// Waits, returns what was added up, and starts again from zero.
@@ -295,7 +255,8 @@ public final class DeviceExecutor: NetworkExecutor {
         let key = LossKey(method: method.id, rows: rows, classes: classes)
         let loss =
             try losses[key]
-            ?? FusedLoss(method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile)
+            ?? FusedLoss(
+                method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, products: engine.products)
         losses[key] = loss
         return loss
     }

@@ -1,20 +1,21 @@
 import OpenCLRuntime
 
 /// A range of 4-byte elements in a device buffer.
-package struct DeviceSlice {
-    package let buffer: Buffer
+public struct DeviceSlice {
+    public let buffer: Buffer
     /// In elements.
-    package let offset: Int
+    public let offset: Int
     /// In elements.
-    package let count: Int
+    public let count: Int
 
-    package init(_ buffer: Buffer, offset: Int = 0, count: Int? = nil) {
+    /// - Parameter count: all elements after `offset` if nil.
+    public init(_ buffer: Buffer, offset: Int = 0, count: Int? = nil) {
         self.buffer = buffer
         self.offset = offset
         self.count = count ?? (buffer.bytes / 4 - offset)
     }
 
-    package func slice(_ start: Int, _ count: Int) -> DeviceSlice {
+    public func slice(_ start: Int, _ count: Int) -> DeviceSlice {
         DeviceSlice(buffer, offset: offset + start, count: count)
     }
 }

@@ -18,6 +18,8 @@ package final class FusedLoss {
     private let rowKernel: Kernel
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
+    /// `mlkd` only.
+    private let alignment: MultiLevelAlignment?
     private let programs: ProgramCache
     private let localSize: Int
     private let reduceSize: Int
@@ -30,10 +32,11 @@ package final class FusedLoss {
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
     ///   - ignoreLabel: costs one more tiny launch per call, which counts the rows that remain.
+    ///   - products: the device's matrix products, which `mlkd` needs.
     /// - Throws: `.buildFailed`, `.outOfMemory`; `.shapeMismatch` for sizes below 1.
     package init(
         _ method: Method, rows capacity: Int, classes: Int, programs: ProgramCache, profile: KernelProfile,
-        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil
+        localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil, products: MatrixProducts? = nil
     ) throws(DeviceError) {
         guard capacity > 0, classes > 0, capacity < 1 << 31, classes < 1 << 24 else {
             throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
@@ -70,6 +73,14 @@ package final class FusedLoss {
         rowScale = try LossRowScale(
             method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
             reduceSize: reduceSize, ignoring: ignoreLabel)
+        if case .multiLevelLogitDistillation = method {
+            guard let products else { throw DeviceError(.shapeMismatch, "a loss of method 'mlkd' without matrix products") }
+            alignment = try MultiLevelAlignment(
+                rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
+                medianSize: reduceSize, products: products)
+        } else {
+            alignment = nil
+        }
     }
 
     /// Enqueues the loss; returns at once.
@@ -96,6 +107,11 @@ package final class FusedLoss {
         try check(method, rows, student, method.needsTeacher ? teacher : student, labels, rowWeights, gradient)
         guard rows > 0 else { return }
         let mode = try rowScale.enqueue(rows: rows, teacher: teacher, labels: labels, weights: rowWeights, on: queue)
+        if let alignment, let teacher {
+            try alignment.enqueueMedians(
+                rows: rows, student: student, teacher: teacher, labels: labels, rowScale: DeviceSlice(rowScale.buffer), mode: mode,
+                ignoring: ignoreLabel, on: queue)
+        }
 
         var next = 0
         func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
@@ -141,8 +157,22 @@ package final class FusedLoss {
             try value(Float(m.temperature))
             try value(Float(m.confidenceTemperature))
             try value(UInt32(m.standardize ? 1 : 0))
+        case .multiLevelLogitDistillation(let m):
+            guard let alignment else { return }
+            let levels = m.levels
+            var (temperatures, counts) = (SIMD8<Float>(repeating: 1), SIMD8<Float>.zero)
+            for (k, level) in levels.enumerated() { (temperatures[k], counts[k]) = (Float(level.temperature), Float(level.count)) }
+            try value(UInt32(m.standardize ? 1 : 0))
+            try value(UInt32(levels.count))
+            try value(temperatures)
+            try value(counts)
+            try rowKernel.setArgument(next, alignment.levels)
         }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
+        if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
+            try alignment.enqueueAlignments(
+                m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue)
+        }
         if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
             try softTargets.enqueue(
                 rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
@@ -182,6 +212,7 @@ package final class FusedLoss {
         case .reviewCorrection: ("review_correction.cl", "review_correction_rows_fused")
         case .labelRevision: ("label_revision.cl", "label_revision_rows_fused")
         case .refinedLogitDistillation: ("rld_loss.cl", "rld_loss_rows_fused")
+        case .multiLevelLogitDistillation: ("mlkd.cl", "mlkd_rows_fused")
         }
     }
 

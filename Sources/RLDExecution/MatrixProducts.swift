@@ -20,7 +20,7 @@ struct MatrixProduct {
 
 /// Matrix products through CLBlast, with parameters chosen for the device and a workspace of our own, so that a product
 /// in steady state allocates nothing.
-final class MatrixProducts {
+package final class MatrixProducts {
     private let context: Context
     private let queue: CommandQueue
     private var scratch: Buffer?

@@ -9,6 +9,7 @@ public enum Method: Sendable, Equatable {
     case reviewCorrection(ReviewCorrection)
     case labelRevision(LabelRevision)
     case refinedLogitDistillation(RefinedLogitDistillation)
+    case multiLevelLogitDistillation(MultiLevelLogitDistillation)
 
     /// Every method with the authors' defaults, in the order of `ids`.
     public static let defaults: [Method] = [
@@ -19,6 +20,7 @@ public enum Method: Sendable, Equatable {
         .reviewCorrection(ReviewCorrection()),
         .labelRevision(LabelRevision()),
         .refinedLogitDistillation(RefinedLogitDistillation()),
+        .multiLevelLogitDistillation(MultiLevelLogitDistillation()),
     ]
 
     /// Ids of all methods, as the command line spells them.
@@ -34,6 +36,7 @@ public enum Method: Sendable, Equatable {
         case .reviewCorrection(let m): m
         case .labelRevision(let m): m
         case .refinedLogitDistillation(let m): m
+        case .multiLevelLogitDistillation(let m): m
         }
     }
 

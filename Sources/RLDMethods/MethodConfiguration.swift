@@ -54,7 +54,7 @@ extension Method {
     }
 
     /// The authors' recipe for standardised logits (their `--logit-stand`): all temperatures 2, the weights of the
-    /// distillation terms times 9 (of `kd`: set to 9; of `la`, which has none: left at 1), standardisation on. `ce` and `lr`,
+    /// distillation terms times 9 (of `kd` and `mlkd`: set to 9; of `la`, which has none: left at 1), standardisation on. `ce` and `lr`,
     /// which the authors do not offer it for, stay as they are.
     public func applyingLSKD() -> Method {
         func applied(_ settings: some MethodSettings) -> Method { settings.applyingLSKD().method }

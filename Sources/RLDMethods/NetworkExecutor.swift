@@ -117,18 +117,21 @@ public protocol NetworkExecutor: AnyObject {
     /// Bytes that weights, images and plans so far hold on a device (steps allocate nothing); nil for an executor without plans.
     var plannedBytes: Int? { get }
 
-    /// A method's loss on given logits, warm-up over.
+    /// A method's loss on given logits.
     /// - Parameters:
     ///   - student: [rows, classes]; teacher the same, needed if `method.needsTeacher`.
-    ///   - labels: one per row; -100 leaves the row out.
-    ///   - audit: whether the report gets an `AuditRow` per row.
-    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport
+    ///   - labels: one per row.
+    /// - Throws: what `LossInputs.check` throws. An infinite loss is no error: the student excludes (-infinity) a class that
+    ///   the target needs.
+    func loss(
+        _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings
+    ) throws -> LossReport
 }
 
 extension NetworkExecutor {
-    /// The loss without audit rows.
+    /// The loss with the warm-up over, every row counting the same.
     public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32]) throws -> LossReport {
-        try loss(method, student: student, teacher: teacher, labels: labels, audit: false)
+        try loss(method, student: student, teacher: teacher, labels: labels, settings: LossSettings())
     }
 }
 

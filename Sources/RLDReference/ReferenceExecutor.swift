@@ -130,15 +130,23 @@ public final class ReferenceExecutor: NetworkExecutor {
         }
     }
 
-    public func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
-        if audit { throw InputError("audit rows", "are not there yet on the reference") }
+    public func loss(
+        _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings
+    ) throws -> LossReport {
+        try LossInputs.check(method, student: student, teacher: teacher, labels: labels, settings: settings)
         let classes = student.shape.last ?? 0
         let result = try ReferenceLoss.evaluate(
-            method, student: student.values, teacher: teacher?.values, labels: labels, classes: classes)
+            method, student: student.values, teacher: teacher?.values, labels: labels, classes: classes, warmup: settings.warmup,
+            scale: settings.scale, ignoring: settings.ignoreLabel, rowWeights: settings.rowWeights)
+        let audit =
+            settings.audit
+            ? ReferenceLoss.auditRows(
+                method, student: student.values, teacher: teacher?.values, labels: labels, classes: classes,
+                ignoring: settings.ignoreLabel, result) : []
         return LossReport(
             terms: Array(zip(method.termNames, result.terms)), total: result.total,
             gradient: Tensor(shape: student.shape, values: result.gradient), top1: result.top1, top5: result.top5,
-            rows: result.rows)
+            rows: result.rows, audit: audit)
     }
 
     private func prepared(_ network: ReferenceNetwork?, _ role: String) throws(InputError) -> ReferenceNetwork {

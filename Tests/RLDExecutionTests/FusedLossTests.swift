@@ -60,14 +60,17 @@ import Testing
         var worst = 0.0
         for (k, name) in method.termNames.enumerated() {
             let mean = wanted.perRow[k].map(abs).reduce(0, +) / Double(wanted.perRow[k].count)
-            let bound = Bound.relative(1e-5, absolute: 1e-6 * max(mean, 1e-1))
+            // A row's share of MLKD's class alignment is a sum of both signs.
+            let bound = Bound.relative(1e-5, absolute: (name == "cc" ? 1e-5 : 1e-6) * max(mean, 1e-1))
             worst = max(worst, expectClose(found.perRow[k].map(Double.init), wanted.perRow[k], bound, "\(what): \(name) per row"))
             worst = max(worst, expectClose([metrics.termSums[k] / rows], [wanted.terms[k]], bound, "\(what): \(name)"))
         }
         worst = max(
             worst, expectClose([metrics.totalSum / rows], [wanted.total], .relative(1e-5, absolute: 1e-6), "\(what): total"))
         let largest = wanted.gradient.map(abs).max() ?? 0
-        var bounds = wanted.gradient.map { 1e-5 * abs($0) + 1e-6 * largest }
+        // MLKD's is a sum over five temperatures and three levels.
+        let floor = (method.id == "mlkd" ? 4e-6 : 1e-6) * largest
+        var bounds = wanted.gradient.map { 1e-5 * abs($0) + floor }
         if classes == 2, method.value(of: .standardize) == 1 {
             let weight = zip(method.termNames, method.termWeights(warmup: warmup)).reduce(0) { $0 + ($1.0 == "ce" ? 0 : $1.1) }
             for i in bounds.indices {
@@ -189,7 +192,9 @@ import Testing
         let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
         #expect(found.totals.faultyRows == 0)
         #expect(found.totals.metrics.totalSum.isFinite)
-        #expect(found.perRow.allSatisfy { $0.allSatisfy { $0.isFinite && $0 >= 0 } })
+        for (name, values) in zip(method.termNames, found.perRow) {
+            #expect(values.allSatisfy { $0.isFinite && ($0 >= 0 || name == "cc") }, "\(name)")
+        }
         #expect(found.gradient.allSatisfy { $0.isFinite })
         // The same of one small and one tiny range, where standardisation divides by little.
         for size in [1e-6, 1e-20, 1e-37] {

@@ -26,7 +26,7 @@ struct LossDevice {
         (self.engine, self.rows, self.classes) = (engine, rows, classes)
         loss = try FusedLoss(
             method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, localSize: localSize,
-            ignoring: ignoring)
+            ignoring: ignoring, products: engine.products)
         accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
         func guarded(_ count: Int, _ label: String) throws -> DeviceSlice {
             let buffer = try Buffer(engine.context, bytes: 4 * (count + 2 * Self.guardZone), label: label)

@@ -66,11 +66,11 @@ import Testing
             lskd.effectiveDescription
                 == "rld: ce-weight 1, alpha 9, beta 72, temperature 2, confidence-temperature 2, standardize true, warm-up 20")
         #expect(Method.defaults[1].effectiveDescription == "kd: ce-weight 0.1, kd-weight 0.9, temperature 4, standardize false")
-        #expect(Method.defaults.map(\.id) == ["ce", "kd", "dkd", "la", "rc", "lr", "rld"])
-        // The authors' weights: kd is set to 9 (golden kd_weight 9), dkd and rc are multiplied by it, la has none.
+        #expect(Method.defaults.map(\.id) == ["ce", "kd", "dkd", "la", "rc", "lr", "rld", "mlkd"])
+        // The authors' weights: kd and mlkd are set to 9 (golden kd_weight 9), dkd and rc are multiplied by it, la has none.
         #expect(
             Method.defaults.map { $0.applyingLSKD().termWeights() }
-                == [[1], [0.1, 9], [1, 9, 72], [1], [1, 9, 0.9], [1, 4, 1], [1, 9, 72]])
+                == [[1], [0.1, 9], [1, 9, 72], [1], [1, 9, 0.9], [1, 4, 1], [1, 9, 72], [0.1, 9, 9, 9]])
         for method in Method.defaults {
             let lskd = method.applyingLSKD()
             #expect(lskd.value(of: .temperature) == method.value(of: .temperature).map { _ in 2 })

@@ -113,7 +113,7 @@ final class FakeExecutor: NetworkExecutor {
         Tensor(shape: [images.shape[0], network?.classes ?? 0], repeating: 0)
     }
 
-    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], audit: Bool) throws -> LossReport {
+    func loss(_ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings) throws -> LossReport {
         throw InputError("loss", "is nothing that the fake executor knows")
     }
 

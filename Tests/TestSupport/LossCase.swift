@@ -23,7 +23,7 @@ public struct LossCase: Sendable {
     public var isStandardized: Bool { golden.hyper.standardize ?? false }
 
     /// The methods of the goldens that exist here.
-    public static let methods = ["CE", "KD", "DKD", "SWAP", "RC", "REVISION", "RLD"]
+    public static let methods = ["CE", "KD", "DKD", "SWAP", "RC", "REVISION", "RLD", "MLKD_NOAUG"]
 
     /// All cases of those methods, without tensors.
     public static let all: [LossGolden] = {
@@ -40,7 +40,7 @@ public struct LossCase: Sendable {
         student = logits.values
         teacher = try file.doubles("teacher")
         labels = try file.int64s("labels").map { Int32($0) }
-        let terms = golden.logDomain?.terms ?? golden.terms
+        let terms = golden.logDomain?.terms ?? (golden.method == "MLKD_NOAUG" ? Self.unweighted(golden) : golden.terms)
         let perRow = try method.termNames.map { try golden.perSample[$0].map { try file.doubles($0) } ?? [] }
         if golden.id == Self.maskLeak {
             total = 327.283551190346116
@@ -82,6 +82,14 @@ public struct LossCase: Sendable {
         }
     }
 
+    /// The authors' MLKD returns weighted losses only.
+    private static func unweighted(_ golden: LossGolden) -> [String: Double] {
+        golden.officialLosses.reduce(into: [:]) { terms, loss in
+            let weight = loss.key == "loss_ce" ? golden.hyper.ceWeight : golden.hyper.kdWeight
+            terms[String(loss.key.dropFirst("loss_".count))] = loss.value / (weight ?? .nan)
+        }
+    }
+
     private static func method(_ golden: LossGolden) -> Method {
         let hyper = golden.hyper
         switch golden.method {
@@ -116,6 +124,12 @@ public struct LossCase: Sendable {
             var m = LabelRevision()
             (m.lambda1, m.lambda2, m.eta) = (hyper.lambda1 ?? .nan, hyper.lambda2 ?? .nan, hyper.eta ?? .nan)
             return .labelRevision(m)
+        case "MLKD_NOAUG":
+            var m = MultiLevelLogitDistillation()
+            (m.crossEntropyWeight, m.weight) = (hyper.ceWeight ?? .nan, hyper.kdWeight ?? .nan)
+            m.temperature = hyper.temperature ?? .nan
+            m.standardize = hyper.standardize ?? false
+            return .multiLevelLogitDistillation(m)
         default:
             var m = RefinedLogitDistillation()
             m.crossEntropyWeight = hyper.ceWeight ?? .nan

@@ -23,6 +23,17 @@ public enum ReferenceLoss {
         _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int, warmup: Double = 1,
         scale: Double = 1, ignoring ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil
     ) throws(InputError) -> LossResult {
+        try evaluate(
+            method, student: student, teacher: teacher, labels: labels, classes: classes, warmup: warmup, scale: scale,
+            ignoring: ignoreLabel, rowWeights: rowWeights, only: nil)
+    }
+
+    /// The same for a few rows of a large batch: values per row and gradient of the others stay 0, and means are of no use.
+    /// Not for `lr`, whose groups are not known without the other rows.
+    package static func evaluate(
+        _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int, warmup: Double = 1,
+        scale: Double = 1, ignoring ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil, only chosen: Set<Int>?
+    ) throws(InputError) -> LossResult {
         try method.validate()
         let teacher = method.needsTeacher ? teacher : nil
         try checkShapes(method, student, teacher, labels, classes, rowWeights)
@@ -46,12 +57,14 @@ public enum ReferenceLoss {
             result.rows += 1
             result.top1 += rank == 0 ? 1 : 0
             result.top5 += rank < 5 ? 1 : 0
-            let terms = terms(method, s, t ?? [], label: label)
+            let wanted = chosen?.contains(row) ?? true
+            let terms = wanted ? terms(method, s, t ?? [], label: label) : weights.map { _ in RowTerm.zero(0) }
             let weight = rowWeights?[row] ?? 1
             for (k, term) in terms.enumerated() where term != nil { weightSums[k] += weight }
-            parts.append(RowParts(row: row, weight: weight, terms: terms))
+            parts.append(RowParts(row: row, wanted: wanted, weight: weight, student: s, teacher: t ?? [], terms: terms))
         }
-        for part in parts {
+        if case .multiLevelLogitDistillation(let m) = method { align(m, &parts) }
+        for part in parts where part.wanted {
             let first = part.row * classes
             for (k, term) in part.terms.enumerated() {
                 guard let term else { continue }
@@ -70,8 +83,32 @@ public enum ReferenceLoss {
     /// What a counted row adds to the batch.
     private struct RowParts {
         let row: Int
+        let wanted: Bool
         let weight: Double
-        let terms: [RowTerm?]
+        let student: [Double]
+        let teacher: [Double]
+        var terms: [RowTerm?]
+    }
+
+    /// Completes MLKD's terms: the factor of its instance alignment, and the alignments of classes and batch.
+    private static func align(_ m: MultiLevelLogitDistillation, _ parts: inout [RowParts]) {
+        let present = parts.indices.filter { parts[$0].weight > 0 }
+        let alignment = MultiLevelAlignment(
+            student: present.map { parts[$0].student }, teacher: present.map { parts[$0].teacher },
+            weights: present.map { parts[$0].weight })
+        for i in parts.indices where parts[i].wanted {
+            var scaled = RowTerm.zero(parts[i].student.count)
+            if let term = parts[i].terms[1] { scaled.add(term, times: alignment.rowFraction) }
+            parts[i].terms[1] = scaled
+        }
+        for level in m.levels {
+            let rows = present.indices.filter { parts[present[$0]].wanted }
+            let (ofClasses, ofBatch) = alignment.terms(temperature: level.temperature, of: rows)
+            for (k, row) in rows.enumerated() {
+                parts[present[row]].terms[2]?.add(ofClasses[k], times: Double(level.count))
+                parts[present[row]].terms[3]?.add(ofBatch[k], times: Double(level.count))
+            }
+        }
     }
 
     /// The terms of one row, in the order of `method.termNames`, each with its gradient with respect to the raw logits; nil
@@ -125,6 +162,16 @@ public enum ReferenceLoss {
                         divergenceTerm(s, t, over: kept, temperature: m.temperature),
                     ]
                 }
+        case .multiLevelLogitDistillation(let m):
+            // What depends on the other rows follows in `align`.
+            return [crossEntropy]
+                + standardized(m.standardize, student, teacher) { s, t in
+                    var sum = RowTerm.zero(s.count)
+                    for level in m.levels {
+                        sum.add(divergenceTerm(s, t, over: all, temperature: level.temperature), times: Double(level.count))
+                    }
+                    return [sum]
+                } + [.zero(student.count), .zero(student.count)]
         }
     }
 
@@ -141,13 +188,7 @@ public enum ReferenceLoss {
 
     /// A row as an array.
     private static func checkedRow(_ row: ArraySlice<Double>, side: String, row index: Int) throws(InputError) -> [Double] {
-        for (i, x) in row.enumerated() where !(x < .infinity) {
-            throw InputError(
-                "\(side) logits, row \(index)", "class \(i) is \(x)", advice: "logits must be finite or -inf (excluded)")
-        }
-        guard row.contains(where: { $0 > -.infinity }) else {
-            throw InputError("\(side) logits, row \(index)", "every class is excluded (-inf)")
-        }
+        try LossInputs.check(row: row, side: side, index: index)
         return Array(row)
     }
 
@@ -166,13 +207,6 @@ public enum ReferenceLoss {
                     "teacher logits", "expected \(labels.count) rows x \(classes) classes, found \(teacher.count) values")
             }
         }
-        if let rowWeights {
-            guard rowWeights.count == labels.count else {
-                throw InputError("row weights", "expected \(labels.count), found \(rowWeights.count)")
-            }
-            if let bad = rowWeights.firstIndex(where: { !($0.isFinite && $0 >= 0) }) {
-                throw InputError("row weights", "row \(bad): must be finite and at least 0, found \(rowWeights[bad])")
-            }
-        }
+        try LossInputs.check(weights: rowWeights, rows: labels.count)
     }
 }

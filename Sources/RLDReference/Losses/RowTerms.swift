@@ -45,6 +45,14 @@ func confidenceTerm(
     return RowTerm(value: a * a * value, gradient: gradient)
 }
 
+extension RowTerm {
+    /// Adds another term's value and gradient, times a factor.
+    mutating func add(_ other: RowTerm, times factor: Double = 1) {
+        value += factor * other.value
+        for i in gradient.indices { gradient[i] += factor * other.gradient[i] }
+    }
+}
+
 /// mean_i (s_i - t_i)^2 over the classes that one side at least does not exclude. Gradient: 2 (s_i - t_i) / C. A class that a
 /// single side excludes makes the value infinite and passes no gradient.
 func squaredLogitsTerm(_ student: [Double], _ teacher: [Double]) -> RowTerm {
@@ -76,7 +84,7 @@ func squaredProbabilitiesTerm(_ student: [Double], _ teacher: [Double], label: I
 
 /// log p, log(1 - p) and log r_i of a row, p = softmax(row / a) at `index`, r = softmax over the other classes
 /// (-infinity at `index`, and everywhere when every other class is excluded).
-private func binaryLogs(
+func binaryLogs(
     _ row: [Double], at index: Int, temperature a: Double
 ) -> (inside: Double, rest: Double, others: [Double]) {
     let others = row.indices.filter { $0 != index }

@@ -26,7 +26,16 @@ extension DeviceChecks {
                 }
             }
         }
-        return losses + [
+        let blocks = UnfusedLoss.methodIDs.flatMap { id in
+            (tiny ? [(3, 5)] : [(1, 2), (7, 33), (3, 1000)]).map { rows, classes in
+                Check(name: "building blocks of \(id) \(rows)x\(classes)") { engine in
+                    try checkBlocks(
+                        "building blocks of \(id) \(rows)x\(classes)", Method.make(id: id).method, rows: rows,
+                        classes: classes, engine: engine)
+                }
+            }
+        }
+        return losses + blocks + [
             Check(name: "batch, crop and flip") { try checkStep("batch, crop and flip", tiny: tiny, engine: $0) },
             Check(name: "AdamW, clipping, accumulation, average, soft targets") { engine in
                 try checkStep(
@@ -68,6 +77,46 @@ extension DeviceChecks {
         worst.add(relativeError(found.gradient.values, expected.gradient.values) * largest / allowed, "gradient")
         if (found.top1, found.top5, found.rows) != (expected.top1, expected.top5, expected.rows) {
             worst.add(.infinity, "counts")
+        }
+        return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
+    }
+
+    /// A loss composed of softmax, KL divergence, mask and confidence pair against the reference, and a plain softmax.
+    private static func checkBlocks(
+        _ name: String, _ method: Method, rows: Int, classes: Int, engine: DeviceEngine
+    ) throws -> CheckResult {
+        let student = random(rows * classes, stream: 31).map { $0 * 8 }
+        let teacher = random(rows * classes, stream: 32).map { $0 * 8 }
+        let labels = (0..<rows).map { Int32(CounterRandom.integer(below: classes, seed: 7, stream: 33, counter: UInt64($0))) }
+        func matrix(_ values: [Double]) throws -> DeviceSlice {
+            let slice = DeviceSlice(try engine.makeBuffer(rows * classes, label: "block"), count: rows * classes)
+            try engine.write(values, to: slice)
+            return slice
+        }
+        let (s, t, gradient) = (try matrix(student), try matrix(teacher), try matrix(student))
+        let y = DeviceSlice(try engine.makeBuffer(rows, label: "labels"), count: rows)
+        try engine.queue.write(labels, to: y.buffer)
+        let loss = try UnfusedLoss(method, rows: rows, classes: classes, on: engine)
+        try loss.enqueue(warmup: 0.5, student: s, teacher: t, labels: y, gradient: gradient)
+        let expected = try ReferenceLoss.evaluate(
+            method, student: student, teacher: teacher, labels: labels, classes: classes, warmup: 0.5)
+        var worst = Worst()
+        for (k, found) in try loss.perRow().enumerated() {
+            for (a, b) in zip(found, expected.perRow[k]) { worst.add(abs(a - b) / (2e-5 * abs(b) + 2e-6), method.termNames[k]) }
+        }
+        worst.add(relativeError(try engine.read(gradient), expected.gradient) / bound, "gradient")
+        // Softmax and its own gradient, whose sum over a row is 0.
+        let softmax = try Softmax(.probabilities, classes: classes, on: engine)
+        try softmax.forward(rows: rows, logits: s, into: gradient)
+        let sums = try engine.read(gradient)
+        for row in 0..<rows {
+            worst.add(abs(sums[(row * classes)..<((row + 1) * classes)].reduce(0, +) - 1) / bound, "softmax")
+        }
+        let back = try matrix(student)
+        try softmax.backward(rows: rows, result: gradient, gradient: t, into: back)
+        let towards = try engine.read(back)
+        for row in 0..<rows {
+            worst.add(abs(towards[(row * classes)..<((row + 1) * classes)].reduce(0, +)) / bound, "softmax, backward")
         }
         return CheckResult(name: name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: 0)
     }

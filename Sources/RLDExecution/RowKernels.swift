@@ -1,0 +1,40 @@
+import OpenCLRuntime
+
+/// What the building blocks over rows share: kernels with one work-group per row, on one engine.
+struct RowKernels {
+    let engine: DeviceEngine
+    let classes: Int
+    private let localSize: Int
+    private let defines: [(String, String)]
+
+    /// - Throws: `.shapeMismatch` for fewer than one class or 2^24 and more, whose indices float32 does not hold.
+    init(_ engine: DeviceEngine, classes: Int) throws(DeviceError) {
+        guard classes > 0, classes < 1 << 24 else {
+            throw DeviceError(.shapeMismatch, "rows of \(classes) classes, expected 1 ..< 2^24")
+        }
+        self.engine = engine
+        self.classes = classes
+        let wanted = classes <= 256 ? 64 : classes <= 4096 ? 128 : 256
+        localSize = engine.profile == .cpu ? 1 : min(wanted, engine.device.maxWorkGroupSize)
+        defines = FusedLoss.defines(engine.profile, localSize: localSize, device: engine.device)
+    }
+
+    func kernel(_ file: String, _ name: String) throws(DeviceError) -> Kernel {
+        try engine.programs.kernel(file, name, defines: defines)
+    }
+
+    func enqueue(_ kernel: Kernel, rows: Int, _ arguments: [KernelArgument]) throws(DeviceError) {
+        guard rows > 0 else { return }
+        try kernel.setArguments(arguments)
+        try engine.queue.enqueue(kernel, global: [rows * localSize], local: [localSize])
+    }
+
+    /// The kernels trust these sizes: nothing past a buffer's end may be reachable.
+    func check(_ slices: [(name: String, slice: DeviceSlice, count: Int)]) throws(DeviceError) {
+        for (name, slice, count) in slices {
+            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / 4 else {
+                throw DeviceError(.shapeMismatch, "\(name): \(slice.count) elements at \(slice.offset), expected \(count)")
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import RLDGraph
+
+/// How a loss on stored logits is taken, beside the method's own values.
+public struct LossSettings: Sendable, Equatable {
+    /// w, the factor of the distillation terms (`Method.warmup(epoch:)`); methods without warm-up do not look at it.
+    public var warmup = 1.0
+    /// Upstream factor of the gradient; the loss is not multiplied by it.
+    public var scale = 1.0
+    /// Rows with this label have no loss and no gradient, and their logits are not looked at.
+    public var ignoreLabel: Int32 = -100
+    /// One per row, finite and at least 0: every mean becomes sum(weight * value) / sum(weight). Nil: every row counts the same.
+    public var rowWeights: [Double]?
+    /// Whether the report gets an `AuditRow` per row.
+    public var audit = false
+
+    public init() {}
+}
+
+/// The checks of logits, labels and settings that every executor makes, with the same words.
+public enum LossInputs {
+    /// - Parameters:
+    ///   - student, teacher: [rows, classes]; the teacher is not looked at if the method has none.
+    ///   - float32: whether logits must be finite in float32.
+    /// - Throws: `InputError` for shapes that do not fit, labels that are neither ignored nor within 0..<classes, weights and
+    ///   factors that are negative or not finite, and what `check(row:)` throws, rows that are ignored left aside.
+    public static func check(
+        _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings, float32: Bool = false
+    ) throws(InputError) {
+        guard student.shape.count == 2, student.shape[0] == labels.count, student.count > 0 else {
+            throw InputError(
+                "student logits", "have shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
+        }
+        let sides: [(String, Tensor)]
+        if method.needsTeacher {
+            guard let teacher else { throw InputError("method '\(method.id)'", "needs teacher logits") }
+            guard teacher.shape == student.shape else {
+                throw InputError("teacher logits", "have shape \(teacher.shape), expected \(student.shape) as the student's")
+            }
+            sides = [("student", student), ("teacher", teacher)]
+        } else {
+            sides = [("student", student)]
+        }
+        for (name, factor) in [("warm-up factor", settings.warmup), ("scale", settings.scale)] {
+            guard factor.isFinite, factor >= 0 || name == "scale" else {
+                throw InputError(name, "must be finite\(name == "scale" ? "" : " and at least 0"), found \(factor)")
+            }
+        }
+        try check(weights: settings.rowWeights, rows: labels.count)
+        let classes = student.shape[1]
+        for (row, label) in labels.enumerated() where label != settings.ignoreLabel {
+            guard (0..<classes).contains(Int(label)) else {
+                throw InputError(
+                    "label of row \(row)", "is \(label), expected 0..<\(classes) or \(settings.ignoreLabel) (ignored)")
+            }
+            for (side, logits) in sides {
+                try check(row: logits.values[(row * classes)..<((row + 1) * classes)], side: side, index: row, float32: float32)
+            }
+        }
+    }
+
+    /// Throws unless there is a weight for each row, finite and at least 0.
+    public static func check(weights: [Double]?, rows: Int) throws(InputError) {
+        guard let weights else { return }
+        guard weights.count == rows else { throw InputError("row weights", "expected \(rows), found \(weights.count)") }
+        if let bad = weights.firstIndex(where: { !($0.isFinite && $0 >= 0) }) {
+            throw InputError("row weights", "row \(bad): must be finite and at least 0, found \(weights[bad])")
+        }
+    }
+
+    /// Throws for a logit that is nan or +infinity, and for a row without any finite logit.
+    public static func check(
+        row: ArraySlice<Double>, side: String, index: Int, float32: Bool = false
+    ) throws(InputError) {
+        let limit = float32 ? Double(Float.greatestFiniteMagnitude) : .greatestFiniteMagnitude
+        var hasFinite = false
+        for (i, x) in row.enumerated() {
+            guard x < .infinity else {
+                throw InputError(
+                    "\(side) logits, row \(index)", "class \(i) is \(x)", advice: "logits must be finite or -inf (excluded)")
+            }
+            guard abs(x) <= limit || x == -.infinity else {
+                throw InputError(
+                    "\(side) logits, row \(index)", "class \(i) is \(x), more than float32 holds", advice: "use the reference")
+            }
+            hasFinite = hasFinite || x > -.infinity
+        }
+        guard hasFinite else { throw InputError("\(side) logits, row \(index)", "every class is excluded (-inf)") }
+    }
+}
