@@ -29,7 +29,8 @@ package final class UnfusedLoss {
     /// - Throws: `InputError` for a method that is not composed here or that standardises; `.outOfMemory`.
     package init(_ method: Method, rows: Int, classes: Int, on engine: DeviceEngine) throws {
         guard Self.methodIDs.contains(method.id), method.value(of: .standardize) == 0 else {
-            throw InputError("method '\(method.id)'", "is not composed of building blocks", advice: "kd and rld are, without standardisation")
+            throw InputError(
+                "method '\(method.id)'", "is not composed of building blocks", advice: "kd and rld are, without standardisation")
         }
         (self.method, self.rows, self.engine) = (method, rows, engine)
         crossEntropy = try FusedLoss(
@@ -67,7 +68,8 @@ package final class UnfusedLoss {
             try compare(student, teacher, subset: nil, m.temperature, weights[1], terms[0], gradient)
         case .refinedLogitDistillation(let m):
             try confidence.forward(
-                rows: rows, student: student, teacher: teacher, labels: labels, temperature: m.confidenceTemperature, pairs: pairs,
+                rows: rows, student: student, teacher: teacher, labels: labels, temperature: m.confidenceTemperature,
+                pairs: pairs,
                 divergence: terms[0])
             try confidence.backward(
                 rows: rows, student: student, labels: labels, pairs: pairs, upstream: upstream,

@@ -73,7 +73,8 @@ import Testing
                 var (backProbabilities, backLogarithms): ([Double], [Double]) = ([], [])
                 for row in 0..<rows {
                     let range = (row * classes)..<((row + 1) * classes)
-                    let logP = Self.logSoftmax(Array(x[range]), masked ? Array(kept[range]) : Array(repeating: true, count: classes), temperature)
+                    let logP = Self.logSoftmax(
+                        Array(x[range]), masked ? Array(kept[range]) : Array(repeating: true, count: classes), temperature)
                     let p = logP.map { exp($0) }
                     let d = Array(dy[range])
                     let product = p.indices.reduce(0) { $0 + p[$1] * d[$1] }
@@ -91,7 +92,8 @@ import Testing
                     let (result, gradient) = (try desk.empty(count), try desk.empty(count))
                     try block.forward(rows: rows, logits: logits, subset: subset, temperature: temperature, into: result)
                     expectClose(
-                        try desk.engine.read(result), forward, .relative(output == .logarithms ? 1e-6 : 2e-5, absolute: 1e-6), what)
+                        try desk.engine.read(result), forward, .relative(output == .logarithms ? 1e-6 : 2e-5, absolute: 1e-6),
+                        what)
                     let given = try desk.put(dy)
                     try block.backward(rows: rows, result: result, gradient: given, temperature: temperature, into: gradient)
                     let bound = Bound.absolute(1e-6 * (1 + sqrt(Double(classes))))
@@ -139,7 +141,8 @@ import Testing
             let (divergence, towardsP) = (try desk.empty(rows), try desk.empty(rows * classes))
             let (logP, logQ) = (try desk.put(p), try desk.put(q))
             try block.forward(rows: rows, logP: logP, logQ: logQ, factor: 16, into: divergence)
-            expectClose(try desk.engine.read(divergence), wanted, .relative(1e-5, absolute: 2e-5), "\(profile) \(rows)x\(classes)")
+            expectClose(
+                try desk.engine.read(divergence), wanted, .relative(1e-5, absolute: 2e-5), "\(profile) \(rows)x\(classes)")
             for times in 1...2 {
                 try block.backward(
                     rows: rows, logQ: logQ, upstream: desk.put(upstream), factor: 16, into: towardsP, accumulate: times == 2)
@@ -229,7 +232,8 @@ import Testing
                 warmup: 0.5, student: desk.put(batch.student), teacher: desk.put(batch.teacher), labels: desk.put(batch.labels),
                 gradient: gradient)
             for (k, values) in try unfused.perRow().enumerated() {
-                expectClose(fused.perRow[k].map(Double.init), values, .relative(2e-5, absolute: 2e-6), "\(what): \(method.termNames[k])")
+                expectClose(
+                    fused.perRow[k].map(Double.init), values, .relative(2e-5, absolute: 2e-6), "\(what): \(method.termNames[k])")
             }
             expectClose(fused.gradient.map(Double.init), try desk.engine.read(gradient), .ofMax(2e-6, relative: 1e-5), what)
         }
