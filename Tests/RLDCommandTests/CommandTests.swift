@@ -10,7 +10,8 @@ struct CommandTests {
     @Test("every subcommand has a help with an example")
     func help() throws {
         for name in [
-            "devices", "doctor", "models", "train", "distill", "evaluate", "predict", "loss", "convert", "export", "demo",
+            "devices", "doctor", "models", "train", "distill", "evaluate", "predict", "loss", "convert", "export", "demo", "data",
+            "diff", "plot",
         ] {
             let result = try Program.run([name, "--help"])
             #expect(result.code == 0)
