@@ -3,16 +3,17 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo bench-peers check-kernels ci format clean
+.PHONY: help setup build test test-interop demo bench-peers check-kernels ci format clean
 
 help:
 	@echo 'make setup          install the missing system packages, or say which'
 	@echo 'make build          build .build/release/rld'
 	@echo 'make test           build and run all tests'
+	@echo 'make test-interop   check files against onnxruntime, safetensors and NumPy, in a Python environment of its own'
 	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
 	@echo 'make bench-peers    time the RLD loss here and in PyTorch (from PyPI, into .build) in turn'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
-	@echo 'make ci             test with a device required, then check-kernels'
+	@echo 'make ci             test with a device required, then test-interop and check-kernels'
 	@echo 'make format         format the Swift sources'
 	@echo 'make clean          remove build products'
 
@@ -30,6 +31,9 @@ test: setup
 	@grep -E 'skipped: ' .build/test.log || true
 	@echo "rld: all tests passed, $$(grep -cE 'skipped: ' .build/test.log || true) skipped"
 
+test-interop: setup
+	@Tests/Interop/run
+
 demo: build
 	.build/release/rld demo
 
@@ -41,6 +45,7 @@ check-kernels:
 
 ci:
 	RLD_REQUIRE_DEVICE=1 $(MAKE) test
+	$(MAKE) test-interop
 	$(MAKE) check-kernels
 
 format:

@@ -11,6 +11,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
     ],
     targets: [
         // System libraries.
@@ -39,7 +40,10 @@ let package = Package(
         .target(
             name: "RLDExecution",
             dependencies: ["RLDGraph", "RLDMethods", "OpenCLRuntime", "KernelSources", "CCLBlast"]),
-        .target(name: "RLDFormats", dependencies: ["RLDGraph"]),
+        .target(
+            name: "RLDFormats",
+            dependencies: ["RLDGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            exclude: ["ONNX/onnx.proto"]),
         .target(name: "RLDDatasets", dependencies: ["RLDGraph", "RLDFormats", "CZlib", "CTurboJPEG", "CPNG"]),
         .target(name: "RLDReports", dependencies: ["CZlib"]),
         .target(
@@ -65,15 +69,20 @@ let package = Package(
 
         // Tests. Support holds the comparison helpers, which have tests of their own.
         .target(
-            name: "TestSupport", dependencies: ["RLDGraph", "RLDMethods", "RLDModels", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
+            name: "TestSupport",
+            dependencies: ["RLDGraph", "RLDMethods", "RLDModels", "RLDFormats", "OpenCLRuntime", "RLDExecution"],
             path: "Tests/TestSupport"),
-        .testTarget(name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
+        .testTarget(
+            name: "OpenCLRuntimeTests", dependencies: ["OpenCLRuntime", "KernelSources", "KernelText", "CCLBlast", "TestSupport"]),
         .testTarget(name: "TestSupportTests", dependencies: ["RLDGraph", "RLDModels", "TestSupport"]),
         .testTarget(name: "RLDGraphTests", dependencies: ["RLDGraph", "RLDModels", "RLDReference", "TestSupport"]),
-        .testTarget(name: "RLDReferenceTests", dependencies: ["RLDTraining", "RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
+        .testTarget(
+            name: "RLDReferenceTests", dependencies: ["RLDTraining", "RLDReference", "RLDModels", "RLDFormats", "TestSupport"]),
         .testTarget(
             name: "RLDExecutionTests",
-            dependencies: ["RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport"]),
+            dependencies: [
+                "RLDTraining", "RLDExecution", "RLDReference", "RLDModels", "RLDFormats", "KernelSources", "TestSupport",
+            ]),
         .testTarget(
             name: "RLDFormatsTests", dependencies: ["RLDFormats", "RLDModels", "RLDDatasets", "CZlib", "TestSupport"]),
         .testTarget(name: "RLDTrainingTests", dependencies: ["RLD", "TestSupport"]),

@@ -11,8 +11,11 @@ struct DistillCommand: ParsableCommand {
             --method rld --data fashion-mnist --limit 10000 --epochs 5 --out runs/student
             """)
 
-    @Option(help: "Weights of the teacher (.safetensors).", completion: .file())
+    @Option(help: "Weights of the teacher (.safetensors, PyTorch checkpoint or .npz).", completion: .file())
     var teacher: String?
+
+    @Option(help: "Where the teacher's weights are in a checkpoint (default: model, state_dict or the only place).")
+    var teacherKey: String?
 
     @Option(help: "Network of the teacher.")
     var teacherModel: String?
@@ -34,6 +37,7 @@ struct DistillCommand: ParsableCommand {
             base: base,
             settings: [
                 ("teacher.weights", "--teacher", teacher), ("teacher.model", "--teacher-model", teacherModel),
+                ("teacher.key", "--teacher-key", teacherKey),
                 ("model", "--student", student), ("method.id", "--method", method),
             ] + methodOptions.settings)
     }

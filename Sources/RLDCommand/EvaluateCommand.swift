@@ -11,8 +11,10 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: "Network.")
     var model: String
 
-    @Option(help: "Weights (.safetensors).", completion: .file())
+    @Option(help: "Weights (.safetensors, PyTorch checkpoint or .npz).", completion: .file())
     var weights: String
+
+    @OptionGroup var reading: WeightArguments
 
     @Option(help: "Data set as NAME or NAME:PATH.")
     var data: String
@@ -54,7 +56,7 @@ struct EvaluateCommand: ParsableCommand {
         let table = part == "test" ? dataset.test : dataset.train
         guard table.count > 0 else { throw InputError(data, "has no \(part) images") }
         let network = try dataset.network(model)
-        let state = try NetworkState(weights: weights, for: network)
+        let state = try reading.load(TensorFile(weights: weights), for: network, common: common).state
         let executor = try makeExecutor(device: common.device)
         if !common.quiet {
             Output.error("\(network.id), \(weights), \(data) (\(part)), device \(executor.executorDescription)")

@@ -5,7 +5,7 @@ struct LossCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "loss", abstract: "A method's loss and gradient on stored logits.",
         discussion: """
-            The file holds 'student' and 'teacher' [N, classes] (float32, float64, float16 or bfloat16) and 'labels' [N] (any
+            The file (.safetensors or .npz) holds 'student' and 'teacher' [N, classes] (float32, float64, float16 or bfloat16) and 'labels' [N] (any
             integer type); other tensors are not looked at. Terms are unweighted means over the rows that count; the total has
             the weights of the method. Rows with the ignored label have no loss and no gradient.
 
@@ -21,7 +21,7 @@ struct LossCommand: ParsableCommand {
             Example: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --audit rows.csv --json
             """)
 
-    @Argument(help: "File of logits (.safetensors).", completion: .file())
+    @Argument(help: "File of logits (.safetensors or .npz).", completion: .file())
     var file: String
 
     @Option(help: "Method.", completion: .list(Method.ids))
@@ -78,7 +78,7 @@ struct LossCommand: ParsableCommand {
         common.warn(warnings + idle(method))
         let auditFile = try audit.map { try AuditFile(path: $0, method: method) }
 
-        let stored = try SafetensorsFile(path: file)
+        let stored = try TensorFile(path: file)
         let student = try logits("student", in: stored)
         let teacher = method.needsTeacher ? try logits("teacher", in: stored) : nil
         if let teacher, teacher.shape != student.shape {
@@ -96,8 +96,8 @@ struct LossCommand: ParsableCommand {
         let executor = try makeExecutor(device: common.device)
         let loss = try executor.loss(method, student: student, teacher: teacher, labels: labels, settings: settings)
         if let gradient {
-            let type: SafetensorsType = executor is ReferenceExecutor ? .float64 : .float32
-            try SafetensorsFile.write([SafetensorsItem("student_gradient", loss.gradient, as: type)], to: gradient)
+            let type: ElementType = executor is ReferenceExecutor ? .float64 : .float32
+            try TensorFile.write([StoredTensor("student_gradient", loss.gradient, as: type, source: gradient)], to: gradient)
         }
         try auditFile?.write(loss.audit)
         try answer(method, loss, classes: student.shape[1], ignored: rows - loss.rows, device: executor.executorDescription)
@@ -143,7 +143,7 @@ struct LossCommand: ParsableCommand {
             TextTable.text([.init("term"), .init("value", alignment: .right), .init("weight", alignment: .right)], rows: rows))
     }
 
-    private func logits(_ name: String, in stored: SafetensorsFile) throws(InputError) -> Tensor {
+    private func logits(_ name: String, in stored: TensorFile) throws(InputError) -> Tensor {
         let shape = stored.entry(name)?.shape
         let tensor = try stored.tensor(name)
         guard let shape, shape.count == 2, shape[0] > 0, shape[1] > 0 else {
@@ -152,7 +152,7 @@ struct LossCommand: ParsableCommand {
         return tensor
     }
 
-    private func weights(_ name: String, in stored: SafetensorsFile, rows: Int) throws(InputError) -> [Double] {
+    private func weights(_ name: String, in stored: TensorFile, rows: Int) throws(InputError) -> [Double] {
         let tensor = try stored.tensor(name)
         guard tensor.shape == [rows] else {
             throw InputError(file, "tensor '\(name)' (--row-weights): expected shape [\(rows)], found \(tensor.shape)")
@@ -160,7 +160,7 @@ struct LossCommand: ParsableCommand {
         return tensor.values
     }
 
-    private func labels(in stored: SafetensorsFile, rows: Int, classes: Int) throws(InputError) -> [Int32] {
+    private func labels(in stored: TensorFile, rows: Int, classes: Int) throws(InputError) -> [Int32] {
         let values = try stored.int64s("labels")
         guard values.count == rows, stored.entry("labels")?.shape.count == 1 else {
             throw InputError(file, "tensor 'labels': expected shape [\(rows)], found \(stored.entry("labels")?.shape ?? [])")

@@ -47,6 +47,18 @@ struct RunOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Steps between two checkpoints within an epoch (0: after each epoch only).")
     var checkpointEvery: String?
 
+    @Option(help: "Weights to start from (default: fresh ones).", completion: .file())
+    var weights: String?
+
+    @Option(help: "Where those weights are in a checkpoint, for example model.student.")
+    var key: String?
+
+    @Option(help: "false starts from what fits of those weights and lists the rest.")
+    var strict: String?
+
+    @Flag(help: "Start the last layer anew where those weights are for another number of classes.")
+    var resetHead = false
+
     @Option(help: "Data set as NAME or NAME:PATH, for example fashion-mnist.")
     var data: String?
 
@@ -86,6 +98,8 @@ struct RunOptions: ParsableArguments {
     /// Key, option and value of what was given.
     var settings: [(key: String, option: String, value: String?)] {
         [
+            ("initial.weights", "--weights", weights), ("initial.key", "--key", key), ("initial.strict", "--strict", strict),
+            ("initial.reset_head", "--reset-head", resetHead ? "true" : nil),
             ("data", "--data", data), ("limit", "--limit", limit), ("validation", "--validation", validation),
             ("seed", "--seed", seed), ("image_size", "--image-size", imageSize),
             ("skip_broken", "--skip-broken", skipBroken ? "true" : nil), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),

@@ -29,9 +29,11 @@ public struct InputError: Error, Sendable, Equatable, CustomStringConvertible {
 /// The known name with the smallest edit distance to `name`, or to whose beginning `name` is nearest, if it is near enough
 /// to be a plausible typing error.
 public func nearestName(to name: String, among known: [String]) -> String? {
-    let wanted = Array(name.lowercased())
+    // Longer names are no typing errors, and a name out of a file may have any length.
+    guard name.utf8.count <= 200 else { return nil }
+    let wanted = Array(name.lowercased().unicodeScalars)
     let best = known.map { candidate in
-        let letters = Array(candidate.lowercased())
+        let letters = Array(candidate.lowercased().unicodeScalars)
         // An unfinished word counts a little worse than a whole one.
         let start = wanted.count >= 3 ? editDistance(wanted, Array(letters.prefix(wanted.count))) + 1 : Int.max
         return (name: candidate, distance: min(editDistance(wanted, letters), start))
@@ -40,18 +42,19 @@ public func nearestName(to name: String, among known: [String]) -> String? {
     return best.name
 }
 
-/// Edit distance between two character sequences: insertions, deletions, substitutions and swaps of neighbours count 1 each
+/// Edit distance between two sequences of letters: insertions, deletions, substitutions and swaps of neighbours count 1 each
 /// (optimal string alignment).
-private func editDistance(_ a: [Character], _ b: [Character]) -> Int {
-    var rows = [Array(0...b.count)]
+private func editDistance(_ a: [Unicode.Scalar], _ b: [Unicode.Scalar]) -> Int {
+    var (beforeLast, last) = ([] as [Int], Array(0...b.count))
+    var row = last
     for i in a.indices {
-        var row = [i + 1]
+        row[0] = i + 1
         for j in b.indices {
-            var best = min(rows[i][j] + (a[i] == b[j] ? 0 : 1), rows[i][j + 1] + 1, row[j] + 1)
-            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { best = min(best, rows[i - 1][j - 1] + 1) }
-            row.append(best)
+            var best = min(last[j] + (a[i] == b[j] ? 0 : 1), last[j + 1] + 1, row[j] + 1)
+            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { best = min(best, beforeLast[j - 1] + 1) }
+            row[j + 1] = best
         }
-        rows.append(row)
+        (beforeLast, last) = (last, row)
     }
-    return rows[a.count][b.count]
+    return last[b.count]
 }

@@ -1,5 +1,6 @@
 import Foundation
 import RLDDatasets
+import RLDFormats
 import RLDGraph
 import RLDMethods
 import RLDModels
@@ -125,8 +126,18 @@ public final class Trainer {
                 "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
                 advice: "give a smaller batch")
         }
-        var session = TrainingSession(trainer: self, network: network, split: split)
+        var session = TrainingSession(trainer: self, network: network, split: split, initial: try initialState(network))
         return try session.run(teacher: teacher)
+    }
+
+    /// Fresh weights, or those of `initialWeights`. A run that is resumed takes its own.
+    private func initialState(_ network: Network) throws -> NetworkState {
+        guard let path = configuration.initialWeights, resumption == nil else {
+            return network.initialState(seed: configuration.seed)
+        }
+        let loaded = try LoadedWeights(path, for: network, options: configuration.initialOptions, seed: configuration.seed)
+        for note in loaded.notes { observer(.note("\(path): \(note)")) }
+        return loaded.state
     }
 
     /// A network that was handed over need not be for these images.
@@ -148,6 +159,8 @@ public final class Trainer {
             throw InputError("teacher.weights", "is missing, and method '\(configuration.method.id)' needs a teacher")
         }
         let network = try dataset.network(model)
-        return Teacher(network: network, state: try NetworkState(weights: path, for: network))
+        return Teacher(
+            network: network,
+            state: try NetworkState(weights: path, for: network, options: WeightOptions(key: configuration.teacherKey)))
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 import RLDMethods
 
@@ -98,18 +99,16 @@ extension TrainingSession {
         trainer.observer(.note(line))
     }
 
+    /// What goes with saved weights: all that export and later use need to know of the model, and where it came from.
     func metadata(epoch: Int) -> [String: String] {
-        [
-            "model": network.id, "classes": "\(network.classes)",
-            "input": network.inputShape.map(String.init).joined(separator: "x"),
-            "class_names": classNames, "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
-        ]
-    }
-
-    /// As a JSON list.
-    private var classNames: String {
-        let data = (try? JSONEncoder().encode(trainer.dataset.classNames)) ?? Data()
-        return String(decoding: data, as: UTF8.self)
+        let transform = trainer.dataset.transform
+        let model = ModelMetadata(
+            model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean,
+            deviation: transform.deviation, classNames: trainer.dataset.classNames)
+        return model.text.merging([
+            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
+            "data_hash": trainer.dataHash, "config": configuration.yaml,
+        ]) { $1 }
     }
 
     func environment() -> RunEnvironment {

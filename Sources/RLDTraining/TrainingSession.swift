@@ -24,12 +24,12 @@ struct TrainingSession {
     var seconds: Double { progress.secondsBefore + (clock.now - start) }
     var stepsPerEpoch: Int { (split.training.count + configuration.batchSize - 1) / configuration.batchSize }
 
-    init(trainer: Trainer, network: Network, split: DataSplit) {
+    /// - Parameter initial: the weights that a fresh run starts from.
+    init(trainer: Trainer, network: Network, split: DataSplit, initial: NetworkState) {
         self.trainer = trainer
         self.network = network
         self.split = split
         start = clock.now
-        let initial = network.initialState(seed: trainer.configuration.seed)
         progress = trainer.resumption.map { TrainingProgress($0, initial: initial) } ?? TrainingProgress(initial: initial)
     }
 
@@ -148,7 +148,8 @@ struct TrainingSession {
     /// Whether the best is so old that the run ends.
     private var stopsEarly: Bool {
         let patience = configuration.earlyStopping
-        return patience > 0 && selection != .last && progress.best.epoch > 0 && progress.epoch - 1 - progress.best.epoch >= patience
+        return patience > 0 && selection != .last && progress.best.epoch > 0
+            && progress.epoch - 1 - progress.best.epoch >= patience
     }
 
     private mutating func openTeacherCache() throws {
@@ -233,7 +234,8 @@ struct TrainingSession {
             epoch: epoch, epochs: configuration.epochs, learningRate: learningRate, trainLoss: metrics.loss,
             trainAccuracy: metrics.accuracy, terms: metrics.terms(named: configuration.method.termNames),
             validationLoss: validation?.loss, validationAccuracy: validation?.accuracy, validationTop5: validation?.top5Share,
-            testLoss: test?.loss, testAccuracy: test?.accuracy, testTop5: test?.top5Share, imagesPerSecond: pace.imagesPerSecond, seconds: seconds, best: isBest)
+            testLoss: test?.loss, testAccuracy: test?.accuracy, testTop5: test?.top5Share, imagesPerSecond: pace.imagesPerSecond,
+            seconds: seconds, best: isBest)
         progress.epochs.append(record)
         progress.beginNextEpoch()
         if let folder = trainer.folder {

@@ -9,7 +9,10 @@ struct CommandTests {
 
     @Test("every subcommand has a help with an example")
     func help() throws {
-        for name in ["devices", "doctor", "models", "train", "distill", "evaluate", "predict", "loss", "demo", "data", "diff", "plot"] {
+        for name in [
+            "devices", "doctor", "models", "train", "distill", "evaluate", "predict", "loss", "convert", "export", "demo", "data",
+            "diff", "plot",
+        ] {
             let result = try Program.run([name, "--help"])
             #expect(result.code == 0)
             #expect(result.output.contains("Example: rld \(name)"), "\(name)")
@@ -67,7 +70,8 @@ struct CommandTests {
         #expect(trained.error.contains("learning rate 0.05") && trained.error.contains("device     reference"))
         #expect(trained.output.contains("test: last weights (epoch 2)") && trained.output.contains("test: best weights"))
         #expect(
-            try FileManager.default.contentsOfDirectory(atPath: teacher).sorted() == (RunFolder.fileNames + ["checkpoints"]).sorted())
+            try FileManager.default.contentsOfDirectory(atPath: teacher).sorted()
+                == (RunFolder.fileNames + ["checkpoints"]).sorted())
 
         let student = folder.path + "/student"
         let weights = teacher + "/best.safetensors"

@@ -29,5 +29,5 @@ func expectRefusal(
     guard let text = error?.description else { return }
     #expect(text.contains(fragment), sourceLocation: sourceLocation)
     #expect(!text.contains { $0.isNewline }, sourceLocation: sourceLocation)
-    #expect(text.count < 700, sourceLocation: sourceLocation)
+    #expect(text.count < 1000, sourceLocation: sourceLocation)
 }

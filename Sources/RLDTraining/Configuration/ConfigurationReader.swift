@@ -209,7 +209,12 @@ public struct ConfigurationReader {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
         if result.teacherCache == nil { warn(["teacher.cache_type", "teacher.cache_draws"], "there is no teacher.cache") }
-        if !method.needsTeacher { warn(["teacher.model", "teacher.weights", "teacher.cache"], "method '\(method.id)' has no teacher") }
+        if !method.needsTeacher {
+            warn(["teacher.model", "teacher.weights", "teacher.key", "teacher.cache"], "method '\(method.id)' has no teacher")
+        }
+        if result.initialWeights == nil {
+            warn(["initial.key", "initial.strict", "initial.reset_head"], "the run starts from fresh weights, give --weights")
+        }
         warn(result.schedule.ignoredKeys, "schedule '\(result.schedule.kind.rawValue)' has none")
         warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
         if !method.termNames.contains("ce") {
@@ -237,8 +242,10 @@ public struct ConfigurationReader {
         MethodOption.allCases.first { Setting.underscored($0.name) == name }
     }
 
+    /// The parser's words quote the line that they are about, however long it is.
     private static func oneLine(_ text: String) -> String {
-        text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
+        let words = text.prefix(400).split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+        return words.joined(separator: " ") + (text.utf8.count > 400 ? " ..." : "")
     }
 }
 
@@ -274,7 +281,9 @@ extension TrainingConfiguration {
         var ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
         if teacherCache == nil { ignored.formUnion(["teacher.cache_type", "teacher.cache_draws"]) }
         for setting in Setting.all {
-            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else { continue }
+            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else {
+                continue
+            }
             append(setting.key, value)
         }
         append("method.id", method.id)

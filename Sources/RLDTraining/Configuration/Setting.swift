@@ -79,6 +79,15 @@ struct Setting: Sendable {
             set: { assign(Selection(rawValue: $1), to: &$0.select) }),
         optionalName("teacher.model", \.teacherModel),
         optionalName("teacher.weights", \.teacherWeights),
+        optionalName("teacher.key", \.teacherKey),
+        optionalName("initial.weights", \.initialWeights),
+        optionalName("initial.key", \.initialOptions.key),
+        Setting(
+            key: "initial.strict", get: { $0.initialWeights == nil ? nil : "\($0.initialOptions.strict)" },
+            set: { c, t throws(Wanted) in c.initialOptions.strict = try truth(t) }),
+        Setting(
+            key: "initial.reset_head", get: { $0.initialWeights == nil ? nil : "\($0.initialOptions.resetHead)" },
+            set: { c, t throws(Wanted) in c.initialOptions.resetHead = try truth(t) }),
         optionalName("teacher.cache", \.teacherCache),
         Setting(
             key: "teacher.cache_type", get: { $0.teacherCacheType.text },

@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 import RLDMethods
 
@@ -63,6 +64,12 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var teacherModel: String?
     /// File with the teacher's weights.
     public var teacherWeights: String?
+    /// Where they hang in the file ("model.student"); nil for the usual places.
+    public var teacherKey: String?
+    /// File with the weights to start from; nil for fresh ones.
+    public var initialWeights: String?
+    /// How they are fitted to the network.
+    public var initialOptions = WeightOptions()
     /// Folder of cached teacher logits; nil for none.
     public var teacherCache: String?
     public var teacherCacheType = TeacherCacheType.float32
@@ -135,10 +142,12 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
             "best       chosen on "
-                + (select == .test ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
+                + (select == .test
+                    ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
                 + (evaluateEvery > 1 ? ", every \(evaluateEvery) epochs" : "")
                 + (earlyStopping > 0 ? "; stops when it is \(earlyStopping) epochs old" : ""),
         ]
+        if let initialWeights { lines.insert("start      weights \(initialWeights)", at: 1) }
         if method.needsTeacher {
             lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
             if let teacherCache {

@@ -1,32 +1,9 @@
 import RLDGraph
 
-/// An element type of the safetensors format, by its name there.
-public enum SafetensorsType: String, Sendable, CaseIterable {
-    case float64 = "F64"
-    case float32 = "F32"
-    case float16 = "F16"
-    case bfloat16 = "BF16"
-    case int64 = "I64"
-    case int32 = "I32"
-    case int16 = "I16"
-    case int8 = "I8"
-    case uint8 = "U8"
-    case bool = "BOOL"
-
-    public var byteCount: Int {
-        switch self {
-        case .float64, .int64: 8
-        case .float32, .int32: 4
-        case .float16, .bfloat16, .int16: 2
-        case .int8, .uint8, .bool: 1
-        }
-    }
-}
-
 /// One tensor of a safetensors file.
 public struct SafetensorsEntry: Sendable, Equatable {
     public let name: String
-    public let type: SafetensorsType
+    public let type: ElementType
     /// Extents, outermost first; empty for a scalar.
     public let shape: [Int]
     /// Where its bytes lie, from the end of the header.
@@ -97,10 +74,10 @@ struct SafetensorsHeader: Equatable {
             return value
         }
         guard case .string(let typeName) = try field("dtype") else { throw InputError(path, "\(tensor): dtype is not a string") }
-        guard let type = SafetensorsType(rawValue: typeName) else {
+        guard let type = ElementType(rawValue: typeName) else {
             throw InputError(
                 path, "\(tensor) has dtype \(quoted(typeName))",
-                advice: "readable are \(SafetensorsType.allCases.map(\.rawValue).joined(separator: ", "))")
+                advice: "readable are \(ElementType.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         guard let shape = integers(try field("shape")) else {
             throw InputError(path, "\(tensor): shape is not a list of sizes")
@@ -111,11 +88,8 @@ struct SafetensorsHeader: Equatable {
         guard offsets[0] <= offsets[1] else {
             throw InputError(path, "\(tensor): data_offsets \(offsets) end before they begin")
         }
-        var bytes = type.byteCount
-        for extent in shape {
-            let (product, overflow) = bytes.multipliedReportingOverflow(by: extent)
-            guard !overflow else { throw InputError(path, "\(tensor): shape \(shapeText(shape)) overflows") }
-            bytes = product
+        guard let bytes = type.byteCount(shape: shape) else {
+            throw InputError(path, "\(tensor): shape \(shapeText(shape)) overflows")
         }
         guard bytes == offsets[1] - offsets[0] else {
             throw InputError(
@@ -158,14 +132,4 @@ struct SafetensorsHeader: Equatable {
         }
         return result
     }
-}
-
-/// A name out of a file, fit for one line of a message.
-func quoted(_ name: String) -> String {
-    let shown = jsonLiteral(String(name.prefix(100)))
-    return "'\(shown.dropFirst().dropLast())\(name.count > 100 ? "..." : "")'"
-}
-
-private func shapeText(_ shape: [Int]) -> String {
-    shape.count <= 8 ? "\(shape)" : "of \(shape.count) dimensions"
 }

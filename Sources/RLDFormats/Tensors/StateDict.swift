@@ -1,0 +1,76 @@
+import RLDGraph
+
+extension TensorFile {
+    /// The entries of one state dict, by the names that a network knows them by.
+    public struct StateDict: Sendable {
+        /// In the order of the file.
+        public let names: [String]
+        /// Where they are in the file's `entries`.
+        let indices: [Int]
+
+        /// The shape of a tensor of the dict, in the file that it is from.
+        public func shape(_ name: String, in file: TensorFile) -> [Int]? {
+            zip(names, indices).first { $0.0 == name }.map { file.entries[$0.1].shape }
+        }
+    }
+
+    /// Where weights usually hang in a checkpoint, the most likely first.
+    private static let usualKeys = ["model", "state_dict", "model_state_dict", "net", "network", "student"]
+
+    /// Finds the state dict of a file. Names lose what wrappers put before all of them: `module.` (DataParallel) and `_orig_mod.`
+    /// (compiled models).
+    /// - Parameter key: keys of nested dictionaries, joined with dots, and the beginning of names in the last one
+    ///   ("model.student"); nil takes `model`, `state_dict` or the only one there is.
+    /// - Throws: when there is none, or several that could be meant.
+    public func stateDict(key: String? = nil) throws(InputError) -> StateDict {
+        guard !entries.isEmpty else { throw InputError(path, "holds no tensors") }
+        if let key { return try stateDict(named: key) }
+        var groups: [[String]: [Int]] = [:]
+        for (index, entry) in entries.enumerated() { groups[entry.group, default: []].append(index) }
+        if let usual = Self.usualKeys.first(where: { groups[[$0]] != nil }), let indices = groups[[usual]] {
+            return unwrapped(indices)
+        }
+        if let indices = groups[[]] ?? (groups.count == 1 ? groups.values.first : nil) { return unwrapped(indices) }
+        let found = groups.keys.map { $0.joined(separator: ".") }.sorted()
+        let shown = found.prefix(8).joined(separator: ", ") + (found.count > 8 ? " and \(found.count - 8) more" : "")
+        throw InputError(path, "holds several groups of tensors: \(shown)", advice: "choose one with --key")
+    }
+
+    private func unwrapped(_ indices: [Int]) -> StateDict {
+        StateDict(names: Self.unwrapped(indices.map { entries[$0].ownName }), indices: indices)
+    }
+
+    private static func unwrapped(_ names: [String]) -> [String] {
+        for prefix in ["module.", "_orig_mod."] where !names.isEmpty && names.allSatisfy({ $0.hasPrefix(prefix) }) {
+            return unwrapped(names.map { String($0.dropFirst(prefix.count)) })
+        }
+        return names
+    }
+
+    private func stateDict(named key: String) throws(InputError) -> StateDict {
+        // Wrappers may sit at any level: names are compared without them.
+        var groups: [[String]: [Int]] = [:]
+        for (index, entry) in entries.enumerated() { groups[entry.group, default: []].append(index) }
+        var names: [(index: Int, name: String)] = []
+        for (group, indices) in groups {
+            let prefix = group.isEmpty ? "" : group.joined(separator: ".") + "."
+            for (index, name) in zip(indices, unwrapped(indices).names) { names.append((index, prefix + name)) }
+        }
+        names.sort { $0.index < $1.index }
+        let chosen = names.filter { $0.name.hasPrefix(key + ".") }
+        guard !chosen.isEmpty else {
+            let starts = Set(names.flatMap { Self.prefixes(of: $0.name) }).sorted()
+            let near = nearestName(to: key, among: Array(starts.prefix(2000))).map { "did you mean '\($0)'?" }
+            throw InputError(
+                path, "has no tensors under the key \(quoted(key))",
+                advice: near ?? "it holds \(starts.prefix(6).joined(separator: ", "))")
+        }
+        return StateDict(
+            names: Self.unwrapped(chosen.map { String($0.name.dropFirst(key.count + 1)) }), indices: chosen.map(\.index))
+    }
+
+    private static func prefixes(of name: String) -> [String] {
+        let parts = name.split(separator: ".").prefix(4)
+        return (1..<max(parts.count, 1)).map { parts.prefix($0).joined(separator: ".") }
+    }
+}

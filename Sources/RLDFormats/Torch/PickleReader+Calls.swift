@@ -1,0 +1,104 @@
+import RLDGraph
+
+/// What the known functions and classes make of their arguments.
+extension PickleReader {
+    /// Elements of a tuple, or of a list.
+    func items(_ value: PickleValue) -> [PickleValue]? {
+        switch value {
+        case .tuple(let index): tuples[index]
+        case .list(let index): lists[index]
+        default: nil
+        }
+    }
+
+    private func integers(_ value: PickleValue) -> [Int]? {
+        guard let items = items(value) else { return nil }
+        var result: [Int] = []
+        for item in items {
+            guard case .integer(let number) = item else { return nil }
+            result.append(number)
+        }
+        return result
+    }
+
+    mutating func call(_ function: PickleValue, _ arguments: PickleValue) throws(InputError) -> PickleValue {
+        guard case .global(let global) = function, let items = items(arguments) else {
+            throw failure("calls \(function.kind)", advice: Self.advice)
+        }
+        switch global {
+        case .orderedDictionary:
+            guard let first = items.first, let pairs = self.items(first) else { return newDictionary([]) }
+            var flat: [PickleValue] = []
+            for pair in pairs {
+                guard let pair = self.items(pair), pair.count == 2 else {
+                    throw failure("is corrupt: an OrderedDict of what are no pairs")
+                }
+                flat += pair
+            }
+            return newDictionary(flat)
+        case .defaultDictionary: return newDictionary([])
+        case .rebuildTensor, .rebuildTensorV2, .rebuildTensorV3: return try tensor(global, items)
+        case .rebuildParameter:
+            guard let first = items.first, case .tensor = first else { throw failure("is corrupt: a parameter without a tensor") }
+            return first
+        case .rebuildFromType:
+            guard items.count >= 3, case .global(let inner) = items[0], inner != .rebuildFromType else {
+                throw failure("is corrupt: a tensor of a class without its parts")
+            }
+            return try call(items[0], items[2])
+        case .size:
+            guard let first = items.first, case .tuple = first else { throw failure("is corrupt: a torch.Size without sizes") }
+            return first
+        case .skipped(let name): return .object(name)
+        case .storage, .elementType: throw failure("calls \(global.name)", advice: Self.advice)
+        }
+    }
+
+    /// `_rebuild_tensor(storage, offset, size, stride)`; version 2 adds what only training needs, version 3 the element type.
+    private mutating func tensor(_ global: PickleGlobal, _ items: [PickleValue]) throws(InputError) -> PickleValue {
+        guard items.count >= (global == .rebuildTensorV3 ? 7 : 4), case .storage(let index) = items[0],
+            case .integer(let offset) = items[1],
+            let shape = integers(items[2]), let strides = integers(items[3])
+        else { throw failure("is corrupt: a tensor without storage, offset, sizes and strides") }
+        let storage = storages[index]
+        var type = storage.type
+        if global == .rebuildTensorV3 {
+            guard case .global(.elementType(let given)) = items[6] else {
+                throw failure("is corrupt: a tensor without an element type")
+            }
+            type = given
+        }
+        guard let type else { throw failure("is corrupt: a tensor of untyped storage") }
+        do throws(StridedView.Failure) {
+            tensors.append(try TorchTensor(storage: storage, type: type, offset: offset, shape: shape, strides: strides))
+        } catch {
+            throw failure("is corrupt: a tensor \(error.problem)")
+        }
+        return .tensor(tensors.count - 1)
+    }
+
+    /// ('storage', class, key, location, elements[, view]) with view (key, offset, elements) or None.
+    func storage(_ id: PickleValue) throws(InputError) -> TorchStorage {
+        guard case .tuple(let index) = id, tuples[index].count >= 5, case .string("storage") = tuples[index][0] else {
+            throw failure("refers to something outside that is no storage", advice: Self.advice)
+        }
+        let parts = tuples[index]
+        guard case .global(.storage(let type)) = parts[1], case .string(let key) = parts[2], case .integer(let count) = parts[4],
+            count >= 0
+        else { throw failure("is corrupt: a storage without class, key and size") }
+        guard parts.count > 5, let view = items(parts[5]) else { return TorchStorage(key: key, type: type, count: count) }
+        guard view.count == 3, case .integer(let offset) = view[1], case .integer(let viewCount) = view[2], offset >= 0,
+            viewCount >= 0,
+            viewCount <= count, offset <= count - viewCount
+        else { throw failure("is corrupt: a view outside its storage") }
+        return TorchStorage(key: key, type: type, count: viewCount, viewOffset: offset)
+    }
+
+    /// Gives an object its attributes: none of them matter for tensors (`_metadata` of a state dict, settings of a script).
+    func build(_ object: PickleValue, _ state: PickleValue) throws(InputError) {
+        switch object {
+        case .object, .dictionary, .tensor: return
+        default: throw failure("gives attributes to \(object.kind)", advice: Self.advice)
+        }
+    }
+}

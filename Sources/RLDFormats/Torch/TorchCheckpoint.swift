@@ -1,0 +1,236 @@
+import RLDGraph
+
+/// A file that `torch.save` wrote, read without Python: the zip format (since PyTorch 1.6) and the one before it. The structure is
+/// read and checked at once; a tensor's bytes are read when it is asked for.
+struct TorchCheckpoint: Sendable {
+    /// A tensor and where it hangs in the saved object.
+    struct Entry: Sendable {
+        /// Keys from the outermost dictionary (or index of a list) inwards.
+        let path: [String]
+        let tensor: TorchTensor
+    }
+
+    let path: String
+    let entries: [Entry]
+    /// Numbers and strings of the outermost dictionary ("epoch", "best_acc"), as text.
+    let values: [String: String]
+    private let source: Source
+
+    private enum Source: Sendable {
+        /// The archive, the folder in it, and whether storages are big-endian.
+        case zip(ZipArchive, folder: String, bigEndian: Bool)
+        /// Per storage key its first byte in the file and its bytes.
+        case legacy(RandomAccessFile, places: [String: (offset: Int, size: Int)])
+    }
+
+    static func matches(_ start: [UInt8]) -> Bool { start.first == 0x80 || isTar(start) }
+    private static func isTar(_ start: [UInt8]) -> Bool { start.count > 262 && Array(start[257..<262]) == Array("ustar".utf8) }
+
+    init(_ file: RandomAccessFile) throws(InputError) {
+        let start = try file.read(from: 0, count: min(file.size, 263))
+        if ZipArchive.matches(start) {
+            try self.init(zip: ZipArchive(file))
+        } else if Self.isTar(start) {
+            throw InputError(
+                file.path, "is a checkpoint of a PyTorch before 0.1.10 (tar format), which is not read",
+                advice: "load it in PyTorch and save it again")
+        } else {
+            try self.init(legacy: file)
+        }
+    }
+
+    // MARK: - Formats
+
+    init(zip archive: ZipArchive) throws(InputError) {
+        path = archive.path
+        guard let pickle = archive.entries.first(where: { $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl") }) else {
+            throw InputError(path, "is a zip archive without data.pkl: torch.save did not write it")
+        }
+        let folder = String(pickle.name.dropLast("data.pkl".count))
+        guard !archive.entries.contains(where: { $0.name.hasPrefix(folder + "code/") }) else {
+            throw InputError(path, "is a TorchScript archive, not a checkpoint of weights", advice: PickleReader.advice)
+        }
+        guard pickle.size <= PickleReader.maximumBytes else {
+            throw InputError(path, "has a pickle of \(pickle.size) bytes, the limit is \(PickleReader.maximumBytes)")
+        }
+        var bigEndian = false
+        if let order = archive[folder + "byteorder"], order.size <= 16 {
+            let text = String(decoding: try archive.read(order), as: UTF8.self)
+            guard ["little", "big"].contains(text) else {
+                throw InputError(path, "has byte order \(quoted(text)), known are little and big")
+            }
+            bigEndian = text == "big"
+        }
+        let file = RandomAccessFile(bytes: try archive.read(pickle), named: path)
+        var reader = PickleReader(FileCursor(file))
+        let root = try reader.read()
+        (entries, values) = try TorchTree(reader).flattened(root)
+        source = .zip(archive, folder: folder, bigEndian: bigEndian)
+        var checked: Set<String> = []
+        for entry in entries {
+            let storage = entry.tensor.storage
+            guard checked.insert(storage.key).inserted else { continue }
+            guard let stored = archive[folder + "data/" + storage.key] else {
+                throw InputError(path, "lacks the storage \(quoted(storage.key)) of \(quoted(entry.path.joined(separator: ".")))")
+            }
+            try Self.check(storage, size: stored.size, path: path)
+        }
+    }
+
+    /// Magic number, protocol version, system, object, storage keys: five pickles; then per storage its count and its elements.
+    private init(legacy file: RandomAccessFile) throws(InputError) {
+        path = file.path
+        var cursor = FileCursor(file)
+        func next() throws(InputError) -> (PickleValue, PickleReader) {
+            var reader = PickleReader(cursor)
+            let value = try reader.read()
+            cursor = reader.rest
+            return (value, reader)
+        }
+        guard try next().0 == .largeInteger([0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19]) else {
+            throw InputError(path, "is a pickle that torch.save did not write", advice: PickleReader.advice)
+        }
+        guard try next().0 == .integer(1001) else {
+            throw InputError(path, "has a version of the old PyTorch format that is not known")
+        }
+        let system = try next()
+        var bigEndian = false
+        if case .dictionary(let index) = system.0 {
+            let items = system.1.dictionaries[index]
+            for at in stride(from: 0, to: items.count - 1, by: 2) where items[at] == .string("little_endian") {
+                bigEndian = items[at + 1] == .bool(false)
+            }
+        }
+        let (root, reader) = try next()
+        (entries, values) = try TorchTree(reader).flattened(root)
+        let (keyList, keyReader) = try next()
+        guard let keys = keyReader.items(keyList) else { throw InputError(path, "is corrupt: its storage keys are no list") }
+        // PyTorch writes elements little-endian on every machine; a mark that says otherwise comes from elsewhere.
+        guard !bigEndian else { throw InputError(path, "is marked big-endian, which the old PyTorch format is not read in") }
+
+        var declared: [String: TorchStorage] = [:]
+        for storage in reader.storages { declared[storage.key] = storage }
+        var places: [String: (offset: Int, size: Int)] = [:]
+        for key in keys {
+            guard case .string(let key) = key, let storage = declared[key], let width = storage.type?.byteCount else {
+                throw InputError(path, "is corrupt: it stores what no tensor declares")
+            }
+            let count = try cursor.integer(8)
+            let (size, overflow) = (Int(exactly: count) ?? .max).multipliedReportingOverflow(by: width)
+            guard !overflow, size <= cursor.remaining else {
+                throw InputError(
+                    path, "is truncated: storage \(quoted(key)) has \(count) elements, \(cursor.remaining) bytes follow")
+            }
+            places[key] = (cursor.position, size)
+            cursor = FileCursor(file, at: cursor.position + size)
+        }
+        for storage in reader.storages {
+            guard let place = places[storage.key] else { throw InputError(path, "lacks the storage \(quoted(storage.key))") }
+            let view = TorchStorage(key: storage.key, type: storage.type, count: storage.count + storage.viewOffset)
+            try Self.check(view, size: place.size, path: path)
+        }
+        source = .legacy(file, places: places)
+    }
+
+    private static func check(_ storage: TorchStorage, size: Int, path: String) throws(InputError) {
+        let (needed, overflow) = storage.count.multipliedReportingOverflow(by: storage.type?.byteCount ?? 1)
+        guard !overflow, needed <= size else {
+            throw InputError(
+                path, "is corrupt: storage \(quoted(storage.key)) should hold \(storage.count) elements and has \(size) bytes")
+        }
+    }
+
+    // MARK: - Contents
+
+    /// A tensor's elements, row-major and little-endian, whatever its strides.
+    func read(_ tensor: TorchTensor) throws(InputError) -> [UInt8] {
+        let (view, width) = (tensor.view, tensor.type.byteCount)
+        guard view.count > 0 else { return [] }
+        let base = tensor.storage.viewOffset * (tensor.storage.type?.byteCount ?? 1)
+        let (start, size) = (base + view.offset * width, view.span * width)
+        let elements: [UInt8]
+        switch source {
+        case .legacy(let file, let places):
+            guard let place = places[tensor.storage.key], start + size <= place.size else { throw missing(tensor) }
+            elements = try file.read(from: place.offset + start, count: size)
+        case .zip(let archive, let folder, let bigEndian):
+            guard let entry = archive[folder + "data/" + tensor.storage.key] else { throw missing(tensor) }
+            // Whole, so that its checksum is verified.
+            let whole = try archive.read(entry)
+            guard start + size <= whole.count else { throw missing(tensor) }
+            let piece = size == whole.count ? whole : Array(whole[start..<start + size])
+            elements = bigEndian ? swappingBytes(piece, size: width) : piece
+        }
+        return view.gathered(elements, width: width)
+    }
+
+    private func missing(_ tensor: TorchTensor) -> InputError {
+        InputError(path, "is corrupt: storage \(quoted(tensor.storage.key)) is shorter than declared")
+    }
+}
+
+/// Finds the tensors in what a pickle built.
+private struct TorchTree {
+    let reader: PickleReader
+    private static let maximumDepth = 32
+    private static let maximumNodes = 1 << 20
+
+    init(_ reader: PickleReader) { self.reader = reader }
+
+    func flattened(_ root: PickleValue) throws(InputError) -> ([TorchCheckpoint.Entry], [String: String]) {
+        var entries: [TorchCheckpoint.Entry] = []
+        var nodes = 0
+        try walk(root, at: [], &entries, &nodes)
+        var values: [String: String] = [:]
+        for (key, value) in members(root) ?? [] { if let text = text(value), key != "format" { values[key] = text } }
+        // A later entry of one name replaced the earlier one.
+        var last: [[String]: Int] = [:]
+        for (index, entry) in entries.enumerated() { last[entry.path] = index }
+        if last.count < entries.count { entries = entries.indices.filter { last[entries[$0].path] == $0 }.map { entries[$0] } }
+        return (entries, values)
+    }
+
+    private func walk(
+        _ value: PickleValue, at path: [String], _ entries: inout [TorchCheckpoint.Entry], _ nodes: inout Int
+    ) throws(InputError) {
+        nodes += 1
+        guard nodes <= Self.maximumNodes else { throw reader.failure("nests its values without end") }
+        if case .tensor(let index) = value {
+            return entries.append(TorchCheckpoint.Entry(path: path, tensor: reader.tensors[index]))
+        }
+        guard let members = members(value) else { return }
+        guard path.count < Self.maximumDepth else {
+            throw reader.failure("nests its values deeper than \(Self.maximumDepth) levels")
+        }
+        for (key, member) in members { try walk(member, at: path + [key], &entries, &nodes) }
+    }
+
+    private func members(_ value: PickleValue) -> [(String, PickleValue)]? {
+        switch value {
+        case .dictionary(let index):
+            let items = reader.dictionaries[index]
+            return stride(from: 0, to: items.count - 1, by: 2).compactMap { at in key(items[at]).map { ($0, items[at + 1]) } }
+        case .list(let index): return reader.lists[index].enumerated().map { ("\($0)", $1) }
+        case .tuple(let index): return reader.tuples[index].enumerated().map { ("\($0)", $1) }
+        default: return nil
+        }
+    }
+
+    private func key(_ value: PickleValue) -> String? {
+        switch value {
+        case .string(let text): text
+        case .integer(let number): "\(number)"
+        default: nil
+        }
+    }
+
+    private func text(_ value: PickleValue) -> String? {
+        switch value {
+        case .string(let text): text
+        case .integer(let number): "\(number)"
+        case .float(let number): "\(number)"
+        case .bool(let truth): "\(truth)"
+        default: nil
+        }
+    }
+}

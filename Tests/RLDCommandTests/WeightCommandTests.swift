@@ -1,0 +1,109 @@
+import Foundation
+import RLD
+import TestSupport
+import Testing
+
+/// Weights that come from elsewhere, and go there.
+struct WeightCommandTests {
+    private let folder = Folder()
+
+    private struct GoldenLogits: Decodable {
+        var images: [String]
+        var logits_f64: [[Double]]
+    }
+
+    @Test("predict with a PyTorch checkpoint gives PyTorch's logits", arguments: ["resnet8_c10.pth", "resnet8_c10_legacy.pth"])
+    func predict(checkpoint: String) throws {
+        let golden = try JSONDecoder().decode(
+            GoldenLogits.self, from: Data(contentsOf: URL(fileURLWithPath: Goldens.path("checkpoints/resnet8_c10.json"))))
+        let images = Tensor(
+            shape: [2, 3, 32, 32], values: golden.images.flatMap { FormulaValues.images($0, shape: [3, 32, 32]).values })
+        let (input, output) = (folder.path + "/images.npy", folder.path + "/logits.npy")
+        try TensorFile.write([StoredTensor("images", images, as: .float32, source: input)], to: input)
+        let result = try Program.run([
+            "predict", "--model", "resnet8", "--weights", Goldens.path("checkpoints/\(checkpoint)"), "--images", input,
+            "--output",
+            output, "--device", "reference",
+        ])
+        #expect(result.code == 0, "\(result.error)")
+        let logits = try TensorFile(path: output).tensor("logits")
+        #expect(logits.shape == [2, 10])
+        // The reference computes in Double; the file holds float32.
+        expectClose(logits.values, golden.logits_f64.flatMap { $0 }, .ofMax(1e-7), "logits")
+    }
+
+    @Test("convert and back keeps every bit; listing shows names, types and what is beside the weights")
+    func convert() throws {
+        let source = Goldens.path("checkpoints/resnet8_c10.pth")
+        var previous = source
+        for ending in ["safetensors", "npz", "pth", "safetensors"] {
+            let next = folder.path + "/\(UUID().uuidString).\(ending)"
+            let result = try Program.run(["convert", previous, next, "--model", "resnet8"])
+            #expect(result.code == 0 && result.output.contains("56 tensors"), "\(result.error)")
+            previous = next
+        }
+        let network = try ModelCatalog.network("resnet8", classes: 10)
+        #expect(try NetworkState(weights: previous, for: network) == formulaState(for: network))
+        let list = try Program.run(["convert", source, "--list"])
+        #expect(list.output.contains("model.layer1.0.bn1.num_batches_tracked") && list.output.contains("I64"))
+        #expect(list.output.contains("56 tensors, PyTorch checkpoint"))
+    }
+
+    @Test(
+        "what does not fit is said in one line",
+        arguments: [
+            (["convert", "PTH", "OUT.safetensors", "--model", "resnet14"], "missing layer1.1.conv1.weight"),
+            (["convert", "PTH", "OUT.txt"], "does not say by its ending"), (["convert", "PTH"], "name the file to write"),
+            (["convert", "PTH", "OUT.npz", "--dtype", "f33"], "did you mean 'f32'?"),
+            (["convert", "PTH", "OUT.npz", "--key", "modle"], "did you mean 'model'?"),
+            (["export", "--weights", "PTH", "--onnx", "OUT.onnx"], "give --model"),
+            (
+                ["export", "--weights", "PTH", "--onnx", "OUT.onnx", "--model", "resnet8", "--normalization", "nodes"],
+                "give mean and deviation"
+            ),
+            (["export", "--weights", "PTH", "--onnx", "OUT.onnx", "--model", "resnet8", "--mean", "1,2"], "--deviation"),
+        ])
+    func refusals(arguments: [String], expected: String) throws {
+        let words = arguments.map {
+            $0 == "PTH"
+                ? Goldens.path("checkpoints/resnet8_c10.pth") : $0.replacingOccurrences(of: "OUT", with: folder.path + "/out")
+        }
+        let result = try Program.run(words)
+        #expect(result.code == 2 && result.errorLines.count == 1, "\(result)")
+        #expect(result.error.contains(expected), "\(result.error)")
+        #expect(folder.contents.isEmpty)
+    }
+
+    @Test("a run starts from a checkpoint for other classes, and its weights say what export needs")
+    func fineTune() throws {
+        let network = try ModelCatalog.network("resnet8", classes: 100, input: [1, 5, 5])
+        let start = folder.path + "/start.npz"
+        let state = formulaState(for: network)
+        try TensorFile.write(
+            state.names.map { name in
+                try StoredTensor("module." + name, #require(state[name]), as: .float32, source: start)
+            }, to: start)
+        let run = [
+            "train", "--model", "resnet8", "--data", try folder.images(), "--epochs", "1", "--batch-size", "16", "--validation",
+            "8",
+            "--learning-rate", "0.000001", "--device", "reference", "--weights", start,
+        ]
+        let refused = try Program.run(run + ["--out", folder.path + "/a"])
+        #expect(refused.code == 2 && refused.error.contains("--reset-head starts the last layer anew"), "\(refused.error)")
+        let result = try Program.run(run + ["--out", folder.path + "/b", "--reset-head"])
+        #expect(result.code == 0, "\(result.error)")
+        #expect(result.error.contains("fc.weight starts anew"))
+        let file = try TensorFile(path: folder.path + "/b/best.safetensors")
+        let moved = try file.tensor("conv1.weight").values
+        expectClose(moved, try #require(state["conv1.weight"]).values, .ofMax(1e-3), "weights that were loaded")
+        let metadata = ModelMetadata(file.metadata)
+        #expect(metadata.model == "resnet8" && metadata.classes == 10 && metadata.input == [1, 5, 5])
+        #expect(metadata.mean == [0.1307] && metadata.classNames == (0...9).map { "\($0)" })
+        #expect(file.metadata["config"]?.contains("initial:") == true && file.metadata["data_hash"]?.count == 16)
+        let model = folder.path + "/student.onnx"
+        let export = try Program.run([
+            "export", "--weights", folder.path + "/b/best.safetensors", "--onnx", model, "--normalization", "nodes",
+        ])
+        #expect(export.code == 0 && FileManager.default.fileExists(atPath: model), "\(export.error)")
+    }
+}

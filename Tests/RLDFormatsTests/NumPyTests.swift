@@ -1,0 +1,139 @@
+import RLDFormats
+import RLDGraph
+import TestSupport
+import Testing
+
+/// Arrays as NumPy writes them, and as it reads them.
+struct NumPyTests {
+    let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    static func npy(_ header: String, _ body: [UInt8], version: UInt8 = 1) -> [UInt8] {
+        [0x93] + Array("NUMPY".utf8) + [version, 0] + little(header.utf8.count, version == 1 ? 2 : 4) + Array(header.utf8) + body
+    }
+
+    private func header(_ descr: String, _ shape: String, fortran: Bool = false) -> String {
+        "{'descr': '\(descr)', 'fortran_order': \(fortran ? "True" : "False"), 'shape': (\(shape)), }   \n"
+    }
+
+    private func read(_ bytes: [UInt8]) throws -> Tensor { try TensorFile(bytes: bytes, named: "x.npy").tensor("any") }
+
+    @Test("every element type, in both byte orders")
+    func types() throws {
+        let cases: [(String, [UInt8], [Double])] = [
+            ("f8", bytes([(0.1).bitPattern, Double.infinity.bitPattern]), [0.1, .infinity]),
+            ("f4", floats([1.5, -2]), [1.5, -2]),
+            ("f2", bytes([0x3C00, 0x0001] as [UInt16]), [1, 1.0 / 16_777_216]),
+            ("i8", bytes([Int64(-3), 1 << 50]), [-3, 1_125_899_906_842_624]),
+            ("i4", bytes([Int32.min, 5]), [-2_147_483_648, 5]), ("i2", bytes([Int16(-2), 7]), [-2, 7]),
+            ("i1", [0xFF, 3], [-1, 3]),
+            ("u8", bytes([UInt64(1) << 52, 2]), [4_503_599_627_370_496, 2]), ("u4", bytes([UInt32.max, 5]), [4_294_967_295, 5]),
+            ("u2", bytes([UInt16.max, 7]), [65535, 7]), ("u1", [255, 0], [255, 0]), ("b1", [1, 0], [1, 0]),
+        ]
+        for (kind, data, values) in cases {
+            let size = data.count / 2
+            let swapped = [data[..<size], data[size...]].flatMap { $0.reversed() }
+            for (mark, body) in [("<", data), (">", swapped), (size == 1 ? "|" : "=", data)] {
+                #expect(try read(Self.npy(header(mark + kind, "2,"), body)).values == values, "\(mark)\(kind)")
+            }
+        }
+    }
+
+    @Test func ordersShapesAndVersions() throws {
+        let data = floats([0, 1, 2, 3, 4, 5])
+        let c = Tensor(shape: [2, 3], values: [0, 1, 2, 3, 4, 5])
+        for version in [1, 2, 3] as [UInt8] { #expect(try read(Self.npy(header("<f4", "2, 3"), data, version: version)) == c) }
+        #expect(
+            try read(Self.npy(header("<f4", "2, 3", fortran: true), data)) == Tensor(shape: [2, 3], values: [0, 2, 4, 1, 3, 5]))
+        #expect(try read(Self.npy(header("<f4", "1, 6, 1", fortran: true), data)).values == c.values)
+        #expect(try read(Self.npy(header("<f4", ""), floats([7]))) == Tensor(shape: [], values: [7]))
+        #expect(try read(Self.npy(header("<f4", "0, 3"), [])).shape == [0, 3])
+        // As Python 2 and as other writers put it.
+        #expect(try read(Self.npy("{\"shape\":(2L,3L),\"fortran_order\":False,\"descr\":\"<f4\"}", data)) == c)
+    }
+
+    @Test func whatIsNoArrayIsRefused() throws {
+        func refused(_ fragment: String, _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
+            expectRefusal(fragment, sourceLocation: sourceLocation) { _ = try read(bytes) }
+        }
+        let good = Self.npy(header("<f4", "2,"), floats([1, 2]))
+        for count in 6..<good.count { refused("x.npy: ", Array(good.prefix(count))) }
+        refused("is too long: float32 [2] takes 8 bytes, found 9", good + [0])
+        refused("which no memory holds", Self.npy(header("<f4", "1152921504606846976, 16"), []))
+        refused("is truncated: float32 [1152921504606846976] takes", Self.npy(header("<f4", "1152921504606846976,"), []))
+        refused("elements of type '<c8'", Self.npy(header("<c8", "1,"), floats([1, 2])))
+        refused("elements of type '|O'", Self.npy(header("|O", "1,"), []))
+        refused("elements of type '<U3'", Self.npy(header("<U3", "1,"), []))
+        refused("array of records", Self.npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", []))
+        refused("no dictionary of descr", Self.npy("{'descr': '<f4', 'fortran_order': 0, 'shape': (1,)}", []))
+        refused("no dictionary of descr", Self.npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", []))
+        refused(
+            "no dictionary of descr", Self.npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", []))
+        refused("no dictionary of descr", Self.npy("[1]", []))
+        refused("has NumPy format 4.0", Self.npy(header("<f4", "1,"), [], version: 4))
+        refused("a NumPy header of 4294967295 bytes", [0x93] + Array("NUMPY".utf8) + [2, 0, 255, 255, 255, 255])
+        refused("does not begin with", Array("something".utf8) + [0])
+    }
+
+    @Test func archivesStoredAndDeflated() throws {
+        let arrays = [
+            ("images.npy", Self.npy(header("<f4", "2,"), floats([1, 2]))),
+            ("labels.npy", Self.npy(header("<i8", "1,"), bytes([Int64(4)]))),
+        ]
+        for deflated in [false, true] {
+            let file = try TensorFile(bytes: zip(arrays.map { (name: $0.0, bytes: $0.1) }, deflated: deflated), named: "x.npz")
+            #expect(file.entries.map(\.name) == ["images", "labels"])
+            #expect(try file.tensor("images").values == [1, 2])
+            #expect(try file.int64s("labels") == [4])
+        }
+        expectRefusal("holds 'readme.txt', which is no NumPy array") {
+            _ = try TensorFile(
+                bytes: zip([(name: "a.npy", bytes: arrays[0].1), (name: "readme.txt", bytes: [])]), named: "x.npz")
+        }
+    }
+
+    @Test("what is written in one format is read from it bit for bit", arguments: ["safetensors", "npz", "pth"])
+    func roundTrips(ending: String) throws {
+        let path = folder.file("x.\(ending)")
+        let types: [ElementType] = [.float64, .float32, .float16, .int64, .int32, .int16, .int8, .uint8, .bool]
+        var tensors: [StoredTensor] = []
+        for type in types {
+            let values: [Double] =
+                type == .bool ? [0, 1, 1, 0, 0, 1] : type == .uint8 ? [0, 1, 2, 3, 4, 255] : [0, 1, -2, 3, -4, 127]
+            tensors.append(try StoredTensor("t.\(type)", Tensor(shape: [3, 1, 2], values: values), as: type, source: path))
+        }
+        tensors.append(try StoredTensor("scalar", Tensor(shape: [], values: [3.5]), as: .float32, source: path))
+        tensors.append(try StoredTensor("empty", Tensor(shape: [0, 2], values: []), as: .float32, source: path))
+        try TensorFile.write(tensors, metadata: ["epoch": "3"], to: path)
+        let file = try TensorFile(path: path)
+        let dict = try file.stateDict()
+        #expect(dict.names == tensors.map(\.name))
+        for (index, tensor) in tensors.enumerated() {
+            var found = try file.stored(at: index)
+            found.name = tensor.name
+            #expect(found == tensor)
+        }
+        #expect(file.metadata["epoch"] == (ending == "npz" ? nil : "3"))
+        #expect(try folder.names() == ["x.\(ending)"])
+    }
+
+    @Test func bfloat16IsRoundedOnceAndWidenedForNumPy() throws {
+        // Ties to even; values just beside a tie, which a detour over float32 would round wrongly.
+        let values = [1, 1.00390625, 1.01171875, 1.00390625 + 1e-12, 1.01171875 - 1e-12, -0.0, .infinity, 3.3895e38]
+        let wanted = [1, 1, 1.015625, 1.0078125, 1.0078125, -0.0, .infinity, Double(Float(bitPattern: 0x7F7F_0000))]
+        let tensor = try StoredTensor("w", Tensor(shape: [8], values: values), as: .bfloat16, source: "x")
+        #expect(try tensor.doubles(source: "x") == wanted)
+        expectRefusal("value 3.4e+38 at 0 does not fit BF16") {
+            _ = try StoredTensor("w", Tensor(shape: [1], values: [3.4e38]), as: .bfloat16, source: "x")
+        }
+        try TensorFile.write([tensor], to: folder.file("x.npy"))
+        let file = try TensorFile(path: folder.file("x.npy"))
+        #expect(file.entries.first?.type == .float32)
+        #expect(try file.tensor("w").values == wanted)
+        expectRefusal("holds one array, found 2 tensors") { try TensorFile.write([tensor, tensor], to: folder.file("y.npy")) }
+        expectRefusal("cannot hold two") { try TensorFile.write([tensor, tensor], to: folder.file("y.npz")) }
+        expectRefusal("does not say by its ending") { try TensorFile.write([tensor], to: folder.file("y.txt")) }
+        #expect(try folder.names() == ["x.npy"])
+    }
+}

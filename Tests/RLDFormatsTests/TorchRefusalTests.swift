@@ -1,0 +1,116 @@
+import RLDFormats
+import RLDGraph
+import TestSupport
+import Testing
+
+/// Whatever a checkpoint holds beside weights is refused by name, and nothing in it can make the reader trap or allocate without end.
+struct TorchRefusalTests {
+    private let storage = floats((0..<24).map(Float.init))
+
+    private func refused(_ fragment: String, _ pickle: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
+        expectRefusal(fragment, sourceLocation: sourceLocation) {
+            let file = try TensorFile(bytes: checkpoint(pickle, ["0": storage]), named: "x.pth")
+            for index in file.entries.indices { _ = try file.stored(at: index) }
+        }
+    }
+
+    @Test("functions and classes that weights do not need are named and never called")
+    func globals() {
+        refused(
+            "refers to 'posix.system', which weights do not need: nothing of it was run",
+            Pickle().global("posix", "system").op("(").string("true").op("tR.").bytes)
+        refused("'builtins.eval'", Pickle().global("builtins", "eval").op("(").string("1").op("tR.").bytes)
+        refused("'torch.storage._load_from_bytes'", Pickle().global("torch.storage", "_load_from_bytes").op(")R.").bytes)
+        refused(
+            "'torch.ComplexFloatStorage'",
+            Pickle.single { $0.tensor("torch.ComplexFloatStorage", count: 2, shape: [2], strides: [1]) })
+        // The same by names on the stack.
+        refused("'os.system'", Pickle().string("os").string("system").adding([0x93]).op(".").bytes)
+        refused(
+            "'models.resnet.ResNet', which weights do not need", Pickle().global("models.resnet", "ResNet").op(")\u{81}.").bytes)
+        refused("calls a string", Pickle().string("os").op(")R.").bytes)
+        refused("calls torch.float32", Pickle().global("torch", "float32").op(")R.").bytes)
+        refused("gives attributes to a list", Pickle().op("]}b.").bytes)
+        refused("uses the instruction 0x69", Pickle().op("(ios\nsystem\n.").bytes)
+        refused("uses the instruction 0x82", Pickle().adding([0x82, 1]).op(".").bytes)
+        refused("outside by a line of text", Pickle().op("Pabc\n.").bytes)
+    }
+
+    @Test("tensors outside their storage, and promises that no memory holds")
+    func sizes() {
+        func tensor(
+            _ fragment: String, count: Int = 24, offset: Int = 0, _ shape: [Int], _ strides: [Int],
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) {
+            refused(
+                fragment, Pickle.single { $0.tensor(count: count, offset: offset, shape: shape, strides: strides) },
+                sourceLocation: sourceLocation)
+        }
+        tensor("reaches element 24 of a storage of 24", [25], [1])
+        tensor("reaches element 24 of a storage of 24", offset: 1, [4, 6], [6, 1])
+        tensor("reaches element 1152921504606846975 of a storage of 24", [1 << 60], [1])
+        tensor("which no memory holds", [1 << 61], [1])
+        tensor("which no memory holds", [1 << 31, 1 << 31, 2], [0, 0, 0])
+        tensor("repeats a storage of 24 elements too often", [1 << 30, 1 << 20], [0, 0])
+        tensor("reaches beyond any storage", [1 << 40, 2], [0, 1].map { $0 + 1 << 61 })
+        tensor("negative offset or stride", offset: -1, [2], [1])
+        tensor("negative offset or stride", [2], [-1])
+        tensor("which no memory holds", [-2], [1])
+        tensor("1 sizes and 2 strides", [2], [1, 1])
+        tensor("storage '0' should hold 1152921504606846976 elements", count: 1 << 60, [2], [1])
+        tensor("lies in a storage of 4611686018427387904 elements", count: 1 << 62, [2], [1])
+        refused("a storage without class, key and size", Pickle.single { $0.tensor(count: -3, shape: [0], strides: [1]) })
+        refused("lacks the storage '1'", Pickle.single { $0.tensor(key: "1", count: 1, shape: [1], strides: [1]) })
+        refused("is truncated: 4294967295 bytes are promised", Pickle().op("X").adding([255, 255, 255, 255]).op(".").bytes)
+        refused("promises 18446744073709551615 bytes", Pickle().adding([0x8D] + Array(repeating: 255, count: 8)).op(".").bytes)
+    }
+
+    @Test("values that contain themselves, are nested deeply, or share without end")
+    func structure() throws {
+        // A list in itself, three hundred thousand tuples deep, and a tree of 2^40 leaves made of 40 dictionaries.
+        refused("deeper than 32 levels", Pickle().op("]q").adding([0]).op("h").adding([0]).op("a.").bytes)
+        refused("deeper than 32 levels", Pickle().op(")").adding(Array(repeating: 0x85, count: 300_000)).op(".").bytes)
+        var doubling = Pickle().op("}")
+        for _ in 0..<20 {
+            doubling = doubling.op("q").adding([0]).op("}(").string("a").op("h").adding([0]).string("b").op("h").adding([0]).op(
+                "u")
+        }
+        refused("nests its values without end", doubling.op(".").bytes)
+        refused(
+            "is larger than any checkpoint", Pickle().adding(Array(repeating: UInt8(ascii: "N"), count: 5_000_000)).op(".").bytes)
+        refused("takes from an empty stack", Pickle().op(".").bytes)
+        refused("takes from an empty stack", Pickle().op("(0a.").bytes)
+        refused("a mark is missing", Pickle().op("t.").bytes)
+        refused("recalls what was never remembered", Pickle().op("h").adding([7]).op(".").bytes)
+        refused("a key without a value", Pickle().op("}(Nu.").bytes)
+        refused("is truncated", Pickle().op("N").bytes)
+        refused("pickle protocol 6", [0x80, 6, 0x4E, 0x2E])
+    }
+
+    @Test func archives() throws {
+        func refused(_ fragment: String, _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
+            expectRefusal(fragment, sourceLocation: sourceLocation) {
+                let file = try TensorFile(bytes: bytes, named: "x.pth")
+                for index in file.entries.indices { _ = try file.stored(at: index) }
+            }
+        }
+        let good = checkpoint(Pickle.single { $0.tensor(count: 24, shape: [24], strides: [1]) }, ["0": storage])
+        for count in stride(from: 4, to: good.count, by: 7) { refused("x.pth: is truncated", Array(good.prefix(count))) }
+        var flipped = good
+        let place = try #require(good.indices.first { good[$0...].starts(with: floats([1, 2, 3])) })
+        flipped[place] ^= 1
+        refused("the checksum of its entry 'archive/data/0' does not match", flipped)
+        refused("without data.pkl", zip([("a/version", [1])]))
+        refused("is a TorchScript archive", zip([("a/data.pkl", [0x4E, 0x2E]), ("a/code/x.py", [])]))
+        refused("names 'a/data.pkl' twice", zip([("a/data.pkl", [0x4E, 0x2E]), ("a/data.pkl", [0x4E, 0x2E])]))
+        refused("has byte order 'middle'", checkpoint([0x4E, 0x2E], [:], byteOrder: "middle"))
+        refused("tar format", Array(repeating: 0, count: 257) + Array("ustar  ".utf8))
+        refused("is no file of tensors that can be read", Array("hello, world".utf8))
+        refused("is no file of tensors that can be read", [])
+        // A stored entry whose deflated size promises 2^60 bytes.
+        var lying = zip([("a.npy", Array(repeating: 0, count: 100))], deflated: true)
+        let size = try #require(lying.indices.last { lying[$0...].starts(with: little(0x0201_4B50, 4)) }) + 24
+        lying.replaceSubrange(size..<size + 4, with: [255, 255, 255, 127])
+        expectRefusal("cannot unpack to 2147483647") { _ = try TensorFile(bytes: lying, named: "x.npz") }
+    }
+}
