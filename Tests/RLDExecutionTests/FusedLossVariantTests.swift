@@ -30,8 +30,10 @@ import Testing
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let both: [LossStorage.Element] = [.float32, .float16]
         let all = both.flatMap { s in both.flatMap { t in both.map { LossStorage(student: s, teacher: t, gradient: $0) } } }
-        let half = LossStorage(student: .float16, teacher: .float16, gradient: .float16)
-        let cases = all.map { ("rld", $0) } + (profile == .cpu ? ["ce", "dkd", "lr"] : ["kd"]).map { ($0, half) }
+        let half = LossStorage(student: .float16, teacher: .float16, gradient: profile == .cpu ? .float16 : .float32)
+        let cases =
+            all.filter { profile == .cpu || $0.gradient == .float32 }.map { ("rld", $0) }
+            + (profile == .cpu ? ["ce", "dkd", "lr"] : ["kd"]).map { ($0, half) }
         for (id, storage) in cases {
             let method = try Method.make(id: id).method
             for (rows, classes) in [(3, 7), (5, 100), (2, 1001)] {
@@ -114,7 +116,7 @@ import Testing
             // Each row's gradient sums to zero.
             for row in 0..<rows {
                 let sum = gradient[(row * classes)..<((row + 1) * classes)].reduce(0, +)
-                #expect(abs(sum) < 2e-6 * largest * Double(classes).squareRoot() + 1e-6 * largest, "\(profile) \(id): \(sum)")
+                #expect(abs(sum) < 2e-6 * largest * Double(classes).squareRoot() + 1e-6, "\(profile) \(id): \(sum)")
             }
             // Doubling the batch changes no mean and halves the gradient.
             let twice = try run(method, student + student, teacher + teacher, labels + labels, rows: 6)

@@ -116,7 +116,8 @@ extension DeviceChecks {
     private static func checkHalf(
         _ name: String, _ method: Method, rows: Int, classes: Int, engine: DeviceEngine
     ) throws -> CheckResult {
-        let half = LossStorage(student: .float16, teacher: .float16, gradient: .float16)
+        let half = LossStorage(
+            student: .float16, teacher: .float16, gradient: engine.profile == .cpu ? .float16 : .float32)
         let batch = try StoredBatch(method, rows: rows, classes: classes, storage: half, engine: engine) { stream, i in
             random(1, stream: 1000 * stream + UInt64(i))[0] * 8
         }
