@@ -210,6 +210,35 @@ struct LossCommandTests {
         #expect(wrong.code == 2 && wrong.error.contains(".csv or .jsonl"))
     }
 
+    @Test(
+        "audit rows of a device are those of the reference, for every method",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func auditOnADevice() throws {
+        let folder = Folder()
+        let file = folder.path + "/x.safetensors"
+        var stored = Stored()
+        stored.labels[1] = -100
+        try stored.write(file)
+        for method in Method.ids {
+            func rows(_ device: String?) throws -> [[String: Any]] {
+                let answer = try Self.run(
+                    file, ["--method", method, "--audit", folder.path + "/rows.csv"], device: device)
+                return answer.object["audit"] as? [[String: Any]] ?? []
+            }
+            let (found, wanted) = (try rows(nil), try rows("reference"))
+            #expect(found.count == 4 && wanted.count == 4)
+            for (a, b) in zip(found, wanted) {
+                #expect(a.keys.sorted() == b.keys.sorted(), "\(method)")
+                for (key, value) in b {
+                    let (x, y) = key == "terms" ? (a[key], value) : ([a[key] ?? 0], [value])
+                    expectClose(
+                        (x as? [Any] ?? []).map(Self.number), (y as? [Any] ?? []).map(Self.number),
+                        .relative(2e-5, absolute: 2e-6), "\(method): \(key)")
+                }
+            }
+        }
+    }
+
     @Test("a loss that is infinite is printed, written and said in the exit code")
     func infinite() throws {
         let folder = Folder()
