@@ -10,6 +10,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private var losses: [LossKey: FusedLoss] = [:]
     private var tables: [String: DeviceImageTable] = [:]
     private var batches: [BatchKey: BatchBuffers] = [:]
+    /// By number of values.
+    private var knownLogits: [Int: Buffer] = [:]
     private var student: DeviceNetwork?
     private var teacher: DeviceNetwork?
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
@@ -73,7 +75,7 @@ public final class DeviceExecutor: NetworkExecutor {
         let classes = student.network.classes
         for size in Set(training).sorted(by: >) {
             let images = try buffers(size, for: student).images
-            if method.needsTeacher { _ = try teacherPlan(size, for: student, input: images) }
+            if method.needsTeacher, teacher != nil { _ = try teacherPlan(size, for: student, input: images) }
             _ = try student.plan(batch: size, mode: .training, input: images)
             _ = try preparedLoss(method, rows: size, classes: classes)
         }
@@ -95,7 +97,9 @@ public final class DeviceExecutor: NetworkExecutor {
         let batch = try gather(selection, for: student)
         let size = selection.indices.count
         var teacherLogits: DeviceSlice?
-        if method.needsTeacher {
+        if let known = selection.teacherLogits {
+            teacherLogits = try upload(known, rows: size, classes: student.network.classes)
+        } else if method.needsTeacher {
             let plan = try teacherPlan(size, for: student, input: batch.images)
             try plan.forward()
             teacherLogits = plan.output
@@ -113,6 +117,30 @@ public final class DeviceExecutor: NetworkExecutor {
         try engine.queue.flush()
     }
 
+    public func teacherLogits(_ selection: BatchSelection) throws -> [Float] {
+        let student = try prepared(student, "student")
+        let batch = try gather(selection, for: student)
+        let plan = try teacherPlan(selection.indices.count, for: student, input: batch.images)
+        try plan.forward()
+        return try engine.queue.read(Float.self, from: plan.output.buffer, at: plan.output.offset, count: plan.output.count)
+    }
+
+    /// Logits that are known already, on the device.
+    private func upload(_ logits: [Float], rows: Int, classes: Int) throws -> DeviceSlice {
+        guard logits.count == rows * classes else {
+            throw InputError("teacher logits", "are \(logits.count) values for \(rows) rows of \(classes) classes")
+        }
+        let buffer: Buffer
+        if let known = knownLogits[logits.count] {
+            buffer = known
+        } else {
+            buffer = try engine.makeBuffer(logits.count, label: "known teacher logits")
+            knownLogits[logits.count] = buffer
+        }
+        try engine.queue.write(logits, to: buffer)
+        return DeviceSlice(buffer)
+    }
+
     public func evaluateStep(_ selection: BatchSelection) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
@@ -122,6 +150,12 @@ public final class DeviceExecutor: NetworkExecutor {
             .crossEntropy(CrossEntropy()), warmup: 1, student: plan.output, teacher: nil, labels: batch.labels, gradient: nil,
             rows: selection.indices.count, classes: student.network.classes)
         try engine.queue.flush()
+    }
+
+    public func lastEvaluated(rows: Int) throws -> [Bool] {
+        let classes = try prepared(student, "student").network.classes
+        let loss = try preparedLoss(.crossEntropy(CrossEntropy()), rows: rows, classes: classes)
+        return try loss.correctRows(rows, on: engine.queue)
     }
 
     public func takeMetrics() throws -> StepMetrics {
@@ -199,7 +233,8 @@ public final class DeviceExecutor: NetworkExecutor {
 
     private func buffers(_ batch: Int, for network: DeviceNetwork) throws -> BatchBuffers {
         let key = BatchKey(batch: batch, shape: network.network.inputShape)
-        let buffers = try batches[key] ?? BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
+        if let buffers = batches[key] { return buffers }
+        let buffers = try BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
         batches[key] = buffers
         return buffers
     }
