@@ -17,6 +17,8 @@ let package = Package(
         .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev", "opencl-headers"])]),
         .systemLibrary(name: "CCLBlast", pkgConfig: "clblast", providers: [.apt(["libclblast-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
 
         // Kernels: every .cl file becomes a string literal, includes resolved.
         .target(name: "KernelText", path: "Plugins/KernelText"),
@@ -37,14 +39,14 @@ let package = Package(
         .target(
             name: "RLDExecution",
             dependencies: ["RLDGraph", "RLDMethods", "OpenCLRuntime", "KernelSources", "CCLBlast"]),
-        .target(name: "RLDDatasets", dependencies: ["RLDGraph", "CZlib"]),
         .target(name: "RLDFormats", dependencies: ["RLDGraph"]),
-        .target(name: "RLDReports"),
+        .target(name: "RLDDatasets", dependencies: ["RLDGraph", "RLDFormats", "CZlib", "CTurboJPEG", "CPNG"]),
+        .target(name: "RLDReports", dependencies: ["CZlib"]),
         .target(
             name: "RLDTraining",
             dependencies: [
                 "RLDVersion", "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution",
-                "RLDDatasets", "RLDFormats",
+                "RLDDatasets", "RLDFormats", "RLDReports",
                 .product(name: "Yams", package: "Yams"),
             ]),
         .target(

@@ -23,6 +23,9 @@ struct EvaluateCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Only the first so many images.")
     var limit: Int?
 
+    @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (own pictures: 64).")
+    var imageSize: Int?
+
     @Option(parsing: .unconditional, help: "Images per step.")
     var batchSize = 64
 
@@ -47,7 +50,7 @@ struct EvaluateCommand: ParsableCommand {
         guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
         guard ["test", "train"].contains(part) else { throw InputError.unknown("part", part, known: ["test", "train"]) }
         if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
-        let dataset = try DatasetCatalog.load(data)
+        let dataset = try DatasetCatalog.load(data, options: DatasetOptions(imageSize: imageSize))
         let table = part == "test" ? dataset.test : dataset.train
         guard table.count > 0 else { throw InputError(data, "has no \(part) images") }
         let network = try dataset.network(model)

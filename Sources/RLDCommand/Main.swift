@@ -16,7 +16,7 @@ struct RLDCommand: ParsableCommand {
             """,
         subcommands: [
             DevicesCommand.self, DoctorCommand.self, ModelsCommand.self, TrainCommand.self, DistillCommand.self,
-            EvaluateCommand.self,
+            EvaluateCommand.self, DataCommand.self, DiffCommand.self, PlotCommand.self,
             PredictCommand.self, LossCommand.self, BenchCommand.self, DemoCommand.self,
         ])
 }

@@ -24,7 +24,7 @@ struct CommonOptions: ParsableArguments {
 /// What every training run has.
 struct RunOptions: ParsableArguments {
     @Option(
-        help: "Settings from a YAML file (the keys are those of a run's config.yaml).", completion: .file(extensions: ["yaml"]))
+        help: "Settings from a YAML file (keys as in a run's config.yaml, or the authors' upper-case ones).", completion: .file(extensions: ["yaml"]))
     var config: String?
 
     @Option(
@@ -33,7 +33,7 @@ struct RunOptions: ParsableArguments {
     var assignments: [String] = []
 
     @Option(help: "Folder of the run.", completion: .directory)
-    var out: String
+    var out: String?
 
     @Flag(help: "Replace a run that the folder already holds.")
     var overwrite = false
@@ -53,6 +53,12 @@ struct RunOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Train on the first so many training images.")
     var limit: String?
 
+    @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (own pictures: 64).")
+    var imageSize: String?
+
+    @Flag(help: "Leave damaged picture files out, and say which, instead of stopping at the first.")
+    var skipBroken = false
+
     @Option(parsing: .unconditional, help: "Validation part: a share below 1 or a number of images.")
     var validation: String?
 
@@ -71,11 +77,18 @@ struct RunOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Steps between two readings of the metrics.")
     var logEvery: String?
 
+    @Flag(help: "Print what would be done and how long it would take, from a few steps, and do nothing.")
+    var dryRun = false
+
+    @Argument(help: ArgumentHelp("Overrides in the authors' form: RLD.BETA 8 SOLVER.LR 0.1.", valueName: "KEY VALUE"))
+    var overrides: [String] = []
+
     /// Key, option and value of what was given.
     var settings: [(key: String, option: String, value: String?)] {
         [
             ("data", "--data", data), ("limit", "--limit", limit), ("validation", "--validation", validation),
-            ("seed", "--seed", seed), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
+            ("seed", "--seed", seed), ("image_size", "--image-size", imageSize),
+            ("skip_broken", "--skip-broken", skipBroken ? "true" : nil), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
             ("optimizer.learning_rate", "--learning-rate", learningRate), ("log_every", "--log-every", logEvery),
             ("checkpoint.every", "--checkpoint-every", checkpointEvery),
         ]

@@ -12,14 +12,16 @@ struct TrainingRun {
         guard !(options.resume && options.overwrite) else {
             throw InputError("--resume", "and --overwrite exclude each other")
         }
-        let folder = try RunFolder(options.out, existing: options.resume ? .resume : options.overwrite ? .overwrite : .refuse)
+        if options.dryRun { return try plan(base: base, settings: settings) }
+        guard let out = options.out else { throw InputError("--out", "is missing", advice: "name the folder of the run") }
+        let folder = try RunFolder(out, existing: options.resume ? .resume : options.overwrite ? .overwrite : .refuse)
         var resumption = try folder.resumption()
         let configuration = try configuration(base: base, settings: settings, resumption: &resumption)
         if let resumption, let result = folder.result, resumption.configuration == configuration {
             if !common.quiet { Output.error("the run in \(folder.path) is finished; its result:") }
             return try report(RunSummary(json: result, source: folder.file("result.json")), folder: folder)
         }
-        let dataset = try DatasetCatalog.load(configuration.data)
+        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
         let executor = try makeExecutor(device: configuration.device)
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
@@ -43,11 +45,27 @@ struct TrainingRun {
         var reader = ConfigurationReader(base)
         if let file = options.config { try reader.read(file: file) }
         for assignment in options.assignments { try reader.set(assignment: assignment) }
+        try reader.set(authors: options.overrides)
         try reader.take(settings + options.settings + [("device", "--device", common.device)])
         // What is needed beside what was given is in the run.
         let (given, warnings) = try reader.finish()
         common.warn(warnings)
         return try resumption?.merge(given, keys: reader.givenKeys, allowing: options.allowChange) ?? given
+    }
+
+    /// What a run would do and how long it would take.
+    private func plan(base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)]) throws {
+        var none: Resumption?
+        let configuration = try configuration(base: base, settings: settings, resumption: &none)
+        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
+        let executor = try makeExecutor(device: configuration.device)
+        let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
+        if common.json { return try Output.json(estimate) }
+        for line in estimate.plan { Output.line(line) }
+        Output.line(
+            "\(estimate.steps) steps of about \(NumberText.fixed(estimate.secondsPerStep, decimals: 3)) s and \(estimate.evaluations) "
+                + "evaluations of about \(NumberText.fixed(estimate.secondsPerEvaluation, decimals: 1)) s: "
+                + "\(NumberText.duration(estimate.seconds)) in all")
     }
 
     private func report(_ result: RunSummary, folder: RunFolder) throws {

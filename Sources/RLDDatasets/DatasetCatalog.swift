@@ -6,6 +6,9 @@ public enum DatasetCatalog {
     /// Every known name.
     public static let names: [String] = entries.map(\.name)
 
+    /// What each name stands for, for help texts.
+    public static let descriptions: [(name: String, meaning: String)] = entries.map { ($0.name, $0.meaning) }
+
     /// A data set's name with an optional path, as the command line takes it: `NAME[:PATH]`.
     public struct Reference: Sendable, Equatable, CustomStringConvertible {
         public let name: String
@@ -27,25 +30,45 @@ public enum DatasetCatalog {
     }
 
     /// Loads what `NAME[:PATH]` says.
-    public static func load(_ text: String) throws(InputError) -> Dataset {
+    public static func load(_ text: String, options: DatasetOptions = DatasetOptions()) throws(InputError) -> Dataset {
         let reference = try Reference(parsing: text)
-        return try load(reference.name, path: reference.path)
+        return try load(reference.name, path: reference.path, options: options)
     }
 
     /// Loads a data set.
-    /// - Parameter path: its folder, a leading `~` for the home folder (shells leave it alone after a colon); nil for the
+    /// - Parameter path: its folder or file, a leading `~` for the home folder (shells leave it alone after a colon); nil for the
     ///   default one.
     /// - Throws: when the name is unknown, the path is needed and missing, or the files are missing, broken or do not fit
     ///   together.
-    public static func load(_ name: String, path: String?) throws(InputError) -> Dataset {
+    public static func load(
+        _ name: String, path: String?, options: DatasetOptions = DatasetOptions()
+    ) throws(InputError) -> Dataset {
         let entry = try entry(name)
-        guard let folder = path ?? entry.folder else {
-            throw InputError("data set '\(name)'", "has no default folder", advice: "write \(name):FOLDER")
+        guard let place = path ?? entry.folder else {
+            throw InputError("data set '\(name)'", "has no default folder", advice: "write \(name):PATH")
         }
-        let files = MNISTFiles(
-            name: name, folder: NSString(string: folder).expandingTildeInPath, classNames: entry.classNames,
-            advice: entry.advice)
-        return try files.load(transform: entry.transform)
+        if let size = options.imageSize, !(8...1024).contains(size) {
+            throw InputError("image_size", "must be in 8...1024, found \(size)")
+        }
+        guard options.testShare > 0, options.testShare < 1 else {
+            throw InputError("test_share", "must be more than 0 and less than 1, found \(options.testShare)")
+        }
+        let expanded = NSString(string: place).expandingTildeInPath
+        switch entry.kind {
+        case .idx(let classNames, let advice):
+            let files = MNISTFiles(name: name, folder: expanded, classNames: classNames, advice: advice)
+            var dataset = try files.load(transform: entry.transform)
+            dataset.transform.size = options.imageSize == dataset.train.height ? nil : options.imageSize
+            return dataset
+        case .cifar(let kind):
+            var dataset = try CIFARFiles(kind: kind, path: expanded).load(transform: entry.transform)
+            dataset.transform.size = options.imageSize == 32 ? nil : options.imageSize
+            return dataset
+        case .pictures(let layout):
+            return try PictureSet(name: name, path: expanded, layout: layout, transform: entry.transform, options: options).load()
+        case .arrays:
+            return try ArrayFiles(name: name, path: expanded, options: options).load()
+        }
     }
 
     fileprivate static func entry(_ name: String) throws(InputError) -> Entry {
@@ -55,28 +78,82 @@ public enum DatasetCatalog {
         return entry
     }
 
+    enum Kind: Sendable {
+        case idx(classNames: [String], advice: String)
+        case cifar(CIFARFiles.Kind)
+        case pictures(PictureSet.Layout)
+        case arrays
+    }
+
     fileprivate struct Entry: Sendable {
         let name: String
+        let meaning: String
         /// Where it lies unless told otherwise.
         let folder: String?
-        let classNames: [String]
+        let kind: Kind
         let transform: ImageTransform
-        let advice: String
+
+        init(_ name: String, _ meaning: String, folder: String? = nil, _ kind: Kind, _ transform: ImageTransform) {
+            self.name = name
+            self.meaning = meaning
+            self.folder = folder
+            self.kind = kind
+            self.transform = transform
+        }
     }
+
+    /// Of ImageNet's training images, by common use.
+    private static let imageNet = ImageTransform(
+        mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225], horizontalFlip: true, resizedCrop: 0.08)
 
     private static let entries: [Entry] = [
         Entry(
-            name: "fashion-mnist", folder: "/usr/share/datasets/fashion-mnist",
-            classNames: [
-                "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-            ],
+            "fashion-mnist", "10 kinds of clothes, 28x28 (IDX files)", folder: "/usr/share/datasets/fashion-mnist",
+            .idx(
+                classNames: [
+                    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+                ], advice: "install it with 'apt install dataset-fashion-mnist', or name its folder: fashion-mnist:FOLDER"),
             // Mean and deviation of the 60000 training images. Clothes stay clothes when mirrored and a little off centre.
-            transform: ImageTransform(mean: [0.2860], deviation: [0.3530], cropPadding: 2, horizontalFlip: true),
-            advice: "install it with 'apt install dataset-fashion-mnist', or name its folder: fashion-mnist:FOLDER"),
+            ImageTransform(mean: [0.2860], deviation: [0.3530], cropPadding: 2, horizontalFlip: true)),
         Entry(
-            name: "mnist", folder: nil, classNames: (0...9).map(String.init),
+            "mnist", "handwritten digits, 28x28 (IDX files)",
+            .idx(classNames: (0...9).map(String.init), advice: "name the folder with the four files: mnist:FOLDER"),
             // Mean and deviation of the 60000 training images. A mirrored digit is no digit.
-            transform: ImageTransform(mean: [0.1307], deviation: [0.3081]),
-            advice: "name the folder with the four files: mnist:FOLDER"),
+            ImageTransform(mean: [0.1307], deviation: [0.3081])),
+        Entry(
+            "cifar10", "10 classes, 32x32 (folder or .tar.gz, binary or Python version)", .cifar(.cifar10),
+            ImageTransform(
+                mean: [0.4914, 0.4822, 0.4465], deviation: [0.2470, 0.2435, 0.2616], cropPadding: 4, horizontalFlip: true)),
+        Entry(
+            "cifar100", "100 classes, 32x32 (folder or .tar.gz, binary or Python version)", .cifar(.cifar100),
+            // As the authors have them.
+            ImageTransform(
+                mean: [0.5071, 0.4867, 0.4408], deviation: [0.2675, 0.2565, 0.2761], cropPadding: 4, horizontalFlip: true)),
+        Entry(
+            "tiny-imagenet", "200 classes, 64x64 (train/ID/images, val/ with annotations)", .pictures(.tinyImageNet),
+            ImageTransform(
+                mean: imageNet.mean, deviation: imageNet.deviation, cropPadding: 8, horizontalFlip: true)),
+        Entry("imagenet", "train/ID/*.JPEG and val/ID/*.JPEG, seen at 224x224", .pictures(.imageNet), imageNet),
+        Entry(
+            "folder", "your pictures: train/CLASS/*.jpg and test/ or val/, or CLASS/*.jpg", .pictures(.folder),
+            ImageTransform(mean: [], deviation: [], horizontalFlip: true)),
+        Entry(
+            "labels", "your pictures: labels.csv with a file and a class per line", .pictures(.labels),
+            ImageTransform(mean: [], deviation: [], horizontalFlip: true)),
+        Entry("arrays", "images and labels in a .npz or .safetensors file", .arrays, ImageTransform(mean: [], deviation: [])),
     ]
+}
+
+extension DatasetCatalog {
+    /// The files of a set made of pictures; nil for other sets.
+    static func pictureFiles(_ text: String, options: DatasetOptions) throws(InputError) -> [String]? {
+        let reference = try Reference(parsing: text)
+        let entry = try entry(reference.name)
+        guard case .pictures(let layout) = entry.kind, let path = reference.path ?? entry.folder else { return nil }
+        let set = PictureSet(
+            name: entry.name, path: NSString(string: path).expandingTildeInPath, layout: layout, transform: entry.transform,
+            options: options)
+        let (train, test) = try set.lists()
+        return train.paths + test.paths
+    }
 }

@@ -10,6 +10,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private var losses: [LossKey: FusedLoss] = [:]
     private var tables: [String: DeviceImageTable] = [:]
     private var batches: [BatchKey: BatchBuffers] = [:]
+    /// By number of values.
+    private var knownLogits: [Int: Buffer] = [:]
     private var student: DeviceNetwork?
     private var teacher: DeviceNetwork?
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
@@ -73,7 +75,7 @@ public final class DeviceExecutor: NetworkExecutor {
         let classes = student.network.classes
         for size in Set(training).sorted(by: >) {
             let images = try buffers(size, for: student).images
-            if method.needsTeacher { _ = try teacherPlan(size, for: student, input: images) }
+            if method.needsTeacher, teacher != nil { _ = try teacherPlan(size, for: student, input: images) }
             _ = try student.plan(batch: size, mode: .training, input: images)
             _ = try preparedLoss(method, rows: size, classes: classes)
         }
@@ -93,8 +95,13 @@ public final class DeviceExecutor: NetworkExecutor {
     public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
-        for part in StepPart.allCases {
-            try enqueue(part, batch: batch, method: method, warmup: warmup, update: update, softTargets: SoftTargets(selection))
+        let known = try selection.teacherLogits.map {
+            try upload($0, rows: selection.indices.count, classes: student.network.classes)
+        }
+        for part in StepPart.allCases where part != .teacherForward || known == nil {
+            try enqueue(
+                part, batch: batch, method: method, warmup: warmup, update: update, softTargets: SoftTargets(selection),
+                teacherLogits: known)
         }
         steps += 1
         if steps == 2 { engine.context.counters.markSteadyState() }
@@ -109,25 +116,51 @@ public final class DeviceExecutor: NetworkExecutor {
     /// Enqueues one part of a step alone, on whatever the parts before it left: for benchmarks.
     package func enqueue(_ part: StepPart, batch: Int, method: Method, update: ParameterUpdate) throws {
         let buffers = try buffers(batch, for: prepared(student, "student"))
-        try enqueue(part, batch: buffers, method: method, warmup: 1, update: update, softTargets: nil)
+        try enqueue(part, batch: buffers, method: method, warmup: 1, update: update, softTargets: nil, teacherLogits: nil)
     }
 
     private func enqueue(
-        _ part: StepPart, batch: BatchBuffers, method: Method, warmup: Double, update: ParameterUpdate, softTargets: SoftTargets?
+        _ part: StepPart, batch: BatchBuffers, method: Method, warmup: Double, update: ParameterUpdate, softTargets: SoftTargets?,
+        teacherLogits: DeviceSlice?
     ) throws {
         let student = try prepared(student, "student")
-        let teacherPlan = method.needsTeacher ? try teacherPlan(batch.batch, for: student, input: batch.images) : nil
+        let teacherPlan = method.needsTeacher && teacherLogits == nil
+            ? try teacherPlan(batch.batch, for: student, input: batch.images) : nil
         let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
         switch part {
         case .teacherForward: try teacherPlan?.forward()
         case .studentForward: try plan.forward()
         case .loss:
             try enqueueLoss(
-                method, warmup: warmup, student: plan.output, teacher: teacherPlan?.output, labels: batch.labels,
+                method, warmup: warmup, student: plan.output, teacher: teacherLogits ?? teacherPlan?.output, labels: batch.labels,
                 gradient: plan.outputGradient, rows: batch.batch, classes: student.network.classes, softTargets: softTargets)
         case .backward: try plan.backward()
         case .update: try student.store.apply(update)
         }
+    }
+
+    public func teacherLogits(_ selection: BatchSelection) throws -> [Float] {
+        let student = try prepared(student, "student")
+        let batch = try gather(selection, for: student)
+        let plan = try teacherPlan(selection.indices.count, for: student, input: batch.images)
+        try plan.forward()
+        return try engine.queue.read(Float.self, from: plan.output.buffer, at: plan.output.offset, count: plan.output.count)
+    }
+
+    /// Logits that are known already, on the device.
+    private func upload(_ logits: [Float], rows: Int, classes: Int) throws -> DeviceSlice {
+        guard logits.count == rows * classes else {
+            throw InputError("teacher logits", "are \(logits.count) values for \(rows) rows of \(classes) classes")
+        }
+        let buffer: Buffer
+        if let known = knownLogits[logits.count] {
+            buffer = known
+        } else {
+            buffer = try engine.makeBuffer(logits.count, label: "known teacher logits")
+            knownLogits[logits.count] = buffer
+        }
+        try engine.queue.write(logits, to: buffer)
+        return DeviceSlice(buffer)
     }
 
     public func evaluateStep(_ selection: BatchSelection) throws {
@@ -139,6 +172,12 @@ public final class DeviceExecutor: NetworkExecutor {
             .crossEntropy(CrossEntropy()), warmup: 1, student: plan.output, teacher: nil, labels: batch.labels, gradient: nil,
             rows: selection.indices.count, classes: student.network.classes)
         try engine.queue.flush()
+    }
+
+    public func lastEvaluated(rows: Int) throws -> [Bool] {
+        let classes = try prepared(student, "student").network.classes
+        let loss = try preparedLoss(.crossEntropy(CrossEntropy()), rows: rows, classes: classes)
+        return try loss.correctRows(rows, on: engine.queue)
     }
 
     public func takeMetrics() throws -> StepMetrics {
@@ -216,7 +255,8 @@ public final class DeviceExecutor: NetworkExecutor {
 
     private func buffers(_ batch: Int, for network: DeviceNetwork) throws -> BatchBuffers {
         let key = BatchKey(batch: batch, shape: network.network.inputShape)
-        let buffers = try batches[key] ?? BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
+        if let buffers = batches[key] { return buffers }
+        let buffers = try BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
         batches[key] = buffers
         return buffers
     }

@@ -189,6 +189,12 @@ package final class FusedLoss {
         return (0..<terms).map { Array(values[($0 * rows)..<(($0 + 1) * rows)]) }
     }
 
+    /// Of the last call, per row, whether its label is the student's first largest logit; waits for it.
+    func correctRows(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> [Bool] {
+        // ROW_TOP1 and the faults of common/loss_row.clh.
+        try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0xF0 == 0 }
+    }
+
     /// What a row kernel is built with.
     static func defines(_ profile: KernelProfile, localSize: Int, device: Device) -> [(String, String)] {
         switch profile {

@@ -48,6 +48,8 @@ package final class NetworkPlan {
         var lowering = Lowering(
             network: network, batch: batch, mode: mode, engine: engine, store: store,
             pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil)
+        let builder = lowering.builder
+        defer { builder.discard() }
         if let input { lowering.builder.bind(lowering.value(0), to: input) }
         try lowering.lower(keeping: keeping)
 
@@ -82,6 +84,8 @@ package final class NetworkPlan {
         let store = try ParameterStore(
             network, engine: engine, trainable: mode == .training, needsInputGradient: needsInputGradient)
         var lowering = Lowering(network: network, batch: batch, mode: mode, engine: engine, store: store, pass: pass)
+        let builder = lowering.builder
+        defer { builder.discard() }
         try lowering.lower(keeping: [])
         return try lowering.builder.plan(arenaLimit: engine.allocationLimit / 4).totalCount * 4
     }

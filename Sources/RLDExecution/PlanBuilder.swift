@@ -87,6 +87,9 @@ final class PlanBuilder {
     /// Ends a phase (forward, backward): its launches can be replayed apart from the others.
     func endPhase() { phaseEnds.append(emitters.count) }
 
+    /// Forgets the steps. They hold what made them, and that holds this builder: without this neither would ever go.
+    func discard() { emitters = [] }
+
     /// Elements that the plan needs, without allocating anything.
     func plan(arenaLimit: Int) throws(InputError) -> MemoryPlan {
         try MemoryPlan(

@@ -41,4 +41,27 @@ public enum CounterRandom {
         let v = uniform(seed: seed, stream: stream, counter: 2 &* counter &+ 1)
         return (-2 * log(u)).squareRoot() * cos(2 * Double.pi * v)
     }
+
+    /// A draw from Beta(shape, shape): two Gamma draws (Marsaglia and Tsang 2000; below 1 with their boost), on counters from
+    /// `counter` on, at most 4096 of them.
+    public static func beta(_ shape: Double, seed: UInt64, stream: UInt64, counter: UInt64) -> Double {
+        var next = counter
+        func uniform() -> Double {
+            defer { next &+= 1 }
+            return 1 - CounterRandom.uniform(seed: seed, stream: stream, counter: next)
+        }
+        func gamma(_ shape: Double) -> Double {
+            if shape < 1 { return gamma(shape + 1) * pow(uniform(), 1 / shape) }
+            let d = shape - 1.0 / 3
+            let c = 1 / (9 * d).squareRoot()
+            for _ in 0..<512 {
+                let x = (-2 * log(uniform())).squareRoot() * cos(2 * Double.pi * uniform())
+                let v = pow(1 + c * x, 3)
+                if v > 0, log(uniform()) < 0.5 * x * x + d - d * v + d * log(v) { return d * v }
+            }
+            return d
+        }
+        let (a, b) = (gamma(shape), gamma(shape))
+        return a + b > 0 ? a / (a + b) : 0.5
+    }
 }

@@ -15,6 +15,8 @@ public struct BatchSelection: Sendable, Equatable {
     public var labelSmoothing = 0.0
     /// Every image is mixed with another one of the batch.
     public var mixing: BatchMixing?
+    /// The teacher's logits for the images as they are transformed, [rows, classes], where they are known already.
+    public var teacherLogits: [Float]?
 
     public init(table: String, indices: [Int], transform: ImageTransform, seed: UInt64 = 0, epoch: Int = 0) {
         self.table = table
@@ -82,8 +84,14 @@ public protocol NetworkExecutor: AnyObject {
     /// Exchanges the student's weights with their moving average; again to undo it. Does nothing without an average.
     func exchangeWithAverage() throws
 
+    /// The teacher's logits for one batch, [rows, classes]; waits.
+    func teacherLogits(_ batch: BatchSelection) throws -> [Float]
+
     /// The student in evaluation mode on one batch, added to the metrics: cross-entropy and correctness.
     func evaluateStep(_ batch: BatchSelection) throws
+
+    /// Waits, and returns for each row of the last `evaluateStep` whether its label is the student's first largest logit.
+    func lastEvaluated(rows: Int) throws -> [Bool]
 
     /// Waits for all steps, returns what they added up to and starts again from zero.
     func takeMetrics() throws -> StepMetrics

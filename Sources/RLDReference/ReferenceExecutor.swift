@@ -8,6 +8,7 @@ public final class ReferenceExecutor: NetworkExecutor {
     private var student: ReferenceNetwork?
     private var teacher: ReferenceNetwork?
     private var metrics = StepMetrics()
+    private var lastCorrect: [Bool] = []
 
     public init() {}
 
@@ -27,7 +28,6 @@ public final class ReferenceExecutor: NetworkExecutor {
     /// Nothing to plan: the host allocates as it goes.
     public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
         _ = try prepared(student, "student")
-        if method.needsTeacher { _ = try prepared(teacher, "teacher") }
     }
 
     public func prepareUpdates(_ rule: UpdateRule) throws {
@@ -43,9 +43,10 @@ public final class ReferenceExecutor: NetworkExecutor {
     public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)
-        let teacherLogits =
-            method.needsTeacher
-            ? try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false) : nil
+        var teacherLogits = batch.teacherLogits?.map(Double.init)
+        if method.needsTeacher, teacherLogits == nil {
+            teacherLogits = try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false)
+        }
         let logits = try student.forward(images, batch: labels.count, training: true)
         guard logits.allSatisfy(\.isFinite) else { return addNonFinite(method, rows: labels.count) }
         var result = try ReferenceLoss.evaluate(
@@ -56,15 +57,29 @@ public final class ReferenceExecutor: NetworkExecutor {
         add(result)
     }
 
+    public func teacherLogits(_ batch: BatchSelection) throws -> [Float] {
+        let (images, labels) = try gather(batch)
+        return try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false).map(Float.init)
+    }
+
     public func evaluateStep(_ batch: BatchSelection) throws {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)
         let logits = try student.forward(images, batch: labels.count, training: false)
+        let classes = student.network.classes
+        lastCorrect = labels.indices.map { row in
+            let (z, k) = (logits[row * classes..<(row + 1) * classes], Int(labels[row]))
+            guard (0..<classes).contains(k) else { return false }
+            let own = z[z.startIndex + k]
+            return !z.enumerated().contains { !($0.element < own) && ($0.element != own || $0.offset < k) }
+        }
         guard logits.allSatisfy(\.isFinite) else { return addNonFinite(.crossEntropy(CrossEntropy()), rows: labels.count) }
         add(
             try ReferenceLoss.evaluate(
                 .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: student.network.classes))
     }
+
+    public func lastEvaluated(rows: Int) throws -> [Bool] { lastCorrect }
 
     public func takeMetrics() -> StepMetrics {
         defer { metrics = StepMetrics() }
@@ -145,9 +160,13 @@ public final class ReferenceExecutor: NetworkExecutor {
             throw InputError.unknown("image table", batch.table, known: tables.keys.sorted())
         }
         var images: [Double] = []
-        images.reserveCapacity(batch.indices.count * table.imageSize)
-        for index in batch.indices {
-            images += batch.transform.apply(to: table, index: index, seed: batch.seed, epoch: batch.epoch)
+        images.reserveCapacity(batch.indices.count * batch.transform.inputShape(of: table).reduce(1, *))
+        let placed = batch.indices.map { batch.transform.apply(to: table, index: $0, seed: batch.seed, epoch: batch.epoch) }
+        let shape = batch.transform.inputShape(of: table)
+        for (row, image) in placed.enumerated() {
+            let other = placed[placed.count - 1 - row]
+            images += batch.transform.normalized(
+                batch.mixing.map { $0.mixed(image, with: other, height: shape[1], width: shape[2]) } ?? image)
         }
         return (images, batch.indices.map { table.labels[$0] })
     }

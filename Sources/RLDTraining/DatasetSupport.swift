@@ -5,6 +5,6 @@ import RLDModels
 extension Dataset {
     /// The named network for this data's classes and image extents.
     public func network(_ id: String) throws(InputError) -> Network {
-        try ModelCatalog.network(id, classes: train.classes, input: [train.channels, train.height, train.width])
+        try ModelCatalog.network(id, classes: train.classes, input: inputShape)
     }
 }

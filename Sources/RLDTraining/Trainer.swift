@@ -89,10 +89,8 @@ public final class Trainer {
         shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
-        var effective = configuration
+        var effective = configuration.completed(for: dataset)
         if let network { effective.model = network.id }
-        effective.cropPadding = configuration.cropPadding ?? dataset.transform.cropPadding
-        effective.flip = configuration.flip ?? dataset.transform.horizontalFlip
         self.configuration = effective
         self.executor = executor
         self.dataset = dataset
@@ -133,7 +131,7 @@ public final class Trainer {
 
     /// A network that was handed over need not be for these images.
     private func requireFit(_ network: Network) throws(InputError) {
-        let (images, classes) = ([dataset.train.channels, dataset.train.height, dataset.train.width], dataset.train.classes)
+        let (images, classes) = (dataset.inputShape, dataset.train.classes)
         guard network.inputShape == images, network.nodes[network.output].shape == [classes] else {
             throw InputError(
                 "network \(network.id)",
@@ -142,7 +140,7 @@ public final class Trainer {
         }
     }
 
-    private func readTeacher() throws -> Teacher {
+    func readTeacher() throws -> Teacher {
         guard let model = configuration.teacherModel else {
             throw InputError("teacher.model", "is missing, and method '\(configuration.method.id)' needs a teacher")
         }

@@ -5,14 +5,16 @@ import RLDMethods
 /// Evaluation, and what a run says.
 extension TrainingSession {
     /// - Returns: nil when a stop was asked for before the last batch.
-    func evaluate(_ table: String, rows: [Int]) throws -> StepMetrics? {
+    /// - Parameter correct: gets whether each row's label was the first largest logit, in the order of `rows`.
+    func evaluate(_ table: String, rows: [Int], correct: ((Bool) -> Void)? = nil) throws -> StepMetrics? {
         for batch in TrainingOrder.batches(rows, size: configuration.batchSize) {
             if trainer.shouldStop() {
                 _ = try executor.takeMetrics()
                 return nil
             }
-            try executor.evaluateStep(
-                BatchSelection(table: table, indices: Array(batch), transform: trainer.dataset.transform.evaluation))
+            let selection = BatchSelection(table: table, indices: Array(batch), transform: trainer.dataset.transform.evaluation)
+            try executor.evaluateStep(selection)
+            if let correct { try executor.lastEvaluated(rows: batch.count).forEach(correct) }
         }
         return try executor.takeMetrics()
     }
@@ -25,10 +27,10 @@ extension TrainingSession {
             try note("the data has no test images")
             return true
         }
-        func record(_ weights: String, epoch: Int, _ metrics: StepMetrics) throws -> TestRecord {
+        func record(_ weights: String, epoch: Int, _ metrics: StepMetrics, _ classes: [ClassAccuracy]? = nil) throws -> TestRecord {
             let record = TestRecord(
                 weights: weights, epoch: epoch, images: metrics.rows, loss: metrics.loss, accuracy: metrics.accuracy,
-                top5: metrics.top5Share, selectedOn: selection.rawValue)
+                top5: metrics.top5Share, selectedOn: selection.rawValue, classes: classes)
             try trainer.folder?.append(record)
             try trainer.folder?.note(record.text)
             trainer.observer(.test(record))
@@ -36,16 +38,34 @@ extension TrainingSession {
         }
         // The executor holds the weights of the run; what was evaluated all along may be their average.
         if configuration.averageDecay > 0 { try executor.prepareStudent(network, state: progress.last.state) }
-        guard let ofLast = try evaluate(Self.testTable, rows: rows) else { return false }
+        var correct: [Bool] = []
+        guard let ofLast = try evaluate(Self.testTable, rows: rows, correct: { correct.append($0) }) else { return false }
         var ofBest = ofLast
         if progress.best.epoch != progress.last.epoch {
             try executor.prepareStudent(network, state: progress.best.state)
-            guard let metrics = try evaluate(Self.testTable, rows: rows) else { return false }
+            correct = []
+            guard let metrics = try evaluate(Self.testTable, rows: rows, correct: { correct.append($0) }) else { return false }
             ofBest = metrics
         }
         result.lastTest = try record("last", epoch: progress.last.epoch, ofLast)
-        result.bestTest = try record("best", epoch: progress.best.epoch, ofBest)
+        let classes = accuracyByClass(correct)
+        result.bestTest = try record("best", epoch: progress.best.epoch, ofBest, classes)
+        try trainer.folder?.append(classes: classes, epoch: progress.best.epoch)
         return true
+    }
+
+    /// - Parameter correct: of every test image.
+    private func accuracyByClass(_ correct: [Bool]) -> [ClassAccuracy] {
+        let table = trainer.dataset.test
+        var (images, hits) = ([Int](repeating: 0, count: table.classes), [Int](repeating: 0, count: table.classes))
+        for (label, good) in zip(table.labels, correct) {
+            images[Int(label)] += 1
+            hits[Int(label)] += good ? 1 : 0
+        }
+        return table.classNames.indices.map { k in
+            ClassAccuracy(
+                name: table.classNames[k], images: images[k], accuracy: images[k] > 0 ? Double(hits[k]) / Double(images[k]) : 0)
+        }
     }
 
     func begin() throws {
@@ -56,6 +76,8 @@ extension TrainingSession {
                 "device     \(executor.executorDescription)",
             ] + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
         for line in lines { try trainer.folder?.note(line) }
+        for error in trainer.dataset.skipped.prefix(20) { try note("left out: \(error)") }
+        if !trainer.dataset.skipped.isEmpty { try note("\(trainer.dataset.skipped.count) damaged files were left out") }
         trainer.observer(.begins(lines))
         guard let resumption = trainer.resumption else { return }
         for error in resumption.broken { try note("passed over a checkpoint: \(error)") }
@@ -80,15 +102,21 @@ extension TrainingSession {
         [
             "model": network.id, "classes": "\(network.classes)",
             "input": network.inputShape.map(String.init).joined(separator: "x"),
-            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
+            "class_names": classNames, "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
         ]
+    }
+
+    /// As a JSON list.
+    private var classNames: String {
+        let data = (try? JSONEncoder().encode(trainer.dataset.classNames)) ?? Data()
+        return String(decoding: data, as: UTF8.self)
     }
 
     func environment() -> RunEnvironment {
         RunEnvironment(
             executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataHash,
-            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count
-        )
+            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count,
+            classNames: trainer.dataset.classNames, skippedFiles: trainer.dataset.skipped.map(\.description))
     }
 }
 

@@ -13,6 +13,7 @@ struct TrainingSession {
     private let start: ContinuousClock.Instant
     var pace = TrainingPace()
     var teacherHash = ""
+    private(set) var teacherCache: TeacherCache?
 
     static let trainTable = "train"
     static let testTable = "test"
@@ -36,10 +37,14 @@ struct TrainingSession {
         try executor.load(trainer.dataset.train, as: Self.trainTable)
         if trainer.dataset.test.count > 0 { try executor.load(trainer.dataset.test, as: Self.testTable) }
         if let teacher {
-            try executor.prepareTeacher(teacher.network, state: teacher.state)
             var sum = Checksum()
             sum.add(teacher.state)
             teacherHash = sum.text
+            try openTeacherCache()
+            // With everything in the cache the teacher stays out of the device's memory.
+            if try teacherCache?.isComplete(split.training) != true {
+                try executor.prepareTeacher(teacher.network, state: teacher.state)
+            }
         }
         try executor.prepareStudent(network, state: progress.last.state)
         try executor.prepareUpdates(configuration.updateRule())
@@ -81,6 +86,7 @@ struct TrainingSession {
         let order = TrainingOrder.indices(split.training, seed: configuration.seed, epoch: epoch)
         let batches = TrainingOrder.batches(order, size: configuration.batchSize)
         let warmup = configuration.method.warmup(epoch: epoch)
+        let transform = configuration.trainingTransform(trainer.dataset)
         for index in progress.step..<batches.count {
             if trainer.shouldStop() {
                 try stop("after step \(index) of \(batches.count)")
@@ -89,9 +95,13 @@ struct TrainingSession {
             let update = update(batches, epoch: epoch, index: index)
             pace.begin(at: clock.now)
             var selection = BatchSelection(
-                table: Self.trainTable, indices: Array(batches[index]), transform: trainTransform, seed: configuration.seed,
+                table: Self.trainTable, indices: Array(batches[index]), transform: transform, seed: configuration.seed,
                 epoch: epoch)
             selection.labelSmoothing = configuration.labelSmoothing
+            selection.mixing = transform.mixing(
+                seed: configuration.seed, step: (epoch - 1) * batches.count + index, height: network.inputShape[1],
+                width: network.inputShape[2])
+            if configuration.method.needsTeacher { try useTeacherCache(&selection) }
             try executor.trainStep(selection, method: configuration.method, warmup: warmup, update: update)
             progress.step = index + 1
             if progress.step % configuration.logEvery == 0 || progress.step == batches.count {
@@ -141,11 +151,25 @@ struct TrainingSession {
         return patience > 0 && selection != .last && progress.best.epoch > 0 && progress.epoch - 1 - progress.best.epoch >= patience
     }
 
-    private var trainTransform: ImageTransform {
-        var transform = trainer.dataset.transform
-        transform.cropPadding = configuration.cropPadding ?? transform.cropPadding
-        transform.horizontalFlip = configuration.flip ?? transform.horizontalFlip
-        return transform
+    private mutating func openTeacherCache() throws {
+        guard let folder = configuration.teacherCache else { return }
+        teacherCache = try TeacherCache(
+            folder, teacherHash: teacherHash, dataHash: trainer.dataHash, transform: configuration.trainingTransform(trainer.dataset),
+            rows: trainer.dataset.train.count, classes: network.classes, draws: configuration.teacherCacheDraws,
+            type: configuration.teacherCacheType)
+    }
+
+    /// Replays an augmentation that the cache knows, or asks the teacher once and stores what it says.
+    private func useTeacherCache(_ selection: inout BatchSelection) throws {
+        guard let teacherCache else { return }
+        selection.seed = TeacherCache.seed
+        selection.epoch = teacherCache.draw(epoch: selection.epoch)
+        if let known = try teacherCache.logits(selection.indices, draw: selection.epoch) {
+            selection.teacherLogits = known
+        } else {
+            selection.teacherLogits = try teacherCache.store(
+                try executor.teacherLogits(selection), of: selection.indices, draw: selection.epoch)
+        }
     }
 
     /// Takes the metrics of the steps since the last reading, without reporting them yet.

@@ -9,7 +9,7 @@ struct CommandTests {
 
     @Test("every subcommand has a help with an example")
     func help() throws {
-        for name in ["devices", "doctor", "models", "train", "distill", "evaluate", "predict", "loss", "demo"] {
+        for name in ["devices", "doctor", "models", "train", "distill", "evaluate", "predict", "loss", "demo", "data", "diff", "plot"] {
             let result = try Program.run([name, "--help"])
             #expect(result.code == 0)
             #expect(result.output.contains("Example: rld \(name)"), "\(name)")

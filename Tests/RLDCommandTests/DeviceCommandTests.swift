@@ -89,4 +89,60 @@ struct DeviceCommandTests {
         let reported = try top1(distilled.output)
         #expect(!found.isEmpty && found.isSubset(of: reported), "\(evaluated.output) \(distilled.output)")
     }
+
+    @Test("the authors' recipe on CIFAR-100's archive, with their overrides; its plan and time; the curves of the run")
+    func authorsRecipe() throws {
+        let folder = Folder()
+        let recipe = try folder.file(
+            "rld.yaml",
+            """
+            EXPERIMENT: {NAME: "", TAG: "rld", PROJECT: "cifar100_baselines"}
+            DISTILLER: {TYPE: "RLD", TEACHER: "resnet8", STUDENT: "resnet8"}
+            SOLVER: {BATCH_SIZE: 64, EPOCHS: 240, LR: 0.05, LR_DECAY_STAGES: [150, 180, 210], LR_DECAY_RATE: 0.1, TYPE: "SGD"}
+            """)
+        let data = ["--data", "cifar100:" + Goldens.path("datasets/cifar-100-python2.tar.gz")]
+        let teacher = folder.path + "/teacher"
+        let trained = try Program.run(
+            ["train", "--model", "resnet8", "--epochs", "1", "--batch-size", "4", "--validation", "0", "--out", teacher] + data)
+        #expect(trained.code == 0, "\(trained.error)")
+        let common = ["distill", "--config", recipe, "--teacher", teacher + "/last.safetensors", "--set", "epochs=2"] + data
+        let overrides = ["SOLVER.BATCH_SIZE", "4", "RLD.BETA", "4."]
+        let plan = try Program.run(common + ["--dry-run"] + overrides)
+        #expect(plan.code == 0, "\(plan.error)")
+        #expect(plan.output.contains("beta 4") && plan.output.contains("4 steps of about") && plan.output.contains("in all"), "\(plan.output)")
+        #expect(plan.error.contains("EXPERIMENT.PROJECT"))
+        let out = folder.path + "/run"
+        let result = try Program.run(common + ["--out", out] + overrides)
+        #expect(result.code == 0, "\(result.error)")
+        let page = folder.path + "/curves.html"
+        #expect(try Program.run(["plot", teacher, out, "--output", page]).code == 0)
+        #expect(try String(contentsOfFile: page, encoding: .utf8).contains("<svg"))
+        let diff = try Program.run(["diff", teacher, out])
+        #expect(diff.code == 0 && diff.output.contains("method.id"), "\(diff.error)")
+    }
+
+    @Test("a folder of pictures becomes a network with one command; a damaged file is named")
+    func ownPictures() throws {
+        let folder = Folder()
+        for part in ["train", "test"] {
+            for (label, files) in [("a", ["wide.jpg", "tall.png", "grey.jpg"]), ("b", ["alpha.png", "small.png", "palette.png"])] {
+                let target = "\(folder.path)/pictures/\(part)/\(label)"
+                try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
+                for file in files { try FileManager.default.copyItem(atPath: Goldens.path("datasets/\(file)"), toPath: "\(target)/\(file)") }
+            }
+        }
+        let broken = folder.path + "/pictures/train/a/broken.jpg"
+        try Data("x".utf8).write(to: URL(fileURLWithPath: broken))
+        let command = [
+            "train", "--model", "resnet8", "--data", "folder:\(folder.path)/pictures", "--image-size", "16", "--epochs", "2",
+            "--batch-size", "3", "--validation", "0", "--set", "augmentation.mixup=0.2", "--set", "augmentation.resized_crop=0.5",
+            "--out", folder.path + "/run",
+        ]
+        let refused = try Program.run(command)
+        #expect(refused.code == 2 && refused.error.contains("broken.jpg") && refused.error.contains("--skip-broken"), "\(refused.error)")
+        let result = try Program.run(command + ["--skip-broken"])
+        #expect(result.code == 0 && result.error.contains("1 damaged files were left out"), "\(result.error)")
+        let data = try Program.run(["data", folder.path + "/pictures", "--sheet", folder.path + "/sheet.png"])
+        #expect(data.code == 0 && data.output.contains("damaged: ") && data.output.contains("16x18 (2)"), "\(data.output)")
+    }
 }

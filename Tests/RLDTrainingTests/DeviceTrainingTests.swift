@@ -91,3 +91,35 @@ struct DeviceTrainingTests {
         }
     }
 }
+
+extension DeviceTrainingTests {
+    @Test(
+        "1,000 trainings that come and go leave no OpenCL object behind",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func cycles() throws {
+        let network = Network("small", input: [1, 8, 8]) { net, x in net.linear(net.globalAveragePool(x), 4, name: "fc") }
+        let table = bandImages(count: 8, seed: 3)
+        let transform = ImageTransform(mean: [0.5], deviation: [0.25])
+        func cycle(_ engine: DeviceEngine) throws {
+            let executor = try DeviceExecutor(engine: engine)
+            try executor.load(table, as: "t")
+            try executor.prepareStudent(network, state: network.initialState(seed: 1))
+            try executor.trainStep(
+                BatchSelection(table: "t", indices: [0, 1, 2, 3], transform: transform), method: .crossEntropy(CrossEntropy()),
+                warmup: 1, optimizer: SGD(learningRate: 0.1))
+            #expect(try executor.takeMetrics().rows == 4)
+        }
+        let device = try TestDevice.device()
+        let before = LiveObjects.now
+        do {
+            let engine = try DeviceEngine(device)
+            try cycle(engine)
+            let first = LiveObjects.now
+            for _ in 0..<990 { try cycle(engine) }
+            #expect(LiveObjects.now == first)
+        }
+        // With their contexts and programs.
+        for _ in 0..<9 { try cycle(DeviceEngine(device)) }
+        #expect(LiveObjects.now == before)
+    }
+}

@@ -13,6 +13,7 @@ final class FakeExecutor: NetworkExecutor {
 
     var trainCalls: [TrainCall] = []
     var updates: [ParameterUpdate] = []
+    var teacherCalls = 0
     var evaluateCalls: [BatchSelection] = []
     var studentsPrepared = 0
     var teacher: Network?
@@ -27,6 +28,7 @@ final class FakeExecutor: NetworkExecutor {
     private var state = NetworkState()
     private var metrics = StepMetrics()
     private var features = 64
+    private var lastCorrect: [Bool] = []
 
     let executorDescription = "fake"
 
@@ -46,6 +48,11 @@ final class FakeExecutor: NetworkExecutor {
     func prepareUpdates(_ rule: UpdateRule) throws {}
 
     func exchangeWithAverage() throws {}
+
+    func teacherLogits(_ batch: BatchSelection) throws -> [Float] {
+        teacherCalls += 1
+        return (0..<batch.indices.count * (teacher?.classes ?? 0)).map { Float($0 % 7) }
+    }
 
     func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         guard case .sgd(let optimizer) = update.rule.optimizer else { throw InputError("optimizer", "is none that the fake knows") }
@@ -78,11 +85,14 @@ final class FakeExecutor: NetworkExecutor {
 
     func evaluateStep(_ batch: BatchSelection) throws {
         evaluateCalls.append(batch)
+        lastCorrect = []
         var loss = 0.0
         try visit(batch) { _, label, logits in loss -= log(max(softmax(logits)[label], 1e-300)) }
         metrics.totalSum += loss
         metrics.termSums = [metrics.totalSum]
     }
+
+    func lastEvaluated(rows: Int) throws -> [Bool] { lastCorrect }
 
     func takeMetrics() throws -> StepMetrics {
         metricsTaken += 1
@@ -119,6 +129,7 @@ final class FakeExecutor: NetworkExecutor {
                 bias.values[k] + (0..<features).reduce(0) { $0 + weight.values[k * features + $1] * image[$1] }
             }
             metrics.rows += 1
+            lastCorrect.append(logits.indices.max { logits[$0] < logits[$1] } == label)
             metrics.top1 += logits.indices.max { logits[$0] < logits[$1] } == label ? 1 : 0
             metrics.top5 += logits.filter { $0 > logits[label] }.count < 5 ? 1 : 0
             body(image, label, logits)

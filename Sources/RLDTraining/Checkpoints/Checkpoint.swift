@@ -119,7 +119,7 @@ public struct Checkpoint: Sendable {
 
 /// 64-bit FNV-1a over 64-bit words: finds accidents, no protection against intent.
 struct Checksum {
-    private var value: UInt64 = 0xCBF2_9CE4_8422_2325
+    private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
     mutating func add(_ word: UInt64) {
         value = (value ^ word) &* 0x100_0000_01B3

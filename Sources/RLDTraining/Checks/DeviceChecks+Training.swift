@@ -44,6 +44,14 @@ extension DeviceChecks {
                         .adamW(AdamW(learningRate: 0.01, epsilon: 1e-3)), clipNorm: 0.1, averageDecay: 0.9, accumulation: 2),
                     smoothing: 0.1, mixing: BatchMixing(share: 0.7), engine: engine)
             },
+            Check(name: "scaled crops, colours and pasted boxes") { engine in
+                var transform = ImageTransform(
+                    mean: [0.3, 0.4, 0.5], deviation: [0.25, 0.3, 0.2], horizontalFlip: true, size: tiny ? 4 : 9, resizedCrop: 0.3)
+                (transform.brightness, transform.contrast, transform.saturation) = (0.4, 0.3, 0.5)
+                return try checkStep(
+                    "scaled crops, colours and pasted boxes", tiny: tiny, transform: transform,
+                    mixing: BatchMixing(share: 0.75, box: [1, 0, 2, 2]), engine: engine)
+            },
         ]
     }
 
@@ -118,24 +126,25 @@ extension DeviceChecks {
     private static func checkStep(
         _ name: String, tiny: Bool,
         rule: UpdateRule = UpdateRule(.sgd(SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: true))),
+        transform: ImageTransform = ImageTransform(
+            mean: [0.3, 0.4, 0.5], deviation: [0.25, 0.3, 0.2], cropPadding: 2, horizontalFlip: true),
         smoothing: Double = 0, mixing: BatchMixing? = nil, engine: DeviceEngine
     ) throws -> CheckResult {
         let (size, count, batch) = tiny ? (5, 6, 3) : (12, 40, 13)
         let table = ImageTable(
-            channels: 2, height: size, width: size + 1,
-            pixels: (0..<count * 2 * size * (size + 1)).map {
+            channels: 3, height: size, width: size + 1,
+            pixels: (0..<count * 3 * size * (size + 1)).map {
                 UInt8(CounterRandom.integer(below: 256, seed: 1, stream: 40, counter: UInt64($0)))
             },
             labels: (0..<count).map { Int32($0 % 4) }, classNames: ["a", "b", "c", "d"])
         func network(_ width: Int) -> Network {
-            Network("step\(width)", input: [2, size, size + 1]) { net, x in
+            Network("step\(width)", input: transform.inputShape(of: table)) { net, x in
                 var y = net.convolution(x, width, kernel: 3, name: "conv1")
                 y = net.relu(net.batchNorm(y, name: "bn1"))
                 return net.linear(net.globalAveragePool(y), 4, name: "fc")
             }
         }
         let (student, teacher) = (network(3), network(5))
-        let transform = ImageTransform(mean: [0.3, 0.4], deviation: [0.25, 0.3], cropPadding: 2, horizontalFlip: true)
         func train(_ executor: any NetworkExecutor) throws -> ([NetworkState], StepMetrics) {
             try executor.load(table, as: "table")
             try executor.prepareStudent(student, state: randomState(student))

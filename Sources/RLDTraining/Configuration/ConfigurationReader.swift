@@ -12,6 +12,10 @@ public struct ConfigurationReader {
     private var methodOptions: [(option: MethodOption, text: String, source: String)] = []
     /// Keys that were given and where, for warnings.
     private var given: [String: String] = [:]
+    /// Of the authors' files: keys that mean nothing here, and options of methods, until the method is known.
+    private var untranslated: [String] = []
+    private var authorsOptions: [(name: String, key: String, methods: [String], text: String, source: String?)] = []
+    private var authorsImageNet = false
 
     /// - Parameter base: what holds where nothing else is given.
     public init(_ base: TrainingConfiguration = TrainingConfiguration()) {
@@ -26,6 +30,7 @@ public struct ConfigurationReader {
     /// - Parameter source: where it came from, for messages ("--epochs", "run.yaml:3"); nil to name the key alone.
     /// - Throws: `InputError` for an unknown key, with the nearest, and for a value that the key does not take.
     public mutating func set(_ key: String, to text: String, source: String? = nil) throws(InputError) {
+        if AuthorsRecipe.owns(key) { return try setAuthors(key, to: text, source: source) }
         let key = Self.fullKey(Setting.underscored(key))
         let subject = source.map { $0.hasPrefix("--") ? $0 : "\(key) (\($0))" } ?? key
         given[key] = subject
@@ -50,6 +55,30 @@ public struct ConfigurationReader {
             throw error
         } catch {
             throw InputError(subject, "\(error)")
+        }
+    }
+
+    /// Sets a key of the authors' files ("RLD.BETA").
+    private mutating func setAuthors(_ name: String, to text: String, source: String?) throws(InputError) {
+        switch try AuthorsRecipe.meaning(name, text, imageNet: authorsImageNet) {
+        case .settings(let settings):
+            for (key, value) in settings.sorted(by: { $0.key < $1.key }) { try set(key, to: value, source: source) }
+        case .option(let key, let methods): authorsOptions.append((name, key, methods, AuthorsRecipe.number(text), source))
+        case .none: untranslated.append(name)
+        }
+    }
+
+    /// Takes overrides as the authors' program does: names and values in turn.
+    public mutating func set(authors words: [String]) throws(InputError) {
+        guard words.count % 2 == 0 else {
+            throw InputError("'\(words.last ?? "")'", "has no value", advice: "overrides are pairs: RLD.BETA 8 SOLVER.LR 0.1")
+        }
+        for index in stride(from: 0, to: words.count, by: 2) {
+            guard AuthorsRecipe.owns(words[index]) else {
+                throw InputError(
+                    "'\(words[index])'", "is neither an option nor a key of the authors' files", advice: "for example RLD.BETA 8")
+            }
+            try set(words[index], to: words[index + 1], source: "--set \(words[index])")
         }
     }
 
@@ -90,7 +119,32 @@ public struct ConfigurationReader {
             throw InputError(
                 source, "must hold keys and values (epochs: 5), found a \(node.sequence == nil ? "single value" : "list")")
         }
-        try read(mapping, prefix: "", source: source)
+        let isAuthors = mapping.contains { $0.key.string.map(AuthorsRecipe.groups.contains) ?? false }
+        guard isAuthors else { return try read(mapping, prefix: "", source: source) }
+        for (key, value) in AuthorsRecipe.defaults.sorted(by: { $0.key < $1.key }) where given[key] == nil {
+            try set(key, to: value, source: nil)
+        }
+        let data = mapping["DATASET"]?.mapping?["TYPE"]?.string
+        authorsImageNet = data == "imagenet"
+        try readAuthors(mapping, prefix: "", source: source)
+    }
+
+    private mutating func readAuthors(_ mapping: Node.Mapping, prefix: String, source: String) throws(InputError) {
+        for (keyNode, value) in mapping {
+            let place = keyNode.mark.map { "\(source):\($0.line)" } ?? source
+            guard let name = keyNode.string else { throw InputError(place, "has a key that is not a word") }
+            let key = prefix + name
+            guard AuthorsRecipe.owns(key) else {
+                throw InputError.unknown("key (\(place))", key, known: AuthorsRecipe.groups.sorted())
+            }
+            if let group = value.mapping {
+                try readAuthors(group, prefix: key + ".", source: source)
+            } else if let list = value.sequence {
+                try set(key, to: "[" + list.compactMap(\.string).joined(separator: ", ") + "]", source: place)
+            } else {
+                try set(key, to: value.string ?? "", source: place)
+            }
+        }
     }
 
     private mutating func read(_ mapping: Node.Mapping, prefix: String, source: String) throws(InputError) {
@@ -122,6 +176,18 @@ public struct ConfigurationReader {
     public func finish() throws(InputError) -> (configuration: TrainingConfiguration, warnings: [String]) {
         var result = configuration
         var warnings: [String] = []
+        if !untranslated.isEmpty {
+            warnings.append("not translated, nothing here depends on them: \(untranslated.joined(separator: ", "))")
+        }
+        var methodOptions: [(option: MethodOption, text: String, source: String)] = []
+        for authors in authorsOptions {
+            guard authors.methods.contains(methodID), let option = Self.methodOption(String(authors.key.dropFirst(7))) else {
+                warnings.append("\(authors.name) does nothing: the method is '\(methodID)'")
+                continue
+            }
+            methodOptions.append((option, authors.text, "\(authors.name)\(authors.source.map { " (\($0))" } ?? "")"))
+        }
+        methodOptions += self.methodOptions
         var method = result.method
         if method.id != methodID { method = try Method.make(id: methodID).method }
         if lskd { method = method.applyingLSKD() }
@@ -142,7 +208,8 @@ public struct ConfigurationReader {
         func warn(_ keys: [String], _ reason: String) {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
-        if !method.needsTeacher { warn(["teacher.model", "teacher.weights"], "method '\(method.id)' has no teacher") }
+        if result.teacherCache == nil { warn(["teacher.cache_type", "teacher.cache_draws"], "there is no teacher.cache") }
+        if !method.needsTeacher { warn(["teacher.model", "teacher.weights", "teacher.cache"], "method '\(method.id)' has no teacher") }
         warn(result.schedule.ignoredKeys, "schedule '\(result.schedule.kind.rawValue)' has none")
         warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
         if !method.termNames.contains("ce") {
@@ -204,7 +271,8 @@ extension TrainingConfiguration {
             lines.append("  \(parts[1]): \(value)")
         }
         // What is not read and was never set would only be warned about when the file is used.
-        let ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
+        var ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
+        if teacherCache == nil { ignored.formUnion(["teacher.cache_type", "teacher.cache_draws"]) }
         for setting in Setting.all {
             guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else { continue }
             append(setting.key, value)

@@ -20,9 +20,10 @@ struct Setting: Sendable {
     static let all: [Setting] = [
         name("model", \.model),
         name("data", \.data),
-        Setting(
-            key: "limit", get: { $0.limit.map(String.init) },
-            set: { c, t throws(Wanted) in c.limit = t.isEmpty ? nil : try whole(t) }),
+        optionalInteger("limit", \.limit),
+        optionalInteger("image_size", \.imageSize),
+        number("test_share", \.testShare),
+        flag("skip_broken", \.skipBroken),
         number("validation", \.validation),
         Setting(
             key: "seed", get: { String($0.seed) },
@@ -36,14 +37,18 @@ struct Setting: Sendable {
         number("optimizer.momentum", \.optimizer.momentum),
         number("optimizer.weight_decay", \.optimizer.weightDecay),
         flag("optimizer.nesterov", \.optimizer.nesterov),
-        choice("optimizer.kind", \.optimizerKind),
+        choice(
+            "optimizer.kind", OptimizerKind.allCases.map(\.rawValue), get: { $0.optimizerKind.rawValue },
+            set: { assign(OptimizerKind(rawValue: $1), to: &$0.optimizerKind) }),
         number("optimizer.beta1", \.beta1),
         number("optimizer.beta2", \.beta2),
         number("optimizer.epsilon", \.epsilon),
         number("optimizer.clip_norm", \.clipNorm),
         number("optimizer.average_decay", \.averageDecay),
         integer("optimizer.accumulation", \.accumulation),
-        choice("schedule.kind", \.schedule.kind),
+        choice(
+            "schedule.kind", Schedule.Kind.allCases.map(\.rawValue), get: { $0.schedule.kind.rawValue },
+            set: { assign(Schedule.Kind(rawValue: $1), to: &$0.schedule.kind) }),
         Setting(
             key: "schedule.milestones", get: { "[\($0.schedule.milestones.map(String.init).joined(separator: ", "))]" },
             set: { c, t throws(Wanted) in c.schedule.milestones = try wholes(t) }),
@@ -51,18 +56,36 @@ struct Setting: Sendable {
         integer("schedule.period", \.schedule.period),
         number("schedule.rise", \.schedule.rise),
         integer("schedule.warmup_epochs", \.schedule.warmupEpochs),
-        Setting(
-            key: "augmentation.crop_padding", get: { $0.cropPadding.map(String.init) },
-            set: { c, t throws(Wanted) in c.cropPadding = t.isEmpty ? nil : try whole(t) }),
+        optionalInteger("augmentation.crop_padding", \.cropPadding),
         Setting(
             key: "augmentation.flip", get: { $0.flip.map { $0 ? "true" : "false" } },
             set: { c, t throws(Wanted) in c.flip = t.isEmpty ? nil : try truth(t) }),
+        Setting(
+            key: "augmentation.resized_crop", get: { $0.resizedCrop.map(text) },
+            set: { c, t throws(Wanted) in
+                guard t.isEmpty || Double(t) != nil else { throw Wanted("a number") }
+                c.resizedCrop = Double(t)
+            }),
+        number("augmentation.brightness", \.brightness),
+        number("augmentation.contrast", \.contrast),
+        number("augmentation.saturation", \.saturation),
+        number("augmentation.mixup", \.mixup),
+        number("augmentation.cutmix", \.cutmix),
         number("label_smoothing", \.labelSmoothing),
         integer("evaluate_every", \.evaluateEvery),
         integer("early_stopping", \.earlyStopping),
-        choice("select", \.select),
+        choice(
+            "select", Selection.allCases.map(\.rawValue), get: { $0.select.rawValue },
+            set: { assign(Selection(rawValue: $1), to: &$0.select) }),
         optionalName("teacher.model", \.teacherModel),
         optionalName("teacher.weights", \.teacherWeights),
+        optionalName("teacher.cache", \.teacherCache),
+        Setting(
+            key: "teacher.cache_type", get: { $0.teacherCacheType.text },
+            set: { c, t throws(Wanted) in
+                guard assign(TeacherCacheType(t), to: &c.teacherCacheType) else { throw Wanted("float32, half or topK (top8)") }
+            }),
+        integer("teacher.cache_draws", \.teacherCacheDraws),
         integer("log_every", \.logEvery),
         integer("checkpoint.every", \.checkpointEvery),
         integer("checkpoint.keep", \.checkpointKeep),
@@ -108,25 +131,37 @@ struct Setting: Sendable {
             set: { c, t throws(Wanted) in c[keyPath: path] = t.isEmpty ? nil : t })
     }
 
-    private static func choice<Choice: RawRepresentable<String> & CaseIterable>(
-        _ key: String, _ path: any Path<Choice>
+    /// - Parameter set: false for a name that is none of them.
+    private static func choice(
+        _ key: String, _ known: [String], get: @escaping @Sendable (TrainingConfiguration) -> String,
+        set: @escaping @Sendable (inout TrainingConfiguration, String) -> Bool
     ) -> Setting {
         Setting(
-            key: key, get: { $0[keyPath: path].rawValue },
+            key: key, get: { get($0) },
             set: { c, t throws(Wanted) in
-                guard let choice = Choice(rawValue: t) else {
-                    let known = Choice.allCases.map(\.rawValue)
-                    let near = nearestName(to: t, among: known).map { "; did you mean '\($0)'?" } ?? ""
-                    throw Wanted("one of \(known.joined(separator: ", "))\(near)")
-                }
-                c[keyPath: path] = choice
+                guard !set(&c, t) else { return }
+                let near = nearestName(to: t, among: known).map { "; did you mean '\($0)'?" } ?? ""
+                throw Wanted("one of \(known.joined(separator: ", "))\(near)")
             })
+    }
+
+    /// Assigns what is there. - Returns: whether it was.
+    private static func assign<Value>(_ value: Value?, to place: inout Value) -> Bool {
+        guard let value else { return false }
+        place = value
+        return true
     }
 
     private static func integer(_ key: String, _ path: any Path<Int>) -> Setting {
         Setting(
             key: key, get: { String($0[keyPath: path]) },
             set: { c, t throws(Wanted) in c[keyPath: path] = try whole(t) })
+    }
+
+    private static func optionalInteger(_ key: String, _ path: any Path<Int?>) -> Setting {
+        Setting(
+            key: key, get: { $0[keyPath: path].map(String.init) },
+            set: { c, t throws(Wanted) in c[keyPath: path] = t.isEmpty ? nil : try whole(t) })
     }
 
     private static func number(_ key: String, _ path: any Path<Double>) -> Setting {

@@ -10,6 +10,12 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var data = "fashion-mnist"
     /// Only the first so many training images; nil for all.
     public var limit: Int?
+    /// Side of the square that the network gets to see; nil for what suits the data set.
+    public var imageSize: Int?
+    /// Share of the images that become the test set, where the files have none.
+    public var testShare = 0.2
+    /// Leave damaged files out instead of stopping at the first.
+    public var skipBroken = false
     /// Below 1 a share of the training images, from 1 on a number of images; 0 for no validation part.
     public var validation: Double = 0.1
     /// Of the fresh weights, the order of the images and their augmentation.
@@ -34,6 +40,16 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var cropPadding: Int?
     /// Mirror left-right with probability one half; nil for what suits the data set.
     public var flip: Bool?
+    /// Smallest share of the area that a random crop takes before it is scaled to the network's input, 0 for no such crop; nil
+    /// for what suits the data set.
+    public var resizedCrop: Double?
+    /// Ranges of random factors, 0 for none.
+    public var brightness = 0.0
+    public var contrast = 0.0
+    public var saturation = 0.0
+    /// Parameters of the Beta distributions of mixup and cutmix, 0 for none.
+    public var mixup = 0.0
+    public var cutmix = 0.0
     /// Share of each label that is spread over the classes, in the cross-entropy with the label.
     public var labelSmoothing = 0.0
     /// Epochs between two evaluations; the last epoch is always evaluated.
@@ -47,6 +63,11 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var teacherModel: String?
     /// File with the teacher's weights.
     public var teacherWeights: String?
+    /// Folder of cached teacher logits; nil for none.
+    public var teacherCache: String?
+    public var teacherCacheType = TeacherCacheType.float32
+    /// Different augmentations of each image when the teacher's logits are cached.
+    public var teacherCacheDraws = 4
     /// Steps between two readings of the metrics from the device.
     public var logEvery = 50
     /// Steps between two checkpoints within an epoch; 0 for one after each epoch only.
@@ -89,6 +110,16 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         if let cropPadding {
             try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding)
         }
+        if let resizedCrop {
+            try require(resizedCrop >= 0 && resizedCrop <= 1, "augmentation.resized_crop", "in 0...1", resizedCrop)
+        }
+        for (key, value) in [
+            ("brightness", brightness), ("contrast", contrast), ("saturation", saturation), ("mixup", mixup), ("cutmix", cutmix),
+        ] { try number(value, "augmentation.\(key)") }
+        try require(teacherCacheDraws >= 1, "teacher.cache_draws", "at least 1", teacherCacheDraws)
+        if teacherCache != nil, mixup > 0 || cutmix > 0 {
+            throw InputError("teacher.cache", "does not go with mixup or cutmix: each batch mixes other images")
+        }
         try method.validate()
     }
 
@@ -101,8 +132,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "method     \(method.effectiveDescription)",
             "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription)",
-            "training   \(epochs) epochs, batch \(batchSize), crop padding \(cropPadding.map(String.init) ?? "as the data's"), "
-                + "flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")"
+            "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
             "best       chosen on "
                 + (select == .test ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
@@ -111,6 +141,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         ]
         if method.needsTeacher {
             lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
+            if let teacherCache {
+                lines.insert(
+                    "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image", at: 2)
+            }
         }
         return lines
     }

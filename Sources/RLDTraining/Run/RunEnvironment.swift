@@ -12,6 +12,9 @@ public struct RunEnvironment: Sendable, Equatable, Encodable {
     public var trainingImages: Int
     public var validationImages: Int
     public var testImages: Int
+    public var classNames: [String]
+    /// Damaged files that were left out, and why.
+    public var skippedFiles: [String]
     public var commit = BuildVersion.commit
     public var swift = BuildVersion.swift
     public var clblast = BuildVersion.clblast

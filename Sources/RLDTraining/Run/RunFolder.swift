@@ -1,8 +1,9 @@
 import Foundation
 import RLDFormats
 import RLDGraph
+import RLDReports
 
-/// The folder of one run: config.yaml (effective), environment.json, metrics.jsonl, log.txt, last.safetensors,
+/// The folder of one run: config.yaml (effective), environment.json, the metrics files, log.txt, last.safetensors,
 /// best.safetensors, checkpoints/ and, when the run is over, result.json. Nothing is written before `open`, so that a run that
 /// fails on its input leaves nothing behind. One process at a time: the folder is locked while it is open, and a killed
 /// process leaves no lock.
@@ -18,14 +19,14 @@ public final class RunFolder {
 
     /// The files of a run beside its checkpoints; what `overwrite` removes.
     public static let fileNames = [
-        "config.yaml", "environment.json", "metrics.jsonl", "log.txt", "last.safetensors", "best.safetensors", "result.json",
-    ]
+        "config.yaml", "environment.json", "log.txt", "last.safetensors", "best.safetensors", "result.json",
+    ] + MetricsFiles.names
     /// The folder of checkpoints in a run's folder.
     public static let checkpointsName = "checkpoints"
 
     public let path: String
     private let existing: Existing
-    private var metrics: LineFile?
+    private var metrics: MetricsFiles?
     private var log: LineFile?
     private var lock: FolderLock?
     private let encoder: JSONEncoder
@@ -102,7 +103,8 @@ public final class RunFolder {
         try checkpoints.create()
         try write(Array(configuration.yaml.utf8), to: "config.yaml")
         try write(Array(json(environment, pretty: true)), to: "environment.json")
-        metrics = try LineFile(path: file("metrics.jsonl"))
+        metrics = try MetricsFiles(folder: path, terms: configuration.method.termNames)
+        if checkpoint == nil { try metrics?.text("configuration", "```\n\(configuration.yaml)```", step: 0) }
         log = try LineFile(path: file("log.txt"))
     }
 
@@ -115,7 +117,8 @@ public final class RunFolder {
 
     /// Bytes of the files that grow, everything so far safe on the disk.
     func growingFiles() throws(InputError) -> [String: Int] {
-        try metrics.map { metrics throws(InputError) in ["metrics.jsonl": try metrics.flush()] } ?? [:]
+        guard let metrics else { return [:] }
+        return try metrics.lengths()
     }
 
     /// Writes a file of the run, whole or not at all.
@@ -131,9 +134,16 @@ public final class RunFolder {
         try state.save(safetensors: file(name), metadata: metadata)
     }
 
-    /// Appends a record to metrics.jsonl: one line, keys sorted, numbers in full precision.
-    public func append(_ record: some Encodable) throws(InputError) {
-        try metrics?.append(String(decoding: json(record), as: UTF8.self))
+    /// Appends a record to metrics.jsonl (one line, keys sorted, numbers in full precision), metrics.csv and the event file.
+    func append(_ record: some RunRecord) throws(InputError) {
+        try metrics?.append(record, json: String(decoding: json(record), as: UTF8.self))
+    }
+
+    /// Shows the accuracy of each class in TensorBoard.
+    func append(classes: [ClassAccuracy], epoch: Int) throws(InputError) {
+        try metrics?.image("accuracy by class", BarImage(classes.map(\.accuracy)), step: epoch)
+        let lines = classes.map { "| \($0.name) | \($0.accuracy) | \($0.images) |" }
+        try metrics?.text("accuracy by class, table", (["| class | accuracy | images |", "| --- | --- | --- |"] + lines).joined(separator: "\n"), step: epoch)
     }
 
     /// Appends a line to log.txt.

@@ -72,6 +72,16 @@ public struct TestRecord: Sendable, Equatable, Codable {
     public var top5: Double
     /// Which images chose the best epoch: "validation", "test" or "last".
     public var selectedOn: String
+    /// Of the best weights.
+    public var classes: [ClassAccuracy]?
+}
+
+/// How one class fared.
+public struct ClassAccuracy: Sendable, Equatable, Codable {
+    public var name: String
+    public var images: Int
+    /// Share of one; 0 without images.
+    public var accuracy: Double
 }
 
 /// How a run ended: result.json.

@@ -1,0 +1,2 @@
+// PNG reading and writing, libpng's simplified interface.
+#include <png.h>

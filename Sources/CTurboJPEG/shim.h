@@ -1,0 +1,2 @@
+// JPEG decoding, libjpeg-turbo's own interface.
+#include <turbojpeg.h>

@@ -1,0 +1,110 @@
+import CPNG
+import CTurboJPEG
+import Foundation
+import RLDGraph
+
+/// A decoded picture: 8 bits per channel, red, green, blue, row by row.
+package struct Picture: Sendable, Equatable {
+    package var width: Int
+    package var height: Int
+    /// height x width x 3.
+    package var pixels: [UInt8]
+}
+
+/// Decodes JPEG and PNG, told apart by their first bytes. Alpha is dropped, grey becomes three equal channels.
+package enum ImageDecoder {
+    /// Decodes a file.
+    /// - Parameter smallest: JPEGs may be decoded at 1/2, 1/4 or 1/8 of their size as long as their shorter side keeps so many
+    ///   pixels; nil for full size.
+    /// - Throws: `InputError` that names the file when it is missing, damaged or of another format.
+    package static func picture(path: String, smallest: Int? = nil) throws(InputError) -> Picture {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            let exists = FileManager.default.fileExists(atPath: path)
+            throw InputError(path, exists ? "cannot be read" : "no such file")
+        }
+        return try picture([UInt8](data), named: path, smallest: smallest)
+    }
+
+    package static func picture(_ bytes: [UInt8], named path: String, smallest: Int? = nil) throws(InputError) -> Picture {
+        if bytes.starts(with: [0xFF, 0xD8, 0xFF]) { return try jpeg(bytes, path, smallest) }
+        if bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]) { return try png(bytes, path) }
+        throw InputError(path, bytes.isEmpty ? "is empty" : "is neither a JPEG nor a PNG")
+    }
+
+    private static let largestSide = 1 << 15
+
+    private static func jpeg(_ bytes: [UInt8], _ path: String, _ smallest: Int?) throws(InputError) -> Picture {
+        guard let handle = tjInitDecompress() else { throw InputError(path, "cannot be decoded: no memory") }
+        defer { tjDestroy(handle) }
+        func fail() -> InputError { InputError(path, "is damaged: \(String(cString: tjGetErrorStr2(handle)))") }
+        var (width, height, sampling, space): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
+        guard tjDecompressHeader3(handle, bytes, UInt(bytes.count), &width, &height, &sampling, &space) == 0 else { throw fail() }
+        try check(Int(width), Int(height), path)
+        var reduction = 1
+        if let smallest { while reduction < 8, Int(min(width, height)) / (2 * reduction) >= smallest { reduction *= 2 } }
+        let (w, h) = ((Int(width) + reduction - 1) / reduction, (Int(height) + reduction - 1) / reduction)
+        // Four-colour JPEGs cannot be decoded to three: convert ourselves.
+        let isFourColour = space == Int32(TJCS_CMYK.rawValue) || space == Int32(TJCS_YCCK.rawValue)
+        let channels = isFourColour ? 4 : 3
+        var pixels = [UInt8](repeating: 0, count: w * h * channels)
+        let format = Int32(isFourColour ? TJPF_CMYK.rawValue : TJPF_RGB.rawValue)
+        let status = tjDecompress2(handle, bytes, UInt(bytes.count), &pixels, Int32(w), 0, Int32(h), format, 0)
+        if status != 0 {
+            // Some cameras' harmless oddities are warnings; a picture that ends early is not one.
+            let text = String(cString: tjGetErrorStr2(handle))
+            guard tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue), !text.lowercased().contains("premature end") else { throw fail() }
+        }
+        guard isFourColour else { return Picture(width: w, height: h, pixels: pixels) }
+        var colours = [UInt8](repeating: 0, count: w * h * 3)
+        for i in 0..<w * h {
+            // Inverted, as Adobe writes them: 255 is no ink.
+            for c in 0..<3 { colours[3 * i + c] = UInt8(Int(pixels[4 * i + c]) * Int(pixels[4 * i + 3]) / 255) }
+        }
+        return Picture(width: w, height: h, pixels: colours)
+    }
+
+    private static func png(_ bytes: [UInt8], _ path: String) throws(InputError) -> Picture {
+        var image = png_image()
+        image.version = UInt32(PNG_IMAGE_VERSION)
+        defer { png_image_free(&image) }
+        var pixels: [UInt8] = []
+        // The reader keeps the address of the bytes between the two calls.
+        let status = bytes.withUnsafeBytes { bytes -> Int32 in
+            guard png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count) != 0 else { return 0 }
+            guard image.width > 0, image.width <= largestSide, image.height > 0, image.height <= largestSide else { return 1 }
+            image.format = 3  // Red, green, blue, alpha, 8 bits each.
+            pixels = [UInt8](repeating: 0, count: Int(image.width) * Int(image.height) * 4)
+            return png_image_finish_read(&image, nil, &pixels, 0, nil)
+        }
+        guard status != 0 else { throw InputError(path, "is damaged: \(message(image))") }
+        let (width, height) = (Int(image.width), Int(image.height))
+        try check(width, height, path)
+        var colours = [UInt8](repeating: 0, count: width * height * 3)
+        for i in 0..<width * height { for c in 0..<3 { colours[3 * i + c] = pixels[4 * i + c] } }
+        return Picture(width: width, height: height, pixels: colours)
+    }
+
+    private static func message(_ image: png_image) -> String {
+        withUnsafeBytes(of: image.message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }
+
+    private static func check(_ width: Int, _ height: Int, _ path: String) throws(InputError) {
+        guard width > 0, height > 0, width <= largestSide, height <= largestSide else {
+            throw InputError(path, "is \(width)x\(height) pixels, from 1 to \(largestSide) on a side are read")
+        }
+    }
+}
+
+extension Picture {
+    /// Writes a PNG.
+    func write(png path: String) throws(InputError) {
+        var image = png_image()
+        image.version = UInt32(PNG_IMAGE_VERSION)
+        image.width = UInt32(width)
+        image.height = UInt32(height)
+        image.format = 2  // Red, green, blue, 8 bits each.
+        guard png_image_write_to_file(&image, path, 0, pixels, 0, nil) != 0 else {
+            throw InputError(path, "cannot be written as a PNG")
+        }
+    }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import RLDGraph
+
+/// CIFAR-10 and CIFAR-100 (Krizhevsky 2009): the binary version or the Python version, as a folder, as the folder that holds
+/// the published folder, or as the published archive (.tar.gz, .tar).
+struct CIFARFiles {
+    enum Kind: String {
+        case cifar10, cifar100
+    }
+
+    let kind: Kind
+    let path: String
+
+    private struct Layout {
+        let folder: String
+        let train: [String]
+        let test: String
+        let names: String
+        let isPickle: Bool
+    }
+
+    private var layouts: [Layout] {
+        switch kind {
+        case .cifar10:
+            [
+                Layout(
+                    folder: "cifar-10-batches-bin", train: (1...5).map { "data_batch_\($0).bin" }, test: "test_batch.bin",
+                    names: "batches.meta.txt", isPickle: false),
+                Layout(
+                    folder: "cifar-10-batches-py", train: (1...5).map { "data_batch_\($0)" }, test: "test_batch", names: "batches.meta",
+                    isPickle: true),
+            ]
+        case .cifar100:
+            [
+                Layout(folder: "cifar-100-binary", train: ["train.bin"], test: "test.bin", names: "fine_label_names.txt", isPickle: false),
+                Layout(folder: "cifar-100-python", train: ["train"], test: "test", names: "meta", isPickle: true),
+            ]
+        }
+    }
+
+    private var classes: Int { kind == .cifar10 ? 10 : 100 }
+    private static let imageBytes = 3072
+
+    func load(transform: ImageTransform) throws(InputError) -> Dataset {
+        let (layout, files) = try find()
+        var names = try classNames(files[layout.names], layout)
+        if names.isEmpty { names = (0..<classes).map(String.init) }
+        func table(_ parts: [String]) throws(InputError) -> ImageTable {
+            var pixels: [UInt8] = []
+            var labels: [Int32] = []
+            for part in parts {
+                guard let bytes = files[part] else { throw InputError(path, "lacks \(part)") }
+                if layout.isPickle { try readPickle(bytes, part, &pixels, &labels) } else { try readRows(bytes, part, &pixels, &labels) }
+            }
+            return ImageTable(channels: 3, height: 32, width: 32, pixels: pixels, labels: labels, classNames: names)
+        }
+        return Dataset(
+            name: kind.rawValue, path: path, train: try table(layout.train), test: try table([layout.test]), transform: transform)
+    }
+
+    private func find() throws(InputError) -> (Layout, [String: [UInt8]]) {
+        func wanted(_ layout: Layout) -> Set<String> { Set(layout.train + [layout.test, layout.names]) }
+        if ImageFolder.isFolder(path) {
+            for layout in layouts {
+                for folder in [path, "\(path)/\(layout.folder)"]
+                where FileManager.default.fileExists(atPath: "\(folder)/\(layout.test)") {
+                    var files: [String: [UInt8]] = [:]
+                    for name in wanted(layout) where FileManager.default.fileExists(atPath: "\(folder)/\(name)") {
+                        let reader = try ByteReader(path: "\(folder)/\(name)")
+                        files[name] = try reader.read(reader.largestSize)
+                    }
+                    return (layout, files)
+                }
+            }
+        } else if FileManager.default.fileExists(atPath: path) {
+            let files = try TarArchive.files(path, wanted: layouts.reduce(into: []) { $0.formUnion(wanted($1)) })
+            if let layout = layouts.first(where: { files[$0.test] != nil }) { return (layout, files) }
+        } else {
+            throw InputError(path, "no such file or folder", advice: "name the folder or the .tar.gz of \(kind.rawValue)")
+        }
+        throw InputError(
+            path, "holds no \(kind.rawValue): expected \(layouts.map { "\($0.train[0]) and \($0.test)" }.joined(separator: ", or "))",
+            advice: "name the folder or the .tar.gz as published")
+    }
+
+    /// Rows of one label (CIFAR-100: coarse, then fine) and 3072 pixels, channel by channel.
+    private func readRows(_ bytes: [UInt8], _ name: String, _ pixels: inout [UInt8], _ labels: inout [Int32]) throws(InputError) {
+        let labelBytes = kind == .cifar10 ? 1 : 2
+        let row = labelBytes + Self.imageBytes
+        guard !bytes.isEmpty, bytes.count % row == 0 else {
+            throw InputError("\(path): \(name)", "has \(bytes.count) bytes, no multiple of \(row)", advice: "is it truncated?")
+        }
+        for start in stride(from: 0, to: bytes.count, by: row) {
+            try append(Int(bytes[start + labelBytes - 1]), name, &labels)
+            pixels += bytes[(start + labelBytes)..<(start + row)]
+        }
+    }
+
+    private func readPickle(_ bytes: [UInt8], _ name: String, _ pixels: inout [UInt8], _ labels: inout [Int32]) throws(InputError) {
+        let values = try ArrayPickle.dictionary(bytes, named: "\(path): \(name)")
+        let key = kind == .cifar10 ? "labels" : "fine_labels"
+        guard let (shape, data) = values["data"]?.array, shape.count == 2, shape[1] == Self.imageBytes else {
+            throw InputError("\(path): \(name)", "holds no array 'data' of N x \(Self.imageBytes) bytes")
+        }
+        guard let items = values[key]?.items, items.count == shape[0] else {
+            throw InputError("\(path): \(name)", "holds no list '\(key)' of \(shape[0]) labels")
+        }
+        for item in items { try append(item.integer ?? -1, name, &labels) }
+        pixels += data
+    }
+
+    private func append(_ label: Int, _ name: String, _ labels: inout [Int32]) throws(InputError) {
+        guard (0..<classes).contains(label) else {
+            throw InputError("\(path): \(name)", "label \(label) at index \(labels.count), \(kind.rawValue) has classes 0...\(classes - 1)")
+        }
+        labels.append(Int32(label))
+    }
+
+    private func classNames(_ bytes: [UInt8]?, _ layout: Layout) throws(InputError) -> [String] {
+        guard let bytes else { return [] }
+        let names: [String]
+        if layout.isPickle {
+            let values = try ArrayPickle.dictionary(bytes, named: "\(path): \(layout.names)")
+            names = (values[kind == .cifar10 ? "label_names" : "fine_label_names"]?.items ?? []).compactMap(\.text)
+        } else {
+            names = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
+        }
+        guard names.isEmpty || names.count == classes else {
+            throw InputError("\(path): \(layout.names)", "names \(names.count) classes, expected \(classes)")
+        }
+        return names
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import RLDGraph
+
+/// Pictures in folders: `train/CLASS/*` with `val/` or `test/` beside it, or `CLASS/*` alone, or Tiny-ImageNet's layout.
+struct ImageFolder {
+    let path: String
+
+    private static let endings: Set<String> = ["jpg", "jpeg", "png"]
+    private static let trainNames = ["train", "training"]
+    private static let testNames = ["test", "val", "valid", "validation"]
+
+    /// Training files, and test files where the layout has them.
+    func lists() throws(InputError) -> (train: ImageList, test: ImageList?) {
+        guard Self.isFolder(path) else {
+            throw InputError(path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
+        }
+        guard let trainFolder = Self.trainNames.map({ "\(path)/\($0)" }).first(where: Self.isFolder) else {
+            return (try list(of: path, classes: nil), nil)
+        }
+        let train = try list(of: trainFolder, classes: nil)
+        for name in Self.testNames {
+            let folder = "\(path)/\(name)"
+            guard Self.isFolder(folder) else { continue }
+            if FileManager.default.fileExists(atPath: folder + "/val_annotations.txt") {
+                return (train, try annotated(folder, classes: train.classNames))
+            }
+            // A folder of pictures without classes (a contest's test set) says nothing about accuracy.
+            guard !Self.folders(in: folder).isEmpty else { continue }
+            return (train, try list(of: folder, classes: train.classNames))
+        }
+        return (train, nil)
+    }
+
+    /// Every picture below the folder's own folders, each of which is a class.
+    private func list(of folder: String, classes known: [String]?) throws(InputError) -> ImageList {
+        let names = Self.folders(in: folder)
+        guard names.count >= 2 || known != nil && !names.isEmpty else {
+            throw InputError(
+                folder, "holds \(names.count) folders of classes, at least 2 are needed", advice: "expected \(folder)/CLASS/*.jpg or *.png")
+        }
+        let classes = known ?? names
+        var list = ImageList(classNames: classes)
+        for name in names {
+            guard let label = classes.firstIndex(of: name) else {
+                throw InputError("\(folder)/\(name)", "is a class that the training images do not have")
+            }
+            for file in Self.pictures(below: "\(folder)/\(name)") { list.append(file, label) }
+        }
+        guard list.count > 0 else { throw InputError(folder, "holds no .jpg, .jpeg or .png files in its folders of classes") }
+        return list
+    }
+
+    /// Tiny-ImageNet's validation part: one folder, and a file with the class of each picture.
+    private func annotated(_ folder: String, classes: [String]) throws(InputError) -> ImageList {
+        let file = folder + "/val_annotations.txt"
+        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else { throw InputError(file, "cannot be read as text") }
+        let numbers = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
+        var list = ImageList(classNames: classes)
+        for (index, line) in text.split(whereSeparator: \.isNewline).enumerated() {
+            let parts = line.split(separator: "\t")
+            guard parts.count >= 2, let label = numbers[String(parts[1])] else {
+                throw InputError("\(file):\(index + 1)", "names no known class")
+            }
+            list.append("\(folder)/images/\(parts[0])", label)
+        }
+        return list
+    }
+
+    /// Readable names of Tiny-ImageNet's and ImageNet's classes, from words.txt beside the folders; the ids where it lacks them.
+    func words(_ ids: [String]) -> [String] {
+        guard let text = try? String(contentsOfFile: path + "/words.txt", encoding: .utf8) else { return ids }
+        var words: [String: String] = [:]
+        for line in text.split(whereSeparator: \.isNewline) {
+            let parts = line.split(separator: "\t", maxSplits: 1)
+            if parts.count == 2 { words[String(parts[0])] = String(parts[1].prefix { $0 != "," }) }
+        }
+        return ids.map { words[$0] ?? $0 }
+    }
+
+    static func isFolder(_ path: String) -> Bool {
+        var isFolder: ObjCBool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
+    }
+
+    /// Names of the folders in a folder, sorted by their bytes; hidden ones are left out.
+    private static func folders(in path: String) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
+            .filter { !$0.hasPrefix(".") && isFolder("\(path)/\($0)") }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    private static func pictures(below path: String) -> [String] {
+        let all = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
+        return all.filter { name in
+            !name.split(separator: "/").contains { $0.hasPrefix(".") }
+                && endings.contains(String(name.split(separator: ".").last ?? "").lowercased())
+        }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(path)/\($0)" }
+    }
+}

@@ -1,0 +1,89 @@
+import Foundation
+import RLDGraph
+
+/// `labels.csv`: a line per picture with its file, relative to the file's folder, its class, and perhaps its part (train or
+/// test). A first line of column names is known by its words; otherwise the columns are file, class, part.
+struct LabelsFile {
+    let path: String
+
+    /// - Parameter path: the file, or a folder that holds labels.csv.
+    init(path: String) { self.path = ImageFolder.isFolder(path) ? path + "/labels.csv" : path }
+
+    func lists() throws(InputError) -> (train: ImageList, test: ImageList?) {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw InputError(path, FileManager.default.fileExists(atPath: path) ? "cannot be read as text" : "no such file")
+        }
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()
+            .map { (number: $0 + 1, cells: Self.cells(String($1))) }.filter { $0.cells != [""] }
+        var columns = (file: 0, label: 1, part: 2)
+        if let header = lines.first?.cells.map({ $0.lowercased() }) {
+            func column(_ names: [String]) -> Int? { header.firstIndex { names.contains($0) } }
+            if let file = column(["file", "filename", "file_name", "image", "path", "image_path"]),
+                let label = column(["label", "class", "category", "target"])
+            {
+                columns = (file, label, column(["part", "split", "set", "subset"]) ?? Int.max)
+                lines.removeFirst()
+            }
+        }
+        var rows: [(path: String, label: String, isTest: Bool)] = []
+        for line in lines {
+            guard line.cells.count > max(columns.file, columns.label), !line.cells[columns.label].isEmpty else {
+                throw InputError("\(path):\(line.number)", "has \(line.cells.count) columns, expected a file and a class")
+            }
+            let part = columns.part < line.cells.count ? line.cells[columns.part].lowercased() : ""
+            guard ["", "train", "training", "test", "val", "valid", "validation"].contains(part) else {
+                throw InputError("\(path):\(line.number)", "has part '\(part)', expected train or test")
+            }
+            let file = line.cells[columns.file]
+            rows.append((file.hasPrefix("/") ? file : "\(folder)/\(file)", line.cells[columns.label], !part.isEmpty && !part.hasPrefix("train")))
+        }
+        guard !rows.isEmpty else { throw InputError(path, "names no pictures") }
+        // Whole numbers in their order, other names sorted.
+        let names = Set(rows.map(\.label)).sorted { a, b in
+            if let x = Int(a), let y = Int(b) { return x < y }
+            return a.utf8.lexicographicallyPrecedes(b.utf8)
+        }
+        guard names.count >= 2 else { throw InputError(path, "names only one class, at least 2 are needed") }
+        let numbers = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
+        var (train, test) = (ImageList(classNames: names), ImageList(classNames: names))
+        for row in rows {
+            if row.isTest { test.append(row.path, numbers[row.label] ?? 0) } else { train.append(row.path, numbers[row.label] ?? 0) }
+        }
+        return (train, test.count > 0 ? test : nil)
+    }
+
+    /// Cells of one line; a cell in double quotes may hold commas, and two double quotes for one.
+    static func cells(_ line: String) -> [String] {
+        var cells: [String] = []
+        var cell = ""
+        var quoted = false
+        var wasQuoted = false
+        var characters = line.makeIterator()
+        var next = characters.next()
+        while let character = next {
+            next = characters.next()
+            if quoted {
+                if character == "\"" {
+                    if next == "\"" {
+                        cell.append("\"")
+                        next = characters.next()
+                    } else {
+                        quoted = false
+                    }
+                } else {
+                    cell.append(character)
+                }
+            } else if character == "\"", cell.allSatisfy(\.isWhitespace) {
+                (cell, quoted, wasQuoted) = ("", true, true)
+            } else if character == "," {
+                cells.append(wasQuoted ? cell : cell.trimmingCharacters(in: .whitespaces))
+                (cell, wasQuoted) = ("", false)
+            } else {
+                cell.append(character)
+            }
+        }
+        cells.append(wasQuoted ? cell : cell.trimmingCharacters(in: .whitespaces))
+        return cells
+    }
+}

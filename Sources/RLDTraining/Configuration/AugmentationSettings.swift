@@ -1,0 +1,44 @@
+import RLDDatasets
+import RLDGraph
+
+extension TrainingConfiguration {
+    /// How the data set is to be read.
+    public var datasetOptions: DatasetOptions {
+        DatasetOptions(imageSize: imageSize, skipBroken: skipBroken, testShare: testShare)
+    }
+
+    /// What the data set suggests, filled in where nothing was set.
+    func completed(for dataset: Dataset) -> TrainingConfiguration {
+        var result = self
+        result.cropPadding = cropPadding ?? dataset.transform.cropPadding
+        result.flip = flip ?? dataset.transform.horizontalFlip
+        result.resizedCrop = resizedCrop ?? dataset.transform.resizedCrop
+        return result
+    }
+
+    /// The transform of training images.
+    func trainingTransform(_ dataset: Dataset) -> ImageTransform {
+        var transform = dataset.transform
+        transform.cropPadding = cropPadding ?? transform.cropPadding
+        transform.horizontalFlip = flip ?? transform.horizontalFlip
+        if let resizedCrop { transform.resizedCrop = resizedCrop > 0 ? resizedCrop : nil }
+        if transform.resizedCrop != nil { transform.cropPadding = 0 }
+        (transform.brightness, transform.contrast, transform.saturation) = (brightness, contrast, saturation)
+        (transform.mixup, transform.cutmix) = (mixup, cutmix)
+        return transform
+    }
+
+    var augmentationDescription: String {
+        var parts: [String] = []
+        if let resizedCrop, resizedCrop > 0 {
+            parts.append("random crop of \(Setting.text(resizedCrop)) to 1 of the area")
+        } else {
+            parts.append("crop padding \(cropPadding.map(String.init) ?? "as the data's")")
+        }
+        parts.append("flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")")
+        for (name, value) in [
+            ("brightness", brightness), ("contrast", contrast), ("saturation", saturation), ("mixup", mixup), ("cutmix", cutmix),
+        ] where value > 0 { parts.append("\(name) \(Setting.text(value))") }
+        return parts.joined(separator: ", ")
+    }
+}

@@ -1,0 +1,69 @@
+import RLDGraph
+import RLDMethods
+
+/// What a run would do and how long it would take on its device.
+public struct TrainingEstimate: Sendable, Equatable, Encodable {
+    /// The effective settings, line by line.
+    public var plan: [String]
+    public var steps: Int
+    public var secondsPerStep: Double
+    /// Passes over the images that choose the best epoch, and over the test set.
+    public var evaluations: Int
+    public var secondsPerEvaluation: Double
+    public var seconds: Double
+}
+
+extension Trainer {
+    /// Plans the run and times a few of its steps; writes nothing. A teacher whose weights are missing counts with fresh ones.
+    public func estimate() throws -> TrainingEstimate {
+        try configuration.validate()
+        let network = try dataset.network(configuration.model)
+        let split = try DataSplit(count: dataset.train.count, limit: configuration.limit, validation: configuration.validation)
+        let size = min(configuration.batchSize, split.training.count)
+        try executor.load(dataset.train, as: "train")
+        if configuration.method.needsTeacher {
+            let model = configuration.teacherModel ?? configuration.model
+            let fresh = try dataset.network(model)
+            let teacher = try self.teacher ?? (configuration.teacherWeights == nil
+                ? Teacher(network: fresh, state: fresh.initialState(seed: 1)) : readTeacher())
+            try executor.prepareTeacher(teacher.network, state: teacher.state)
+        }
+        try executor.prepareStudent(network, state: network.initialState(seed: configuration.seed))
+        try executor.prepareUpdates(configuration.updateRule())
+        try executor.prepareSteps(training: [size], evaluation: [size], method: configuration.method)
+        let rows = Array(split.training.prefix(size))
+        let transform = configuration.trainingTransform(dataset)
+        let clock = ContinuousClock()
+        func timed(_ count: Int, _ step: (Int) throws -> Void) throws -> Double {
+            // The first is not counted: kernels are built in it.
+            try step(0)
+            _ = try executor.takeMetrics()
+            let start = clock.now
+            for index in 1...count { try step(index) }
+            _ = try executor.takeMetrics()
+            return (clock.now - start) / Double(count)
+        }
+        let step = try timed(3) { index in
+            try executor.trainStep(
+                BatchSelection(table: "train", indices: rows, transform: transform, seed: configuration.seed, epoch: index + 1),
+                method: configuration.method, warmup: 1,
+                update: ParameterUpdate(configuration.updateRule(), number: index + 1))
+        }
+        let evaluation = try timed(2) { _ in
+            try executor.evaluateStep(BatchSelection(table: "train", indices: rows, transform: dataset.transform.evaluation))
+        }
+        let perEpoch = (split.training.count + configuration.batchSize - 1) / configuration.batchSize
+        let selects = configuration.select == .test ? dataset.test.count : configuration.select == .last ? 0 : split.validation.count
+        let evaluations = selects > 0 ? configuration.epochs / configuration.evaluateEvery : 0
+        func batches(_ images: Int) -> Double { Double(images) / Double(max(size, 1)) }
+        let images = batches(selects) * Double(evaluations) + 2 * batches(dataset.test.count)
+        return TrainingEstimate(
+            plan: configuration.effectiveDescription + [
+                "images     \(split.training.count) to train on, \(split.validation.count) to validate, \(dataset.test.count) to test",
+                "device     \(executor.executorDescription)",
+            ],
+            steps: perEpoch * configuration.epochs, secondsPerStep: step, evaluations: evaluations + 2,
+            secondsPerEvaluation: evaluation * images / Double(evaluations + 2),
+            seconds: step * Double(perEpoch * configuration.epochs) + evaluation * images)
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import RLD
+import TestSupport
+import Testing
+
+struct LogTests {
+    private func run(_ path: String, epochs: Int = 2) throws -> TrainingResult {
+        try Trainer(
+            configuration: bandConfiguration(epochs: epochs), executor: FakeExecutor(), dataset: bandData(), folder: RunFolder(path)
+        ).run()
+    }
+
+    /// The messages of an event file, their checksums checked by a slow, plain CRC-32C.
+    private func events(_ path: String) throws -> [[UInt8]] {
+        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        func word(_ at: Int, _ size: Int) -> UInt64 { (0..<size).reversed().reduce(0) { $0 << 8 | UInt64(bytes[at + $1]) } }
+        func masked(_ part: ArraySlice<UInt8>) -> UInt64 {
+            var crc: UInt32 = ~0
+            for byte in part {
+                for bit in 0..<8 {
+                    let low = (crc ^ UInt32(byte >> bit)) & 1
+                    crc = crc >> 1 ^ (low == 1 ? 0x82F6_3B78 : 0)
+                }
+            }
+            crc = ~crc
+            return UInt64((crc >> 15 | crc << 17) &+ 0xA282_EAD8)
+        }
+        var messages: [[UInt8]] = []
+        var position = 0
+        while position < bytes.count {
+            let length = Int(word(position, 8))
+            #expect(word(position + 8, 4) == masked(bytes[position..<position + 8]))
+            let message = bytes[(position + 12)..<(position + 12 + length)]
+            #expect(word(position + 12 + length, 4) == masked(message))
+            messages.append(Array(message))
+            position += length + 16
+        }
+        return messages
+    }
+
+    @Test("the event file is framed as TensorBoard reads it: version, configuration, numbers, accuracy by class")
+    func eventFile() throws {
+        let temporary = TemporaryFolder()
+        _ = try run(temporary.path + "/run")
+        let messages = try events(temporary.path + "/run/" + EventFile.name)
+        // Version, configuration, 2 epochs of 3 readings and a summary, 2 tests, image and table.
+        #expect(messages.count == 2 + 2 * 4 + 2 + 2)
+        func text(_ index: Int) -> String { String(decoding: messages[index], as: UTF8.self) }
+        #expect(text(0).contains("brain.Event:2") && text(1).contains("model: resnet8") && text(2).contains("step/loss"))
+        #expect(text(messages.count - 2).contains("PNG") && text(messages.count - 1).contains("band 3"))
+    }
+
+    @Test("metrics.csv has a row for each line of metrics.jsonl, numbers in full precision")
+    func table() throws {
+        let temporary = TemporaryFolder()
+        let result = try run(temporary.path + "/run")
+        let rows = try String(contentsOfFile: temporary.path + "/run/metrics.csv", encoding: .utf8).split(separator: "\n")
+            .map { $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
+        let lines = try String(contentsOfFile: temporary.path + "/run/metrics.jsonl", encoding: .utf8).split(separator: "\n")
+        #expect(rows.count == lines.count + 1)
+        #expect(rows.allSatisfy { $0.count == rows[0].count } && rows[0].last == "term_ce")
+        let loss = try #require(rows[0].firstIndex(of: "loss"))
+        #expect(rows[4][loss] == "\(result.epochs[0].trainLoss)" && rows[4][0] == "epoch")
+        let metrics = try RunMetrics(temporary.path + "/run")
+        #expect(metrics.epochs.map(\.epoch) == [1, 2] && metrics.tests.map(\.weights) == ["last", "best"])
+        #expect(metrics.tests[1].classes?.map(\.name) == bandData().classNames)
+        #expect(metrics.tests[1].classes?.reduce(0) { $0 + $1.images } == 40)
+        let weighted = metrics.tests[1].classes?.reduce(0) { $0 + $1.accuracy * Double($1.images) } ?? 0
+        #expect(abs(weighted / 40 - metrics.tests[1].accuracy) < 1e-12)
+    }
+
+    @Test("diff names settings, environment and results that differ")
+    func diff() throws {
+        let temporary = TemporaryFolder()
+        _ = try run(temporary.path + "/a")
+        _ = try run(temporary.path + "/b", epochs: 3)
+        let found = try RunComparison(temporary.path + "/a", temporary.path + "/b")
+        #expect(found.configuration.map { [$0.key, $0.first, $0.second] } == [["epochs", "2", "3"]])
+        #expect(found.environment.isEmpty, "\(found.environment)")
+        #expect(found.results.first { $0.key == "epochs" }?.second == "3")
+        #expect(inputErrorText { _ = try RunComparison(temporary.path + "/a", temporary.path) }.contains("holds no run"))
+    }
+
+    @Test("ticks are round numbers that cover the range; a page is one file without anything from a network")
+    func page() {
+        #expect(CurvePage.ticks(0, 1) == [0, 0.2, 0.4, 0.6000000000000001, 0.8, 1])
+        #expect(CurvePage.ticks(61.3, 64.9).first == 61 && CurvePage.ticks(61.3, 64.9).last == 65)
+        #expect(CurvePage.ticks(5, 5).count >= 2)
+        let html = CurvePage.html(
+            title: "a < b", table: [["run"], ["x & y"]],
+            figures: [
+                Figure("Loss", xLabel: "epoch", curves: [Curve("one", [(1, 2), (2, 1.5), (3, .nan)], colour: 0), Curve("two", [(1, 1)], colour: 1)]),
+                Figure("Nothing", xLabel: "epoch", curves: []),
+            ])
+        #expect(html.contains("a &lt; b") && html.contains("x &amp; y") && html.contains("<polyline") && html.contains("<circle"))
+        #expect(!html.contains("http") && !html.contains(",nan") && !html.contains(">nan") && html.contains("no data"))
+    }
+}
