@@ -140,7 +140,7 @@ public enum DatasetCatalog {
         Entry(
             "labels", "your pictures: labels.csv with a file and a class per line", .pictures(.labels),
             ImageTransform(mean: [], deviation: [], horizontalFlip: true)),
-        Entry("arrays", "images and labels in a .npz or .safetensors file", .arrays, ImageTransform(mean: [], deviation: [])),
+        Entry("arrays", "images and labels in a .safetensors file", .arrays, ImageTransform(mean: [], deviation: [])),
     ]
 }
 
