@@ -27,7 +27,8 @@ extension TrainingSession {
             try note("the data has no test images")
             return true
         }
-        func record(_ weights: String, epoch: Int, _ metrics: StepMetrics, _ classes: [ClassAccuracy]? = nil) throws -> TestRecord {
+        func record(_ weights: String, epoch: Int, _ metrics: StepMetrics, _ classes: [ClassAccuracy]? = nil) throws -> TestRecord
+        {
             let record = TestRecord(
                 weights: weights, epoch: epoch, images: metrics.rows, loss: metrics.loss, accuracy: metrics.accuracy,
                 top5: metrics.top5Share, selectedOn: selection.rawValue, classes: classes)
@@ -102,7 +103,8 @@ extension TrainingSession {
         [
             "model": network.id, "classes": "\(network.classes)",
             "input": network.inputShape.map(String.init).joined(separator: "x"),
-            "class_names": classNames, "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
+            "class_names": classNames, "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id,
+            "data": configuration.data,
         ]
     }
 
@@ -115,7 +117,8 @@ extension TrainingSession {
     func environment() -> RunEnvironment {
         RunEnvironment(
             executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataHash,
-            trainingImages: split.training.count, validationImages: split.validation.count, testImages: trainer.dataset.test.count,
+            trainingImages: split.training.count, validationImages: split.validation.count,
+            testImages: trainer.dataset.test.count,
             classNames: trainer.dataset.classNames, skippedFiles: trainer.dataset.skipped.map(\.description))
     }
 }

@@ -148,13 +148,15 @@ struct TrainingSession {
     /// Whether the best is so old that the run ends.
     private var stopsEarly: Bool {
         let patience = configuration.earlyStopping
-        return patience > 0 && selection != .last && progress.best.epoch > 0 && progress.epoch - 1 - progress.best.epoch >= patience
+        return patience > 0 && selection != .last && progress.best.epoch > 0
+            && progress.epoch - 1 - progress.best.epoch >= patience
     }
 
     private mutating func openTeacherCache() throws {
         guard let folder = configuration.teacherCache else { return }
         teacherCache = try TeacherCache(
-            folder, teacherHash: teacherHash, dataHash: trainer.dataHash, transform: configuration.trainingTransform(trainer.dataset),
+            folder, teacherHash: teacherHash, dataHash: trainer.dataHash,
+            transform: configuration.trainingTransform(trainer.dataset),
             rows: trainer.dataset.train.count, classes: network.classes, draws: configuration.teacherCacheDraws,
             type: configuration.teacherCacheType)
     }
@@ -233,7 +235,8 @@ struct TrainingSession {
             epoch: epoch, epochs: configuration.epochs, learningRate: learningRate, trainLoss: metrics.loss,
             trainAccuracy: metrics.accuracy, terms: metrics.terms(named: configuration.method.termNames),
             validationLoss: validation?.loss, validationAccuracy: validation?.accuracy, validationTop5: validation?.top5Share,
-            testLoss: test?.loss, testAccuracy: test?.accuracy, testTop5: test?.top5Share, imagesPerSecond: pace.imagesPerSecond, seconds: seconds, best: isBest)
+            testLoss: test?.loss, testAccuracy: test?.accuracy, testTop5: test?.top5Share, imagesPerSecond: pace.imagesPerSecond,
+            seconds: seconds, best: isBest)
         progress.epochs.append(record)
         progress.beginNextEpoch()
         if let folder = trainer.folder {

@@ -209,7 +209,9 @@ public struct ConfigurationReader {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
         if result.teacherCache == nil { warn(["teacher.cache_type", "teacher.cache_draws"], "there is no teacher.cache") }
-        if !method.needsTeacher { warn(["teacher.model", "teacher.weights", "teacher.cache"], "method '\(method.id)' has no teacher") }
+        if !method.needsTeacher {
+            warn(["teacher.model", "teacher.weights", "teacher.cache"], "method '\(method.id)' has no teacher")
+        }
         warn(result.schedule.ignoredKeys, "schedule '\(result.schedule.kind.rawValue)' has none")
         warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
         if !method.termNames.contains("ce") {
@@ -274,7 +276,9 @@ extension TrainingConfiguration {
         var ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
         if teacherCache == nil { ignored.formUnion(["teacher.cache_type", "teacher.cache_draws"]) }
         for setting in Setting.all {
-            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else { continue }
+            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else {
+                continue
+            }
             append(setting.key, value)
         }
         append("method.id", method.id)

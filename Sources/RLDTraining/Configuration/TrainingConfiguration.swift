@@ -135,7 +135,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
             "best       chosen on "
-                + (select == .test ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
+                + (select == .test
+                    ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
                 + (evaluateEvery > 1 ? ", every \(evaluateEvery) epochs" : "")
                 + (earlyStopping > 0 ? "; stops when it is \(earlyStopping) epochs old" : ""),
         ]
@@ -143,7 +144,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
             if let teacherCache {
                 lines.insert(
-                    "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image", at: 2)
+                    "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image",
+                    at: 2)
             }
         }
         return lines
