@@ -44,7 +44,8 @@ public struct BenchmarkRecord: Sendable {
     }
 
     private func row(
-        _ name: String, _ provider: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ spread: Spread, runs: Int
+        _ name: String, _ provider: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ spread: Spread,
+        runs: Int
     ) -> [String] {
         let numbers = [spread.p50, spread.p20, spread.p80].map { String(format: "%.4g", $0) }
         return [name, "\(provider) \(profile)", mode, metric, unit, shape] + numbers

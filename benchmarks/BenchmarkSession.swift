@@ -105,14 +105,17 @@ public final class BenchmarkSession {
         let copy = benchmark.bytes > 0 ? try copyBandwidth() : 0
         let bandwidth = benchmark.bytes > 0 ? times.device.map { benchmark.bytes / $0 / 1e9 } : nil
         return BenchmarkResult(
-            name: benchmark.name, provider: benchmark.provider, mode: benchmark.mode, shape: benchmark.shape, runs: times.runs, setup: setup, worstError: worst,
+            name: benchmark.name, provider: benchmark.provider, mode: benchmark.mode, shape: benchmark.shape, runs: times.runs,
+            setup: setup, worstError: worst,
             device: times.device, wall: times.wall, launches: times.records.count, memory: memory,
             records: times.records, bandwidth: bandwidth,
             rate: benchmark.flops > 0 ? times.device.map { benchmark.flops / $0 / 1e9 } : nil,
             gap: bandwidth.flatMap { benchmark.target(profile: profile)?.gap(bandwidth: $0.p50, copy: copy) })
     }
 
-    private func measure(_ enqueue: () throws -> Void) throws -> (device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]) {
+    private func measure(_ enqueue: () throws -> Void) throws -> (
+        device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]
+    ) {
         try BenchmarkSession.measure(engine, effort: effort, enqueue)
     }
 

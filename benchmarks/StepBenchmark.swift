@@ -36,7 +36,9 @@ package struct StepBenchmark: BenchmarkCase {
     package let batch: Int
 
     /// - Throws: `InputError` for an unknown id.
-    package init(_ part: Part, teacher: String, student: String, batch: Int, classes: Int = 100, input: [Int] = [3, 32, 32]) throws {
+    package init(_ part: Part, teacher: String, student: String, batch: Int, classes: Int = 100, input: [Int] = [3, 32, 32])
+        throws
+    {
         self.part = part
         self.teacher = try ModelCatalog.network(teacher, classes: classes, input: input)
         self.student = try ModelCatalog.network(student, classes: classes, input: input)
@@ -81,13 +83,16 @@ final class StepBenchmarkRun: BenchmarkRun {
         let count = 4 * benchmark.batch
         table = ImageTable(
             channels: shape[0], height: shape[1], width: shape[2],
-            pixels: (0..<count * shape.reduce(1, *)).map { UInt8(CounterRandom.bits(seed: 5, stream: 1, counter: UInt64($0)) >> 56) },
+            pixels: (0..<count * shape.reduce(1, *)).map {
+                UInt8(CounterRandom.bits(seed: 5, stream: 1, counter: UInt64($0)) >> 56)
+            },
             labels: (0..<count).map { Int32($0 % benchmark.student.classes) },
             classNames: (0..<benchmark.student.classes).map(String.init))
         executor = try DeviceExecutor(engine: engine)
         try Self.prepare(executor, benchmark, table)
         // Every part reads what the ones before it left.
-        try executor.trainStep(selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
+        try executor.trainStep(
+            selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
     }
 
     private static func prepare(_ executor: any NetworkExecutor, _ benchmark: StepBenchmark, _ table: ImageTable) throws {
@@ -99,12 +104,14 @@ final class StepBenchmarkRun: BenchmarkRun {
     private func selection(_ count: Int) -> BatchSelection {
         step += 1
         return BatchSelection(
-            table: "images", indices: (0..<count).map { ($0 * 3 + step) % table.count }, transform: Self.transform, seed: 1, epoch: step)
+            table: "images", indices: (0..<count).map { ($0 * 3 + step) % table.count }, transform: Self.transform, seed: 1,
+            epoch: step)
     }
 
     func enqueue() throws {
         guard let part = benchmark.part.executorPart else {
-            return try executor.trainStep(selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
+            return try executor.trainStep(
+                selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
         }
         try executor.enqueue(part, batch: benchmark.batch, method: Self.method, update: ParameterUpdate(Self.rule, number: 1))
     }

@@ -37,7 +37,8 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Images of a step.")
     var batch = 64
 
-    @Option(help: "Write when every launch of the last timed runs was queued and ran, for Perfetto or chrome://tracing.",
+    @Option(
+        help: "Write when every launch of the last timed runs was queued and ran, for Perfetto or chrome://tracing.",
         completion: .file(extensions: ["json"]))
     var trace: String?
 
@@ -106,7 +107,8 @@ struct BenchCommand: ParsableCommand {
         func microseconds(_ value: Double) -> String { NumberText.fixed(value * 1e6, decimals: value < 1e-3 ? 1 : 0) }
         let bandwidth = result.bandwidth?.p50
         return [
-            result.provider == "rld" ? result.name : "\(result.name), \(result.provider.dropFirst(4))", result.shape, microseconds(result.device.p50),
+            result.provider == "rld" ? result.name : "\(result.name), \(result.provider.dropFirst(4))", result.shape,
+            microseconds(result.device.p50),
             "\(microseconds(result.device.p20)) .. \(microseconds(result.device.p80))", microseconds(result.wall.p50),
             bandwidth.map { NumberText.fixed($0, decimals: 2) } ?? "",
             bandwidth.map { NumberText.fixed(100 * $0 / copy, decimals: 1) + " %" } ?? "",
@@ -120,7 +122,9 @@ struct BenchCommand: ParsableCommand {
         let total = times.reduce(0) { $0 + $1.seconds }
         for time in times {
             let share = NumberText.fixed(100 * time.seconds / total, decimals: 1)
-            Output.line("    \(NumberText.fixed(time.seconds * 1e6, decimals: 0)) us, \(share) %, \(time.launches) launches: \(time.kernel)")
+            Output.line(
+                "    \(NumberText.fixed(time.seconds * 1e6, decimals: 0)) us, \(share) %, \(time.launches) launches: \(time.kernel)"
+            )
         }
     }
 

@@ -28,11 +28,15 @@ struct DataCommand: ParsableCommand {
         let (found, dataset) = try DatasetInspection.inspect(text, options: DatasetOptions(imageSize: imageSize))
         if let sheet { try dataset.writeContactSheet(sheet) }
         if json { return try Output.json(found) }
-        Output.line("\(found.data): \(found.trainImages) training images, \(found.testImages) test images, \(found.classes.count) classes")
+        Output.line(
+            "\(found.data): \(found.trainImages) training images, \(found.testImages) test images, \(found.classes.count) classes"
+        )
         Output.line("seen as \(found.input.map(String.init).joined(separator: "x")), content hash \(found.contentHash)")
         let sizes = found.sizes.prefix(5).map { "\($0.width)x\($0.height) (\($0.images))" }.joined(separator: ", ")
         Output.line("sizes: \(sizes)\(found.sizes.count > 5 ? " and \(found.sizes.count - 5) others" : "")")
-        func list(_ values: [Float]) -> String { values.map { NumberText.fixed(Double($0), decimals: 4) }.joined(separator: ", ") }
+        func list(_ values: [Float]) -> String {
+            values.map { NumberText.fixed(Double($0), decimals: 4) }.joined(separator: ", ")
+        }
         Output.line("mean \(list(found.mean)); deviation \(list(found.deviation))")
         Output.line("largest class / smallest class: \(NumberText.fixed(found.imbalance, decimals: 2))")
         Output.line(
@@ -40,7 +44,9 @@ struct DataCommand: ParsableCommand {
                 [.init("class"), .init("train", alignment: .right), .init("test", alignment: .right)],
                 rows: found.classes.map { [$0.name, "\($0.train)", "\($0.test)"] }))
         for broken in found.broken { Output.line("damaged: \(broken.file): \(broken.problem)") }
-        if !found.broken.isEmpty { Output.line("\(found.broken.count) damaged files; training leaves them out with --skip-broken") }
+        if !found.broken.isEmpty {
+            Output.line("\(found.broken.count) damaged files; training leaves them out with --skip-broken")
+        }
         if let sheet { Output.line("contact sheet: \(sheet)") }
     }
 }

@@ -10,7 +10,8 @@ struct PlotCommand: ParsableCommand {
     @Argument(help: "Folders of runs.", completion: .directory)
     var runs: [String]
 
-    @Option(name: [.customLong("output"), .customShort("o")], help: "The file to write.", completion: .file(extensions: ["html"]))
+    @Option(
+        name: [.customLong("output"), .customShort("o")], help: "The file to write.", completion: .file(extensions: ["html"]))
     var output = "curves.html"
 
     @Flag(help: "Print nothing but errors.")
@@ -29,12 +30,14 @@ struct PlotCommand: ParsableCommand {
             func percent(_ test: TestRecord?) -> String { test.map { NumberText.percent($0.accuracy) } ?? "-" }
             table.append([
                 run, configuration.model, configuration.method.id, "\(metrics.epochs.count)",
-                metrics.epochs.last(where: \.best).map { "\($0.epoch)" } ?? "-", best?.selectedOn ?? "-", percent(best), percent(last),
+                metrics.epochs.last(where: \.best).map { "\($0.epoch)" } ?? "-", best?.selectedOn ?? "-", percent(best),
+                percent(last),
             ])
             func curve(_ name: String, dashed: Bool = false, _ value: (EpochRecord) -> Double?) -> Curve {
                 Curve(
                     runs.count > 1 ? "\(run): \(name)" : name,
-                    metrics.epochs.compactMap { record in value(record).map { (Double(record.epoch), $0) } }, colour: index, dashed: dashed)
+                    metrics.epochs.compactMap { record in value(record).map { (Double(record.epoch), $0) } }, colour: index,
+                    dashed: dashed)
             }
             loss.append(curve("training", dashed: true) { $0.trainLoss })
             loss.append(curve("validation (cross-entropy)") { $0.validationLoss ?? $0.testLoss })
@@ -51,7 +54,8 @@ struct PlotCommand: ParsableCommand {
             title: runs.count == 1 ? runs[0] : "\(runs.count) runs", table: table,
             figures: [
                 Figure("Accuracy, per cent", xLabel: "epoch", curves: shown(accuracy)),
-                Figure("Loss", xLabel: "epoch", curves: shown(loss)), Figure("Loss by step", xLabel: "step", curves: shown(steps)),
+                Figure("Loss", xLabel: "epoch", curves: shown(loss)),
+                Figure("Loss by step", xLabel: "step", curves: shown(steps)),
                 Figure("Learning rate", xLabel: "epoch", curves: shown(rate)),
             ])
         try AtomicFile.write(Array(html.utf8), to: output)

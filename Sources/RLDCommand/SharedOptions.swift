@@ -24,7 +24,8 @@ struct CommonOptions: ParsableArguments {
 /// What every training run has.
 struct RunOptions: ParsableArguments {
     @Option(
-        help: "Settings from a YAML file (keys as in a run's config.yaml, or the authors' upper-case ones).", completion: .file(extensions: ["yaml"]))
+        help: "Settings from a YAML file (keys as in a run's config.yaml, or the authors' upper-case ones).",
+        completion: .file(extensions: ["yaml"]))
     var config: String?
 
     @Option(
@@ -102,7 +103,8 @@ struct RunOptions: ParsableArguments {
             ("initial.reset_head", "--reset-head", resetHead ? "true" : nil),
             ("data", "--data", data), ("limit", "--limit", limit), ("validation", "--validation", validation),
             ("seed", "--seed", seed), ("image_size", "--image-size", imageSize),
-            ("skip_broken", "--skip-broken", skipBroken ? "true" : nil), ("epochs", "--epochs", epochs), ("batch_size", "--batch-size", batchSize),
+            ("skip_broken", "--skip-broken", skipBroken ? "true" : nil), ("epochs", "--epochs", epochs),
+            ("batch_size", "--batch-size", batchSize),
             ("optimizer.learning_rate", "--learning-rate", learningRate), ("log_every", "--log-every", logEvery),
             ("checkpoint.every", "--checkpoint-every", checkpointEvery),
         ]

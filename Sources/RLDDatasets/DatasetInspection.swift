@@ -57,10 +57,14 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
         let statistics = dataset.train.channelStatistics
         let sizes =
             try DatasetCatalog.pictureFiles(text, options: options).map(Self.sizes)
-            ?? [Extent(width: dataset.train.width, height: dataset.train.height, images: dataset.train.count + dataset.test.count)]
+            ?? [
+                Extent(width: dataset.train.width, height: dataset.train.height, images: dataset.train.count + dataset.test.count)
+            ]
         let inspection = DatasetInspection(
             data: text, path: dataset.path, trainImages: dataset.train.count, testImages: dataset.test.count,
-            classes: dataset.classNames.indices.map { ClassCount(name: dataset.classNames[$0], train: train[$0], test: test[$0]) },
+            classes: dataset.classNames.indices.map {
+                ClassCount(name: dataset.classNames[$0], train: train[$0], test: test[$0])
+            },
             imbalance: Double(train.max() ?? 0) / Double(max(train.min() ?? 0, 1)), sizes: sizes, input: dataset.inputShape,
             broken: dataset.skipped.map { Broken(file: $0.subject, problem: $0.problem) }, mean: statistics.mean,
             deviation: statistics.deviation, contentHash: dataset.contentHash)

@@ -34,7 +34,8 @@ public final class DeviceEngine {
 
     /// - Parameter registers: the cpu profile's tiles; those that fit the device if nil.
     package init(
-        _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false, memoryLimit: Int? = nil,
+        _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false,
+        memoryLimit: Int? = nil,
         allocationLimit: Int? = nil, guardElements: Int = 0
     ) throws(DeviceError) {
         self.device = device

@@ -109,7 +109,8 @@ final class BatchBuffers {
 
     private func augment(_ selection: BatchSelection, from table: DeviceImageTable) throws {
         guard [1, 3].contains(table.channels) else {
-            throw InputError("images", "have \(table.channels) channels; those with 1 or 3 are scaled, changed in colour or mixed")
+            throw InputError(
+                "images", "have \(table.channels) channels; those with 1 or 3 are scaled, changed in colour or mixed")
         }
         try prepareAugmentation()
         guard let augmentKernel else { return }
@@ -123,8 +124,10 @@ final class BatchBuffers {
         let mode = selection.mixing.map { $0.box == nil ? 1 : 2 } ?? 0
         try augmentKernel.setArguments([
             .int(table.channels), .int(table.height), .int(table.width), .int(shape[1]), .int(shape[2]), .int(pixelsPerItem),
-            .buffer(table.pixels), .buffer(table.labels), .buffer(indices), .buffer(draws), .buffer(normalization), .slice(images),
-            .buffer(labels), .int(mode), .float(selection.mixing?.share ?? 1), .int(box[0]), .int(box[1]), .int(box[2]), .int(box[3]),
+            .buffer(table.pixels), .buffer(table.labels), .buffer(indices), .buffer(draws), .buffer(normalization),
+            .slice(images),
+            .buffer(labels), .int(mode), .float(selection.mixing?.share ?? 1), .int(box[0]), .int(box[1]), .int(box[2]),
+            .int(box[3]),
         ])
         try engine.queue.enqueue(augmentKernel, global: [ceilDivide(shape[1] * shape[2], pixelsPerItem), batch])
     }

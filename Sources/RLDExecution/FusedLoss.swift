@@ -53,7 +53,8 @@ package final class FusedLoss {
         let device = context.device
         guard storage.gradient == .float32 || profile == .cpu || !device.isCPU else {
             // Seen with PoCL 3.1: now and then a freshly built gpu kernel that stores half gives rows that are wrong.
-            throw DeviceError(.shapeMismatch, "half gradients by gpu kernels are not to be trusted on a CPU device; store float32")
+            throw DeviceError(
+                .shapeMismatch, "half gradients by gpu kernels are not to be trusted on a CPU device; store float32")
         }
         methodID = method.id
         self.programs = programs

@@ -88,7 +88,8 @@ extension Lowering {
             network.nodes[id].name, "elementwise.cl", "bias_epilogue", defines: [("ITEM", "\(engine.elementsPerItem)")],
             global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true,
             [
-                .long(count), .int(channels), .slice(bias ?? DeviceSlice(store.parameters)), .slice(residual ?? DeviceSlice(store.parameters)),
+                .long(count), .int(channels), .slice(bias ?? DeviceSlice(store.parameters)),
+                .slice(residual ?? DeviceSlice(store.parameters)),
                 .slice(y), .int(bias == nil ? 0 : 1), .int(residual == nil ? 0 : 1), .int(relu ? 1 : 0),
             ])
     }

@@ -6,7 +6,8 @@ extension Lowering {
     /// Output pixels of the batch.
     private func rows(_ g: ConvolutionGeometry) -> Int { batch * g.output.plane }
 
-    func lowerProductConvolution(_ id: Network.NodeID, _ g: ConvolutionGeometry, bias: DeviceSlice?, residual: PlanBuilder.Value?) {
+    func lowerProductConvolution(_ id: Network.NodeID, _ g: ConvolutionGeometry, bias: DeviceSlice?, residual: PlanBuilder.Value?)
+    {
         let (c, node, x, y) = (g.c, network.nodes[id], value(network.nodes[id].inputs[0]), value(id))
         let weight = store.parameter("\(node.name).weight", count: c.outputChannels * c.fanIn)
         let workspace = builder.value(patchRows(g) * patchColumns(g))

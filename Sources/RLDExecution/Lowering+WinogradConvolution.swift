@@ -59,7 +59,9 @@ extension Lowering {
         let sums = builder.value(winogradSums(g))
         builder.step(reads: [x, dy], writes: [transformed, sums]) { memory throws(DeviceError) in
             var launches: [Launch] = []
-            func launch(_ function: String, _ global: [Int], heavy: Bool = true, _ arguments: [KernelArgument]) throws(DeviceError) {
+            func launch(_ function: String, _ global: [Int], heavy: Bool = true, _ arguments: [KernelArgument])
+                throws(DeviceError)
+            {
                 launches.append(
                     try engine.launch(
                         node.name, "convolution_winograd_weights.cl", "convolution_winograd_weight_\(function)",

@@ -1,6 +1,6 @@
-import Foundation
 import CCLBlast
 import COpenCL
+import Foundation
 import OpenCLRuntime
 
 /// C = A B (+ C), row-major float32: A is [m, k] or, transposed, [k, m]; B is [k, n] or [n, k]; leading dimensions are the

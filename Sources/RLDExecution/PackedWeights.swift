@@ -59,7 +59,8 @@ struct PackedWeights {
             let source = offset("\(node.name).weight")
             entries.append(
                 Entry(
-                    key: Key(node: node.name, transposed: false), kind: g.winogradForward && !trainable ? .winograd : .patches, c: c,
+                    key: Key(node: node.name, transposed: false), kind: g.winogradForward && !trainable ? .winograd : .patches,
+                    c: c,
                     source: source,
                     block: engine.registers.block(c.outputChannels)))
             guard needsInputGradient.contains(id) else { continue }

@@ -119,7 +119,9 @@ package final class ParameterStore {
         for (name, values) in flat where name != "running_average" {
             var slot = NetworkState()
             for tensor in network.stateTensors {
-                let source = tensor.kind == .parameter ? values : tensor.kind == .buffer && name == "average" ? flat["running_average"] : nil
+                let source =
+                    tensor.kind == .parameter
+                    ? values : tensor.kind == .buffer && name == "average" ? flat["running_average"] : nil
                 guard let source else { continue }
                 let offset = offsets[tensor.name] ?? 0
                 slot[tensor.name] = Tensor(shape: tensor.shape, values: source[offset..<offset + tensor.count].map(Double.init))
@@ -140,7 +142,11 @@ package final class ParameterStore {
                 guard let source = slot[tensor.name]?.values, source.count == tensor.count else { continue }
                 let offset = offsets[tensor.name] ?? 0
                 for i in source.indices {
-                    if tensor.kind == .parameter { values[offset + i] = Float(source[i]) } else { statistics[offset + i] = Float(source[i]) }
+                    if tensor.kind == .parameter {
+                        values[offset + i] = Float(source[i])
+                    } else {
+                        statistics[offset + i] = Float(source[i])
+                    }
                 }
             }
             flat[name] = values

@@ -49,7 +49,8 @@ final class ParameterUpdater {
         var gradients = self.gradients
         if rule.accumulation > 1 {
             let total = try slot("accumulated")
-            try launch(try kernel("updates.cl", "accumulate_gradients"), count,
+            try launch(
+                try kernel("updates.cl", "accumulate_gradients"), count,
                 [.long(count), .buffer(gradients), .buffer(total), .float(update.share), .int(update.begins ? 1 : 0)])
             gradients = total
         }
@@ -57,14 +58,17 @@ final class ParameterUpdater {
         if let limit = rule.clipNorm { try clip(gradients, limit) }
         switch rule.optimizer {
         case .sgd(let sgd):
-            try launch(try kernel(rule.optimizer), count,
+            try launch(
+                try kernel(rule.optimizer), count,
                 [
-                    .long(count), .buffer(gradients), .buffer(parameters), .buffer(try slot("momentum")), .float(sgd.learningRate),
+                    .long(count), .buffer(gradients), .buffer(parameters), .buffer(try slot("momentum")),
+                    .float(sgd.learningRate),
                     .float(sgd.momentum), .float(sgd.weightDecay), .int(sgd.nesterov ? 1 : 0),
                 ])
         case .adamW(let adam):
             let t = Double(update.number)
-            try launch(try kernel(rule.optimizer), count,
+            try launch(
+                try kernel(rule.optimizer), count,
                 [
                     .long(count), .buffer(gradients), .buffer(parameters), .buffer(try slot("first_moment")),
                     .buffer(try slot("second_moment")), .float(1 - adam.learningRate * adam.weightDecay),
@@ -101,7 +105,8 @@ final class ParameterUpdater {
     func slotValues() throws(DeviceError) -> [String: [Float]] {
         var values: [String: [Float]] = [:]
         for (name, buffer) in slots {
-            values[name] = try engine.queue.read(Float.self, from: buffer, count: name == "running_average" ? runningCount : count)
+            values[name] = try engine.queue.read(
+                Float.self, from: buffer, count: name == "running_average" ? runningCount : count)
         }
         return values
     }
@@ -158,7 +163,8 @@ final class ParameterUpdater {
         let chunk = max(ceilDivide(count, 1024), 256)
         let chunks = ceilDivide(count, chunk)
         clip = (
-            try engine.makeBuffer(chunks, label: "squares of gradients"), try engine.makeBuffer(1, label: "clip factor"), chunk, chunks
+            try engine.makeBuffer(chunks, label: "squares of gradients"), try engine.makeBuffer(1, label: "clip factor"), chunk,
+            chunks
         )
         for name in ["chunk_squares", "clip_factor", "scale_gradients"] { _ = try kernel("updates.cl", name) }
     }

@@ -110,7 +110,8 @@ final class PlanBuilder {
             }
             arenas.append(arena)
         }
-        let memory = Memory(arenas: arenas, placements: plan.placements, counts: counts, bound: bound, guardElements: guardElements)
+        let memory = Memory(
+            arenas: arenas, placements: plan.placements, counts: counts, bound: bound, guardElements: guardElements)
         var phases: [[Launch]] = []
         var start = 0
         for end in phaseEnds {

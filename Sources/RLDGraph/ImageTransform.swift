@@ -103,12 +103,14 @@ public struct ImageTransform: Sendable, Equatable, Codable {
         if isEvaluation {
             let side = Double(min(height, width)) * centreCrop
             return Placement(
-                top: Float((Double(height) - side) / 2), left: Float((Double(width) - side) / 2), height: Float(side), width: Float(side),
+                top: Float((Double(height) - side) / 2), left: Float((Double(width) - side) / 2), height: Float(side),
+                width: Float(side),
                 flipped: false)
         }
         let draw = draw(seed: seed, epoch: epoch, index: index)
         var placement = Placement(
-            top: Float(draw.row - cropPadding), left: Float(draw.column - cropPadding), height: Float(height), width: Float(width),
+            top: Float(draw.row - cropPadding), left: Float(draw.column - cropPadding), height: Float(height),
+            width: Float(width),
             flipped: draw.flipped)
         var next = UInt64(index) &* 64
         func uniform() -> Double {
@@ -116,14 +118,18 @@ public struct ImageTransform: Sendable, Equatable, Codable {
             return CounterRandom.uniform(seed: seed, stream: 0xA06E_0000_0000 &+ UInt64(epoch), counter: next)
         }
         func factor(_ range: Double) -> Float { range > 0 ? Float(max(1 + range * (2 * uniform() - 1), 0)) : 1 }
-        (placement.brightness, placement.contrast, placement.saturation) = (factor(brightness), factor(contrast), factor(saturation))
+        (placement.brightness, placement.contrast, placement.saturation) = (
+            factor(brightness), factor(contrast), factor(saturation)
+        )
         if let smallest = resizedCrop {
             (placement.top, placement.left, placement.height, placement.width) = Self.crop(smallest, height, width, uniform)
         }
         return placement
     }
 
-    private static func crop(_ smallest: Double, _ height: Int, _ width: Int, _ uniform: () -> Double) -> (Float, Float, Float, Float) {
+    private static func crop(_ smallest: Double, _ height: Int, _ width: Int, _ uniform: () -> Double) -> (
+        Float, Float, Float, Float
+    ) {
         for _ in 0..<10 {
             let area = Double(height * width) * (smallest + (1 - smallest) * uniform())
             let aspect = exp(log(0.75) + (log(4.0 / 3) - log(0.75)) * uniform())

@@ -41,7 +41,8 @@ public struct MemoryPlan: Sendable, Equatable {
             let request = requests[index]
             guard request.count <= arenaLimit else {
                 throw InputError(
-                    "memory plan", "one value needs \(request.count * 4) bytes, the device allocates at most \(arenaLimit * 4) at once",
+                    "memory plan",
+                    "one value needs \(request.count * 4) bytes, the device allocates at most \(arenaLimit * 4) at once",
                     advice: "use a smaller batch")
             }
             var arena = 0

@@ -60,7 +60,8 @@ extension ImageTransform {
         func pixel(_ y: Int, _ x: Int) -> Double {
             Double(table.pixels[index * table.imageSize + (channel * table.height + y) * table.width + x])
         }
-        return ((pixel(y0, x0) * (1 - fx) + pixel(y0, x1) * fx) * (1 - fy) + (pixel(y1, x0) * (1 - fx) + pixel(y1, x1) * fx) * fy) / 255
+        return ((pixel(y0, x0) * (1 - fx) + pixel(y0, x1) * fx) * (1 - fy) + (pixel(y1, x0) * (1 - fx) + pixel(y1, x1) * fx) * fy)
+            / 255
     }
 
     private func changeColours(_ colours: inout [Double], _ placement: Placement) {

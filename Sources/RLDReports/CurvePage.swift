@@ -82,22 +82,28 @@ public enum CurvePage {
         let (y0, y1) = (yTicks.first ?? 0, yTicks.last ?? 1)
         func px(_ x: Double) -> String { number(left + (x - x0) / (x1 - x0) * (width - left - right)) }
         func py(_ y: Double) -> String { number(height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)) }
-        var parts = ["<svg width=\"\(Int(width))\" height=\"\(Int(height))\" viewBox=\"0 0 \(Int(width)) \(Int(height))\" role=\"img\">"]
+        var parts = [
+            "<svg width=\"\(Int(width))\" height=\"\(Int(height))\" viewBox=\"0 0 \(Int(width)) \(Int(height))\" role=\"img\">"
+        ]
         for y in yTicks {
             parts.append(
                 "<line x1=\"\(number(left))\" x2=\"\(number(width - right))\" y1=\"\(py(y))\" y2=\"\(py(y))\" stroke=\"#e4e4e4\"/>"
-                    + "<text x=\"\(number(left - 6))\" y=\"\(py(y))\" text-anchor=\"end\" dominant-baseline=\"middle\">\(label(y))</text>")
+                    + "<text x=\"\(number(left - 6))\" y=\"\(py(y))\" text-anchor=\"end\" dominant-baseline=\"middle\">\(label(y))</text>"
+            )
         }
         for x in xTicks where x >= x0 && x <= x1 {
             parts.append("<text x=\"\(px(x))\" y=\"\(number(height - bottom + 16))\" text-anchor=\"middle\">\(label(x))</text>")
         }
         parts.append(
-            "<text x=\"\(number((left + width - right) / 2))\" y=\"\(number(height - 8))\" text-anchor=\"middle\">\(escaped(figure.xLabel))</text>")
+            "<text x=\"\(number((left + width - right) / 2))\" y=\"\(number(height - 8))\" text-anchor=\"middle\">\(escaped(figure.xLabel))</text>"
+        )
         for curve in figure.curves {
             let colour = colours[curve.colour % colours.count]
             let points = curve.points.filter { $0.x.isFinite && $0.y.isFinite }
             if points.count == 1, let point = points.first {
-                parts.append("<circle cx=\"\(px(point.x))\" cy=\"\(py(point.y))\" r=\"3\" fill=\"\(colour)\"><title>\(escaped(curve.name))</title></circle>")
+                parts.append(
+                    "<circle cx=\"\(px(point.x))\" cy=\"\(py(point.y))\" r=\"3\" fill=\"\(colour)\"><title>\(escaped(curve.name))</title></circle>"
+                )
             } else if !points.isEmpty {
                 let path = points.map { "\(px($0.x)),\(py($0.y))" }.joined(separator: " ")
                 let dash = curve.dashed ? " stroke-dasharray=\"5 4\"" : ""
@@ -109,7 +115,8 @@ public enum CurvePage {
         parts.append("</svg>")
         let legend = figure.curves.map { curve in
             let colour = colours[curve.colour % colours.count]
-            return "<span style=\"color:\(colour); margin-right:14px\">\(curve.dashed ? "- -" : "&mdash;") \(escaped(curve.name))</span>"
+            return
+                "<span style=\"color:\(colour); margin-right:14px\">\(curve.dashed ? "- -" : "&mdash;") \(escaped(curve.name))</span>"
         }.joined()
         return "<figure>\(caption)\(parts.joined())<div>\(legend)</div></figure>"
     }

@@ -24,8 +24,10 @@ extension Trainer {
         if configuration.method.needsTeacher {
             let model = configuration.teacherModel ?? configuration.model
             let fresh = try dataset.network(model)
-            let teacher = try self.teacher ?? (configuration.teacherWeights == nil
-                ? Teacher(network: fresh, state: fresh.initialState(seed: 1)) : readTeacher())
+            let teacher =
+                try self.teacher
+                ?? (configuration.teacherWeights == nil
+                    ? Teacher(network: fresh, state: fresh.initialState(seed: 1)) : readTeacher())
             try executor.prepareTeacher(teacher.network, state: teacher.state)
         }
         try executor.prepareStudent(network, state: network.initialState(seed: configuration.seed))
@@ -53,7 +55,8 @@ extension Trainer {
             try executor.evaluateStep(BatchSelection(table: "train", indices: rows, transform: dataset.transform.evaluation))
         }
         let perEpoch = (split.training.count + configuration.batchSize - 1) / configuration.batchSize
-        let selects = configuration.select == .test ? dataset.test.count : configuration.select == .last ? 0 : split.validation.count
+        let selects =
+            configuration.select == .test ? dataset.test.count : configuration.select == .last ? 0 : split.validation.count
         let evaluations = selects > 0 ? configuration.epochs / configuration.evaluateEvery : 0
         func batches(_ images: Int) -> Double { Double(images) / Double(max(size, 1)) }
         let images = batches(selects) * Double(evaluations) + 2 * batches(dataset.test.count)

@@ -155,7 +155,8 @@ struct TrainingSession {
     private mutating func openTeacherCache() throws {
         guard let folder = configuration.teacherCache else { return }
         teacherCache = try TeacherCache(
-            folder, teacherHash: teacherHash, dataHash: trainer.dataHash, transform: configuration.trainingTransform(trainer.dataset),
+            folder, teacherHash: teacherHash, dataHash: trainer.dataHash,
+            transform: configuration.trainingTransform(trainer.dataset),
             rows: trainer.dataset.train.count, classes: network.classes, draws: configuration.teacherCacheDraws,
             type: configuration.teacherCacheType)
     }

@@ -19,12 +19,15 @@ import Testing
         #expect(lines.count { $0.hasPrefix("rld,") && $0.contains("3x17") } == 8)
     }
 
-    @Test("bench step times a step and its parts, and writes a trace of them", .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    @Test(
+        "bench step times a step and its parts, and writes a trace of them",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
     func step() throws {
         let folder = Folder()
         let trace = folder.path + "/trace.json"
         let result = try Program.run([
-            "bench", "step", "--quick", "--teacher", "resnet8", "--student", "resnet8", "--batch", "3", "--only", "loss,step", "--kernels",
+            "bench", "step", "--quick", "--teacher", "resnet8", "--student", "resnet8", "--batch", "3", "--only", "loss,step",
+            "--kernels",
             "--trace", trace,
         ])
         #expect(result.code == 0, "\(result.error)")
@@ -42,7 +45,9 @@ import Testing
         }
         let events = try JSONDecoder().decode(File.self, from: Data(contentsOf: URL(fileURLWithPath: trace))).traceEvents
         let rows = Dictionary(grouping: events.filter { $0.ph == "X" }, by: \.tid)
-        #expect(rows.count == 2 && rows[1]?.map(\.name) == rows[2]?.map(\.name), "every launch is on the host's row and on the device's")
+        #expect(
+            rows.count == 2 && rows[1]?.map(\.name) == rows[2]?.map(\.name),
+            "every launch is on the host's row and on the device's")
         let device = try #require(rows[2])
         #expect(device.contains { $0.name.hasPrefix("convolution") } && device.contains { $0.name == "rld_loss_rows_fused" })
         let ends = device.map { ($0.ts ?? -1) + ($0.dur ?? -1) }

@@ -32,7 +32,8 @@ enum Program {
     ///   - environment: added to this process's.
     ///   - afterStart: called with the running process.
     static func run(
-        _ arguments: [String], program: String = path, environment: [String: String] = [:], afterStart: (Process) -> Void = { _ in }
+        _ arguments: [String], program: String = path, environment: [String: String] = [:],
+        afterStart: (Process) -> Void = { _ in }
     ) throws -> Result {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)

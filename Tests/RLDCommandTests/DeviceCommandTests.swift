@@ -109,7 +109,9 @@ struct DeviceCommandTests {
         let overrides = ["SOLVER.BATCH_SIZE", "4", "RLD.BETA", "4."]
         let plan = try Program.run(common + ["--dry-run"] + overrides)
         #expect(plan.code == 0, "\(plan.error)")
-        #expect(plan.output.contains("beta 4") && plan.output.contains("4 steps of about") && plan.output.contains("in all"), "\(plan.output)")
+        #expect(
+            plan.output.contains("beta 4") && plan.output.contains("4 steps of about") && plan.output.contains("in all"),
+            "\(plan.output)")
         #expect(plan.error.contains("EXPERIMENT.PROJECT"))
         let out = folder.path + "/run"
         let result = try Program.run(common + ["--out", out] + overrides)
@@ -125,10 +127,14 @@ struct DeviceCommandTests {
     func ownPictures() throws {
         let folder = Folder()
         for part in ["train", "test"] {
-            for (label, files) in [("a", ["wide.jpg", "tall.png", "grey.jpg"]), ("b", ["alpha.png", "small.png", "palette.png"])] {
+            for (label, files) in [
+                ("a", ["wide.jpg", "tall.png", "grey.jpg"]), ("b", ["alpha.png", "small.png", "palette.png"]),
+            ] {
                 let target = "\(folder.path)/pictures/\(part)/\(label)"
                 try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
-                for file in files { try FileManager.default.copyItem(atPath: Goldens.path("datasets/\(file)"), toPath: "\(target)/\(file)") }
+                for file in files {
+                    try FileManager.default.copyItem(atPath: Goldens.path("datasets/\(file)"), toPath: "\(target)/\(file)")
+                }
             }
         }
         let broken = folder.path + "/pictures/train/a/broken.jpg"
@@ -139,7 +145,9 @@ struct DeviceCommandTests {
             "--out", folder.path + "/run",
         ]
         let refused = try Program.run(command)
-        #expect(refused.code == 2 && refused.error.contains("broken.jpg") && refused.error.contains("--skip-broken"), "\(refused.error)")
+        #expect(
+            refused.code == 2 && refused.error.contains("broken.jpg") && refused.error.contains("--skip-broken"),
+            "\(refused.error)")
         let result = try Program.run(command + ["--skip-broken"])
         #expect(result.code == 0 && result.error.contains("1 damaged files were left out"), "\(result.error)")
         let data = try Program.run(["data", folder.path + "/pictures", "--sheet", folder.path + "/sheet.png"])

@@ -11,7 +11,9 @@ import Testing
     static let methods: [Method] = {
         var lukewarm = RefinedLogitDistillation()
         lukewarm.confidenceTemperature = 3
-        return Method.defaults + Method.defaults.filter { $0.value(of: .standardize) != nil }.map { $0.applyingLSKD() } + [.refinedLogitDistillation(lukewarm)]
+        return Method.defaults + Method.defaults.filter { $0.value(of: .standardize) != nil }.map { $0.applyingLSKD() } + [
+            .refinedLogitDistillation(lukewarm)
+        ]
     }()
 
     static let plain = Method.knowledgeDistillation(KnowledgeDistillation())
@@ -165,7 +167,8 @@ import Testing
             let found = try device.run(
                 method, student: batch.student, teacher: batch.teacher, labels: batch.labels, scale: 2, weights: weights)
             try compare(
-                found, method, batch, classes: 33, scale: 2, weights: weights, "\(profile) \(method.effectiveDescription), weights")
+                found, method, batch, classes: 33, scale: 2, weights: weights,
+                "\(profile) \(method.effectiveDescription), weights")
             let zeros = [Double](repeating: 0, count: 70)
             let none = try device.run(
                 method, student: batch.student, teacher: batch.teacher, labels: batch.labels, weights: zeros)

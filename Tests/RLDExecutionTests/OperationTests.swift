@@ -12,7 +12,10 @@ import Testing
         let results = try DeviceChecks.run(TestDevice.device(), profile: profile)
         #expect(results.count > OperationCase.all.count)
         for result in results {
-            #expect(result.passed, "\(profile) \(result.name): \(result.worst) x bound in \(result.worstTensor), \(result.damagedGuards) guards damaged")
+            #expect(
+                result.passed,
+                "\(profile) \(result.name): \(result.worst) x bound in \(result.worstTensor), \(result.damagedGuards) guards damaged"
+            )
         }
         let worst = results.max { $0.worst < $1.worst }
         print("worst error / bound, \(profile): \(worst?.worst ?? 0) (\(worst?.name ?? ""), \(worst?.worstTensor ?? ""))")
@@ -24,9 +27,13 @@ import Testing
         let device = try TestDevice.device()
         let own = try DeviceEngine(device).registers
         for registers in RegisterClass.allCases where registers != own {
-            for result in try DeviceChecks.run(device, profile: .cpu, registers: registers, losses: false, tiny: false, progress: { _ in })
+            for result in try DeviceChecks.run(
+                device, profile: .cpu, registers: registers, losses: false, tiny: false, progress: { _ in })
             {
-                #expect(result.passed, "\(registers) \(result.name): \(result.worst) x bound in \(result.worstTensor), \(result.damagedGuards) guards damaged")
+                #expect(
+                    result.passed,
+                    "\(registers) \(result.name): \(result.worst) x bound in \(result.worstTensor), \(result.damagedGuards) guards damaged"
+                )
             }
         }
     }

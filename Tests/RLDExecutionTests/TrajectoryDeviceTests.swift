@@ -58,7 +58,8 @@ import Testing
             let plan = try network.plan(batch: images.shape[0], mode: .inference)
             try plan.write(images.values)
             try plan.forward()
-            expectClose(try engine.read(plan.output), logits.flatMap { $0 }, .ofMax(bound), "\(tolerance.name) final logits, \(profile)")
+            expectClose(
+                try engine.read(plan.output), logits.flatMap { $0 }, .ofMax(bound), "\(tolerance.name) final logits, \(profile)")
         }
     }
 }

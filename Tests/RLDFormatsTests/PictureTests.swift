@@ -26,7 +26,8 @@ struct PictureTests {
             let square = picture.centreSquare(12)
             let errors = zip(square, wanted.square12).map { abs(Int($0) - $1) }
             // Rounding in two places; four-colour JPEGs are converted by another formula.
-            #expect(errors.max() ?? 255 <= (name == "ink.jpg" ? 3 : name.hasSuffix(".jpg") ? 2 : 1), "\(name) \(errors.max() ?? -1)")
+            #expect(
+                errors.max() ?? 255 <= (name == "ink.jpg" ? 3 : name.hasSuffix(".jpg") ? 2 : 1), "\(name) \(errors.max() ?? -1)")
         }
     }
 
@@ -55,7 +56,9 @@ struct PictureTests {
     /// A folder of pictures in two classes.
     private func pictures(_ folder: TemporaryFolder, _ parts: [String], broken: Bool = false) throws {
         for part in parts {
-            for (label, names) in [("cat", ["wide.jpg", "tall.png", "grey.jpg"]), ("dog", ["alpha.png", "small.png", "palette.png"])] {
+            for (label, names) in [
+                ("cat", ["wide.jpg", "tall.png", "grey.jpg"]), ("dog", ["alpha.png", "small.png", "palette.png"]),
+            ] {
                 let target = folder.path + "/" + part + label
                 try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
                 for name in names { try FileManager.default.copyItem(atPath: file(name), toPath: "\(target)/\(name)") }
@@ -77,13 +80,16 @@ struct PictureTests {
         var found: [String: Int32] = [:]
         for index in 0..<6 {
             let pixels = set.train.pixels[index * set.train.imageSize..<(index + 1) * set.train.imageSize]
-            let name = wanted.min { a, b in
-                distance(pixels, a.value.square12) < distance(pixels, b.value.square12)
-            }?.key ?? ""
+            let name =
+                wanted.min { a, b in
+                    distance(pixels, a.value.square12) < distance(pixels, b.value.square12)
+                }?.key ?? ""
             found[name] = set.train.labels[index]
         }
         #expect(found == ["wide.jpg": 0, "tall.png": 0, "grey.jpg": 0, "alpha.png": 1, "small.png": 1, "palette.png": 1])
-        #expect(try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12)).contentHash == set.contentHash)
+        #expect(
+            try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12)).contentHash
+                == set.contentHash)
 
         let single = try TemporaryFolder()
         try pictures(single, [""])
@@ -109,7 +115,9 @@ struct PictureTests {
         #expect(set.train.count == 6 && set.skipped.count == 1)
 
         let (inspection, dataset) = try DatasetInspection.inspect("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
-        #expect(inspection.classes.map(\.train) == [3, 3] && inspection.broken.map(\.file).allSatisfy { $0.hasSuffix("zz broken.jpg") })
+        #expect(
+            inspection.classes.map(\.train) == [3, 3]
+                && inspection.broken.map(\.file).allSatisfy { $0.hasSuffix("zz broken.jpg") })
         #expect(inspection.sizes.contains { $0.width == 37 && $0.height == 24 && $0.images == 2 })
         try dataset.writeContactSheet(folder.file("sheet.png"))
         let sheet = try ImageDecoder.picture(path: folder.file("sheet.png"))
@@ -148,7 +156,8 @@ struct PictureTests {
     func tinyImageNet() throws {
         let folder = try TemporaryFolder()
         for (id, name) in [("n01", "wide.jpg"), ("n02", "tall.png")] {
-            try FileManager.default.createDirectory(atPath: "\(folder.path)/train/\(id)/images", withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: "\(folder.path)/train/\(id)/images", withIntermediateDirectories: true)
             try FileManager.default.copyItem(atPath: file(name), toPath: "\(folder.path)/train/\(id)/images/\(name)")
         }
         try FileManager.default.createDirectory(atPath: folder.file("val/images"), withIntermediateDirectories: true)
@@ -188,7 +197,8 @@ struct PictureTests {
 
     @Test("a pickle that calls anything else, or is cut short, is refused")
     func pickles() throws {
-        let evil: [UInt8] = [0x80, 2] + Array("cos\nsystem\n".utf8) + Array("U\u{4}true".utf8) + [0x85, UInt8(ascii: "R"), UInt8(ascii: ".")]
+        let evil: [UInt8] =
+            [0x80, 2] + Array("cos\nsystem\n".utf8) + Array("U\u{4}true".utf8) + [0x85, UInt8(ascii: "R"), UInt8(ascii: ".")]
         do {
             _ = try ArrayPickle.dictionary(evil, named: "evil")
             Issue.record("it was called")

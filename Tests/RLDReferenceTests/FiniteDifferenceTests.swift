@@ -6,13 +6,14 @@ import Testing
 
 /// Every differentiable operation: the analytic gradients of the reference against central differences in Double.
 @Suite("Finite differences") struct FiniteDifferenceTests {
-    static let cases = OperationCase.tiny.filter { !$0.folded } + [
-        OperationCase("batch norm + add + relu", input: [3, 2, 3], batch: 3) { net, x in
-            let y = net.batchNorm(net.convolution(x, 3, kernel: 1, name: "c"), name: "bn")
-            return net.relu(net.add(y, x))
-        },
-        OperationCase("flatten + linear", input: [2, 3, 2], batch: 3) { net, x in net.linear(net.flatten(x), 4, name: "fc") },
-    ]
+    static let cases =
+        OperationCase.tiny.filter { !$0.folded } + [
+            OperationCase("batch norm + add + relu", input: [3, 2, 3], batch: 3) { net, x in
+                let y = net.batchNorm(net.convolution(x, 3, kernel: 1, name: "c"), name: "bn")
+                return net.relu(net.add(y, x))
+            },
+            OperationCase("flatten + linear", input: [2, 3, 2], batch: 3) { net, x in net.linear(net.flatten(x), 4, name: "fc") },
+        ]
 
     @Test(arguments: cases, [false, true]) func gradientsMatch(operation: OperationCase, fused: Bool) throws {
         let network = fused ? operation.network.fusingEpilogues(for: .training) : operation.network
@@ -26,7 +27,9 @@ import Testing
         // loss = sum(weights * output), as a function of everything that has a gradient.
         func loss(_ state: NetworkState, _ images: [Double]) throws -> Double {
             let network = try ReferenceNetwork(network, state: state)
-            return zip(try network.forward(images, batch: operation.batch, training: true), weights).reduce(0) { $0 + $1.0 * $1.1 }
+            return zip(try network.forward(images, batch: operation.batch, training: true), weights).reduce(0) {
+                $0 + $1.0 * $1.1
+            }
         }
         let h = 1e-5
         func difference(_ count: Int, _ shifted: (Int, Double) throws -> Double) rethrows -> [Double] {

@@ -30,17 +30,21 @@ import Testing
             let parameters = student.network.parameters.flatMap { studentNetwork.state[$0.name]?.values ?? [] }
             expectClose(
                 [loss.total] + loss.terms + [l2(gradient), l2(parameters), l2(logits), l2(teacherLogits)],
-                [expected.total, expected.ce, expected.scd, expected.mcd, expected.gradientL2, expected.parameterL2AfterStep,
-                    expected.studentLogitsL2, expected.teacherLogitsL2],
+                [
+                    expected.total, expected.ce, expected.scd, expected.mcd, expected.gradientL2, expected.parameterL2AfterStep,
+                    expected.studentLogitsL2, expected.teacherLogitsL2,
+                ],
                 .relative(tolerance), "\(name) step \(step)")
         }
         let final = golden.float64.final
         let images = golden.evaluationImages()
         expectClose(
-            try studentNetwork.forward(images.values, batch: images.shape[0], training: false), final.studentLogits.flatMap { $0 },
+            try studentNetwork.forward(images.values, batch: images.shape[0], training: false),
+            final.studentLogits.flatMap { $0 },
             .ofMax(tolerance), "\(name) final student logits")
         expectClose(
-            try teacherNetwork.forward(images.values, batch: images.shape[0], training: false), final.teacherLogits.flatMap { $0 },
+            try teacherNetwork.forward(images.values, batch: images.shape[0], training: false),
+            final.teacherLogits.flatMap { $0 },
             .ofMax(tolerance), "\(name) teacher logits")
         for (parameter, expected) in final.parameterL2 {
             expectClose(

@@ -55,7 +55,9 @@ final class FakeExecutor: NetworkExecutor {
     }
 
     func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
-        guard case .sgd(let optimizer) = update.rule.optimizer else { throw InputError("optimizer", "is none that the fake knows") }
+        guard case .sgd(let optimizer) = update.rule.optimizer else {
+            throw InputError("optimizer", "is none that the fake knows")
+        }
         updates.append(update)
         trainCalls.append(TrainCall(batch: batch, method: method, warmup: warmup, optimizer: optimizer))
         beforeStep(trainCalls.count)

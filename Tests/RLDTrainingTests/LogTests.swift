@@ -6,7 +6,8 @@ import Testing
 struct LogTests {
     private func run(_ path: String, epochs: Int = 2) throws -> TrainingResult {
         try Trainer(
-            configuration: bandConfiguration(epochs: epochs), executor: FakeExecutor(), dataset: bandData(), folder: RunFolder(path)
+            configuration: bandConfiguration(epochs: epochs), executor: FakeExecutor(), dataset: bandData(),
+            folder: RunFolder(path)
         ).run()
     }
 
@@ -89,7 +90,9 @@ struct LogTests {
         let html = CurvePage.html(
             title: "a < b", table: [["run"], ["x & y"]],
             figures: [
-                Figure("Loss", xLabel: "epoch", curves: [Curve("one", [(1, 2), (2, 1.5), (3, .nan)], colour: 0), Curve("two", [(1, 1)], colour: 1)]),
+                Figure(
+                    "Loss", xLabel: "epoch",
+                    curves: [Curve("one", [(1, 2), (2, 1.5), (3, .nan)], colour: 0), Curve("two", [(1, 1)], colour: 1)]),
                 Figure("Nothing", xLabel: "epoch", curves: []),
             ])
         #expect(html.contains("a &lt; b") && html.contains("x &amp; y") && html.contains("<polyline") && html.contains("<circle"))

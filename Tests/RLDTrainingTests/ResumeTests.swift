@@ -30,7 +30,8 @@ struct ResumeTests {
             let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
             return (object.filter { !["seconds", "seconds_left", "images_per_second"].contains($0.key) }).mapValues { value in
                 // With sorted keys: a dictionary's own text has another order in each process.
-                let data = (try? JSONSerialization.data(withJSONObject: value, options: [.fragmentsAllowed, .sortedKeys])) ?? Data()
+                let data =
+                    (try? JSONSerialization.data(withJSONObject: value, options: [.fragmentsAllowed, .sortedKeys])) ?? Data()
                 return String(decoding: data, as: UTF8.self)
             }
         }

@@ -18,7 +18,9 @@ struct RunFolderTests {
         let temporary = TemporaryFolder()
         let path = temporary.path + "/a/run"
         let result = try run(RunFolder(path))
-        #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == (RunFolder.fileNames + ["checkpoints"]).sorted())
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: path).sorted() == (RunFolder.fileNames + ["checkpoints"]).sorted()
+        )
 
         var reader = ConfigurationReader()
         try reader.read(file: path + "/config.yaml")

@@ -30,7 +30,9 @@ struct TeacherCacheTests {
             case .half: #expect(zip(stored, logits).allSatisfy { abs($0 - $1) <= abs($1) / 2048 })
             case .top:
                 for row in 0..<4 {
-                    let (a, b) = (logits[row * 10..<row * 10 + 10].map(Double.init), stored[row * 10..<row * 10 + 10].map(Double.init))
+                    let (a, b) = (
+                        logits[row * 10..<row * 10 + 10].map(Double.init), stored[row * 10..<row * 10 + 10].map(Double.init)
+                    )
                     func mass(_ values: [Double]) -> Double { values.map { exp($0) }.reduce(0, +) }
                     // A logit of 8 as half is off by up to 1 / 256.
                     #expect(abs(mass(a) / mass(b) - 1) < 5e-3)
@@ -54,7 +56,8 @@ struct TeacherCacheTests {
         try Data(bytes).write(to: URL(fileURLWithPath: file))
         #expect(try cache(folder.path, .float32).logits([3], draw: 1) == nil)
         _ = try TeacherCache(
-            folder.path, teacherHash: "other", dataHash: "d", transform: transform, rows: 20, classes: 10, draws: 2, type: .float32)
+            folder.path, teacherHash: "other", dataHash: "d", transform: transform, rows: 20, classes: 10, draws: 2,
+            type: .float32)
         #expect(folder.contents.count == 2)
     }
 
@@ -100,7 +103,8 @@ struct TeacherCacheTests {
             try executor.prepareStudent(network, state: network.initialState(seed: 1))
             try executor.prepareTeacher(network, state: network.initialState(seed: 2))
             for epoch in 1...2 {
-                var batch = BatchSelection(table: "train", indices: Array(0..<12), transform: bandData().transform, seed: 4, epoch: epoch)
+                var batch = BatchSelection(
+                    table: "train", indices: Array(0..<12), transform: bandData().transform, seed: 4, epoch: epoch)
                 if known { batch.teacherLogits = try executor.teacherLogits(batch) }
                 try executor.trainStep(batch, method: method, warmup: 1, optimizer: SGD(learningRate: 0.1))
             }

@@ -52,7 +52,9 @@ package enum ImageDecoder {
         if status != 0 {
             // Some cameras' harmless oddities are warnings; a picture that ends early is not one.
             let text = String(cString: tjGetErrorStr2(handle))
-            guard tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue), !text.lowercased().contains("premature end") else { throw fail() }
+            guard tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue), !text.lowercased().contains("premature end") else {
+                throw fail()
+            }
         }
         guard isFourColour else { return Picture(width: w, height: h, pixels: pixels) }
         var colours = [UInt8](repeating: 0, count: w * h * 3)

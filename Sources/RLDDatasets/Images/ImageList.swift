@@ -51,7 +51,8 @@ struct ImageList: Sendable {
                     kept.append(labels[start + offset])
                 case .failure(let error):
                     guard skipBroken else {
-                        throw InputError(error.subject, error.problem, advice: "remove it or give --skip-broken to leave such files out")
+                        throw InputError(
+                            error.subject, error.problem, advice: "remove it or give --skip-broken to leave such files out")
                     }
                     broken.append(error)
                 }
@@ -69,7 +70,8 @@ struct ImageList: Sendable {
         DispatchQueue.concurrentPerform(iterations: range.count) { offset in
             let result: Result<[UInt8], InputError>
             do throws(InputError) {
-                result = .success(try ImageDecoder.picture(path: paths[range.lowerBound + offset], smallest: size).centreSquare(size))
+                result = .success(
+                    try ImageDecoder.picture(path: paths[range.lowerBound + offset], smallest: size).centreSquare(size))
             } catch {
                 result = .failure(error)
             }

@@ -34,10 +34,13 @@ struct ArrayFiles {
         if tables.count == 1 {
             let order = CounterRandom.permutation(of: tables[0].count, seed: 0, stream: 0xF11E_0000)
             let count = Int((Double(order.count) * options.testShare).rounded())
-            guard count >= 1, count < order.count else { throw InputError(path, "has too few images to set some aside for a test") }
+            guard count >= 1, count < order.count else {
+                throw InputError(path, "has too few images to set some aside for a test")
+            }
             tables = [tables[0].selecting(Array(order[count...])), tables[0].selecting(Array(order[..<count]))]
         }
-        guard [tables[0].channels, tables[0].height, tables[0].width] == [tables[1].channels, tables[1].height, tables[1].width] else {
+        guard [tables[0].channels, tables[0].height, tables[0].width] == [tables[1].channels, tables[1].height, tables[1].width]
+        else {
             throw InputError(path, "has test images of another size than the training images")
         }
         let (mean, deviation) = tables[0].channelStatistics
@@ -56,7 +59,9 @@ struct ArrayFiles {
         return arrays
     }
 
-    private func table(_ images: (name: String, tensor: Tensor), _ labels: (name: String, tensor: Tensor)) throws(InputError) -> ImageTable {
+    private func table(_ images: (name: String, tensor: Tensor), _ labels: (name: String, tensor: Tensor)) throws(InputError)
+        -> ImageTable
+    {
         let shape = images.tensor.shape
         func fail(_ name: String, _ problem: String) -> InputError { InputError("\(path): \(name)", problem) }
         let channelsLast = shape.count == 4 && [1, 3].contains(shape[3]) && ![1, 3].contains(shape[1])
@@ -85,7 +90,9 @@ struct ArrayFiles {
         }
         var numbers: [Int32] = []
         for (index, value) in labels.tensor.values.enumerated() {
-            guard value >= 0, value < 65536, value == value.rounded() else { throw fail(labels.name, "label \(value) at index \(index)") }
+            guard value >= 0, value < 65536, value == value.rounded() else {
+                throw fail(labels.name, "label \(value) at index \(index)")
+            }
             numbers.append(Int32(value))
         }
         return ImageTable(

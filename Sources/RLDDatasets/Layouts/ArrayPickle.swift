@@ -52,7 +52,9 @@ package struct ArrayPickle {
     /// - Parameter name: stands for the file in messages.
     package static func dictionary(_ bytes: [UInt8], named name: String) throws(InputError) -> [String: Value] {
         var pickle = ArrayPickle(name: name, input: bytes)
-        guard case .dictionary(let reference) = try pickle.run() else { throw InputError(name, "is a pickle, but of no dictionary") }
+        guard case .dictionary(let reference) = try pickle.run() else {
+            throw InputError(name, "is a pickle, but of no dictionary")
+        }
         var result: [String: Value] = [:]
         for index in stride(from: 0, to: reference.items.count - 1, by: 2) {
             if let key = reference.items[index].text { result[key] = reference.items[index + 1] }
@@ -88,7 +90,9 @@ package struct ArrayPickle {
                 guard bytes.count <= 8 else { throw failure("holds a number that is too large") }
                 let negative = (bytes.last ?? 0) & 0x80 != 0
                 stack.append(.integer(bytes.reversed().reduce(negative ? -1 : 0) { $0 << 8 | Int($1) }))
-            case "G": _ = try take(8); stack.append(.none)
+            case "G":
+                _ = try take(8)
+                stack.append(.none)
             case "U", "C", "\u{8C}": stack.append(.bytes(try take(try number(1))))
             case "T", "B", "X": stack.append(.bytes(try take(try number(4))))
             case "\u{8D}", "\u{8E}": stack.append(.bytes(try take(try number(8))))
@@ -160,7 +164,9 @@ package struct ArrayPickle {
     }
 
     private mutating func popToMark() throws(InputError) -> [Value] {
-        guard let mark = stack.lastIndex(where: { if case .mark = $0 { true } else { false } }) else { throw failure("lacks a mark") }
+        guard let mark = stack.lastIndex(where: { if case .mark = $0 { true } else { false } }) else {
+            throw failure("lacks a mark")
+        }
         let items = Array(stack[(mark + 1)...])
         stack.removeSubrange(mark...)
         return items

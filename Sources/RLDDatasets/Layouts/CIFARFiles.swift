@@ -27,12 +27,15 @@ struct CIFARFiles {
                     folder: "cifar-10-batches-bin", train: (1...5).map { "data_batch_\($0).bin" }, test: "test_batch.bin",
                     names: "batches.meta.txt", isPickle: false),
                 Layout(
-                    folder: "cifar-10-batches-py", train: (1...5).map { "data_batch_\($0)" }, test: "test_batch", names: "batches.meta",
+                    folder: "cifar-10-batches-py", train: (1...5).map { "data_batch_\($0)" }, test: "test_batch",
+                    names: "batches.meta",
                     isPickle: true),
             ]
         case .cifar100:
             [
-                Layout(folder: "cifar-100-binary", train: ["train.bin"], test: "test.bin", names: "fine_label_names.txt", isPickle: false),
+                Layout(
+                    folder: "cifar-100-binary", train: ["train.bin"], test: "test.bin", names: "fine_label_names.txt",
+                    isPickle: false),
                 Layout(folder: "cifar-100-python", train: ["train"], test: "test", names: "meta", isPickle: true),
             ]
         }
@@ -50,7 +53,11 @@ struct CIFARFiles {
             var labels: [Int32] = []
             for part in parts {
                 guard let bytes = files[part] else { throw InputError(path, "lacks \(part)") }
-                if layout.isPickle { try readPickle(bytes, part, &pixels, &labels) } else { try readRows(bytes, part, &pixels, &labels) }
+                if layout.isPickle {
+                    try readPickle(bytes, part, &pixels, &labels)
+                } else {
+                    try readRows(bytes, part, &pixels, &labels)
+                }
             }
             return ImageTable(channels: 3, height: 32, width: 32, pixels: pixels, labels: labels, classNames: names)
         }
@@ -79,7 +86,8 @@ struct CIFARFiles {
             throw InputError(path, "no such file or folder", advice: "name the folder or the .tar.gz of \(kind.rawValue)")
         }
         throw InputError(
-            path, "holds no \(kind.rawValue): expected \(layouts.map { "\($0.train[0]) and \($0.test)" }.joined(separator: ", or "))",
+            path,
+            "holds no \(kind.rawValue): expected \(layouts.map { "\($0.train[0]) and \($0.test)" }.joined(separator: ", or "))",
             advice: "name the folder or the .tar.gz as published")
     }
 
@@ -96,7 +104,8 @@ struct CIFARFiles {
         }
     }
 
-    private func readPickle(_ bytes: [UInt8], _ name: String, _ pixels: inout [UInt8], _ labels: inout [Int32]) throws(InputError) {
+    private func readPickle(_ bytes: [UInt8], _ name: String, _ pixels: inout [UInt8], _ labels: inout [Int32]) throws(InputError)
+    {
         let values = try ArrayPickle.dictionary(bytes, named: "\(path): \(name)")
         let key = kind == .cifar10 ? "labels" : "fine_labels"
         guard let (shape, data) = values["data"]?.array, shape.count == 2, shape[1] == Self.imageBytes else {
@@ -111,7 +120,8 @@ struct CIFARFiles {
 
     private func append(_ label: Int, _ name: String, _ labels: inout [Int32]) throws(InputError) {
         guard (0..<classes).contains(label) else {
-            throw InputError("\(path): \(name)", "label \(label) at index \(labels.count), \(kind.rawValue) has classes 0...\(classes - 1)")
+            throw InputError(
+                "\(path): \(name)", "label \(label) at index \(labels.count), \(kind.rawValue) has classes 0...\(classes - 1)")
         }
         labels.append(Int32(label))
     }

@@ -12,7 +12,8 @@ struct ImageFolder {
     /// Training files, and test files where the layout has them.
     func lists() throws(InputError) -> (train: ImageList, test: ImageList?) {
         guard Self.isFolder(path) else {
-            throw InputError(path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
+            throw InputError(
+                path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
         }
         guard let trainFolder = Self.trainNames.map({ "\(path)/\($0)" }).first(where: Self.isFolder) else {
             return (try list(of: path, classes: nil), nil)
@@ -36,7 +37,8 @@ struct ImageFolder {
         let names = Self.folders(in: folder)
         guard names.count >= 2 || known != nil && !names.isEmpty else {
             throw InputError(
-                folder, "holds \(names.count) folders of classes, at least 2 are needed", advice: "expected \(folder)/CLASS/*.jpg or *.png")
+                folder, "holds \(names.count) folders of classes, at least 2 are needed",
+                advice: "expected \(folder)/CLASS/*.jpg or *.png")
         }
         let classes = known ?? names
         var list = ImageList(classNames: classes)
@@ -53,7 +55,9 @@ struct ImageFolder {
     /// Tiny-ImageNet's validation part: one folder, and a file with the class of each picture.
     private func annotated(_ folder: String, classes: [String]) throws(InputError) -> ImageList {
         let file = folder + "/val_annotations.txt"
-        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else { throw InputError(file, "cannot be read as text") }
+        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
+            throw InputError(file, "cannot be read as text")
+        }
         let numbers = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
         var list = ImageList(classNames: classes)
         for (index, line) in text.split(whereSeparator: \.isNewline).enumerated() {

@@ -36,7 +36,11 @@ struct LabelsFile {
                 throw InputError("\(path):\(line.number)", "has part '\(part)', expected train or test")
             }
             let file = line.cells[columns.file]
-            rows.append((file.hasPrefix("/") ? file : "\(folder)/\(file)", line.cells[columns.label], !part.isEmpty && !part.hasPrefix("train")))
+            rows.append(
+                (
+                    file.hasPrefix("/") ? file : "\(folder)/\(file)", line.cells[columns.label],
+                    !part.isEmpty && !part.hasPrefix("train")
+                ))
         }
         guard !rows.isEmpty else { throw InputError(path, "names no pictures") }
         // Whole numbers in their order, other names sorted.
@@ -48,7 +52,11 @@ struct LabelsFile {
         let numbers = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
         var (train, test) = (ImageList(classNames: names), ImageList(classNames: names))
         for row in rows {
-            if row.isTest { test.append(row.path, numbers[row.label] ?? 0) } else { train.append(row.path, numbers[row.label] ?? 0) }
+            if row.isTest {
+                test.append(row.path, numbers[row.label] ?? 0)
+            } else {
+                train.append(row.path, numbers[row.label] ?? 0)
+            }
         }
         return (train, test.count > 0 ? test : nil)
     }

@@ -19,7 +19,9 @@ struct PictureSet {
         var (train, test) = try layout == .labels ? LabelsFile(path: path).lists() : folder.lists()
         train = train.shuffled()
         if layout == .tinyImageNet || layout == .imageNet {
-            guard test != nil else { throw InputError(path, "has no val folder", advice: "expected \(path)/train and \(path)/val") }
+            guard test != nil else {
+                throw InputError(path, "has no val folder", advice: "expected \(path)/train and \(path)/val")
+            }
             train.classNames = folder.words(train.classNames)
             test?.classNames = train.classNames
         }

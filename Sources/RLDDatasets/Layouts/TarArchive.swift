@@ -19,7 +19,9 @@ enum TarArchive {
             let name = String(decoding: header[0..<100].prefix { $0 != 0 }, as: UTF8.self)
             let last = name.split(separator: "/").last.map(String.init) ?? ""
             let padded = (size + 511) / 512 * 512
-            guard padded <= reader.largestSize else { throw InputError(path, "promises \(size) bytes for \(name), more than it can hold") }
+            guard padded <= reader.largestSize else {
+                throw InputError(path, "promises \(size) bytes for \(name), more than it can hold")
+            }
             let isFile = header[156] == 0 || header[156] == UInt8(ascii: "0")
             if isFile, wanted.contains(last) {
                 let bytes = try reader.read(padded)

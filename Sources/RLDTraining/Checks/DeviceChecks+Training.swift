@@ -58,7 +58,8 @@ extension DeviceChecks {
             },
             Check(name: "scaled crops, colours and pasted boxes") { engine in
                 var transform = ImageTransform(
-                    mean: [0.3, 0.4, 0.5], deviation: [0.25, 0.3, 0.2], horizontalFlip: true, size: tiny ? 4 : 9, resizedCrop: 0.3)
+                    mean: [0.3, 0.4, 0.5], deviation: [0.25, 0.3, 0.2], horizontalFlip: true, size: tiny ? 4 : 9, resizedCrop: 0.3
+                )
                 (transform.brightness, transform.contrast, transform.saturation) = (0.4, 0.3, 0.5)
                 return try checkStep(
                     "scaled crops, colours and pasted boxes", tiny: tiny, transform: transform,

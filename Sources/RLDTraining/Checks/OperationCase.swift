@@ -20,7 +20,8 @@ package struct OperationCase: Sendable {
     }
 
     /// Every operation at odd, prime and larger-than-a-tile sizes.
-    package static let all: [OperationCase] = convolutions + frozenConvolutions + norms + others + grouped + pooling + channels + tiny
+    package static let all: [OperationCase] =
+        convolutions + frozenConvolutions + norms + others + grouped + pooling + channels + tiny
 
     /// One of each kernel, small enough for a simulator.
     package static let tiny: [OperationCase] =
@@ -60,7 +61,8 @@ package struct OperationCase: Sendable {
             (31, [4, 4], 7, 1, 1, 0, 5), (5, [11, 3], 13, 3, 2, 0, 4), (64, [8, 8], 64, 3, 1, 1, 2),
             (2, [1, 1], 3, 3, 1, 1, 1), (4, [12, 12], 6, 5, 2, 2, 2), (8, [6, 5], 16, 3, 3, 1, 2), (40, [3, 3], 257, 3, 1, 1, 1),
             // Multiples of 16 channels: Winograd's algorithm on the cpu profile, borders of every width.
-            (32, [7, 9], 48, 3, 1, 1, 3), (16, [6, 8], 32, 3, 1, 0, 2), (48, [5, 6], 16, 3, 1, 2, 2), (16, [3, 4], 16, 3, 1, 1, 33),
+            (32, [7, 9], 48, 3, 1, 1, 3), (16, [6, 8], 32, 3, 1, 0, 2), (48, [5, 6], 16, 3, 1, 2, 2),
+            (16, [3, 4], 16, 3, 1, 1, 33),
             (128, [16, 16], 96, 3, 1, 1, 1),
         ]
         return shapes.flatMap { s in
@@ -79,7 +81,8 @@ package struct OperationCase: Sendable {
     /// Winograd's algorithm in a frozen network, borders of every width.
     private static let frozenConvolutions: [OperationCase] =
         [
-            (32, [7, 9], 48, 1, 3), (16, [6, 8], 32, 0, 2), (48, [5, 6], 16, 2, 2), (16, [3, 4], 16, 1, 33), (128, [16, 16], 96, 1, 1),
+            (32, [7, 9], 48, 1, 3), (16, [6, 8], 32, 0, 2), (48, [5, 6], 16, 2, 2), (16, [3, 4], 16, 1, 33),
+            (128, [16, 16], 96, 1, 1),
         ].map { channels, size, outputs, padding, batch in
             OperationCase(
                 "frozen convolution 3x3/1 pad \(padding), \(batch)x\(channels)x\(size[0])x\(size[1]) to \(outputs)",

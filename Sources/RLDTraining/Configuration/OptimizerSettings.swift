@@ -37,7 +37,8 @@ extension TrainingConfiguration {
                         learningRate: rate, momentum: optimizer.momentum, weightDecay: optimizer.weightDecay,
                         nesterov: optimizer.nesterov))
             case .adamw:
-                .adamW(AdamW(learningRate: rate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: optimizer.weightDecay))
+                .adamW(
+                    AdamW(learningRate: rate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: optimizer.weightDecay))
             }
         return UpdateRule(
             chosen, clipNorm: clipNorm > 0 ? clipNorm : nil, averageDecay: averageDecay > 0 ? averageDecay : nil,

@@ -68,7 +68,9 @@ public struct Schedule: Sendable, Equatable, Codable {
 
     private func oneCycle(_ peak: Double, step: Double, steps: Double) -> Double {
         let (start, end) = (peak / 25, peak / 250_000)
-        func annealed(_ from: Double, _ to: Double, _ share: Double) -> Double { to + (from - to) / 2 * (1 + cos(Double.pi * share)) }
+        func annealed(_ from: Double, _ to: Double, _ share: Double) -> Double {
+            to + (from - to) / 2 * (1 + cos(Double.pi * share))
+        }
         let (top, bottom) = (rise * steps - 1, steps - 1)
         if step <= top { return top > 0 ? annealed(start, peak, step / top) : peak }
         return bottom > top ? annealed(peak, end, min((step - max(top, 0)) / (bottom - max(top, 0)), 1)) : end

@@ -152,7 +152,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
             if let teacherCache {
                 lines.insert(
-                    "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image", at: 2)
+                    "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image",
+                    at: 2)
             }
         }
         return lines

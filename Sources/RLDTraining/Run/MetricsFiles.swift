@@ -20,7 +20,8 @@ final class MetricsFiles {
 
     static let columns = [
         "kind", "epoch", "step", "weights", "images", "learning_rate", "warmup", "loss", "accuracy", "top5", "validation_loss",
-        "validation_accuracy", "validation_top5", "test_loss", "test_accuracy", "test_top5", "images_per_second", "seconds", "best",
+        "validation_accuracy", "validation_top5", "test_loss", "test_accuracy", "test_top5", "images_per_second", "seconds",
+        "best",
     ]
 
     private let lines: LineFile
@@ -98,7 +99,8 @@ extension EpochRecord: RunRecord {
 
     var scalars: [(tag: String, value: Double)] {
         var scalars = [
-            (tag: "epoch/training loss", value: trainLoss), ("epoch/training accuracy", trainAccuracy), ("epoch/learning rate", learningRate),
+            (tag: "epoch/training loss", value: trainLoss), ("epoch/training accuracy", trainAccuracy),
+            ("epoch/learning rate", learningRate),
             ("epoch/images per second", imagesPerSecond),
         ]
         for (tag, value) in [

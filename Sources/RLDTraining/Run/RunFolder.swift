@@ -18,9 +18,10 @@ public final class RunFolder {
     }
 
     /// The files of a run beside its checkpoints; what `overwrite` removes.
-    public static let fileNames = [
-        "config.yaml", "environment.json", "log.txt", "last.safetensors", "best.safetensors", "result.json",
-    ] + MetricsFiles.names
+    public static let fileNames =
+        [
+            "config.yaml", "environment.json", "log.txt", "last.safetensors", "best.safetensors", "result.json",
+        ] + MetricsFiles.names
     /// The folder of checkpoints in a run's folder.
     public static let checkpointsName = "checkpoints"
 
@@ -143,7 +144,9 @@ public final class RunFolder {
     func append(classes: [ClassAccuracy], epoch: Int) throws(InputError) {
         try metrics?.image("accuracy by class", BarImage(classes.map(\.accuracy)), step: epoch)
         let lines = classes.map { "| \($0.name) | \($0.accuracy) | \($0.images) |" }
-        try metrics?.text("accuracy by class, table", (["| class | accuracy | images |", "| --- | --- | --- |"] + lines).joined(separator: "\n"), step: epoch)
+        try metrics?.text(
+            "accuracy by class, table",
+            (["| class | accuracy | images |", "| --- | --- | --- |"] + lines).joined(separator: "\n"), step: epoch)
     }
 
     /// Appends a line to log.txt.

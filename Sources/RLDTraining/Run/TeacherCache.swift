@@ -58,7 +58,9 @@ package final class TeacherCache {
         encoder.outputFormatting = [.sortedKeys]
         guard let encoded = try? encoder.encode(transform) else { throw InputError("teacher.cache", "its transform has no text") }
         var sum = Checksum()
-        for part in [teacherHash, dataHash, String(decoding: encoded, as: UTF8.self), type.text, "\(rows)x\(classes)"] { sum.add(part) }
+        for part in [teacherHash, dataHash, String(decoding: encoded, as: UTF8.self), type.text, "\(rows)x\(classes)"] {
+            sum.add(part)
+        }
         self.folder = "\(NSString(string: folder).expandingTildeInPath)/\(sum.text)"
         do {
             try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
@@ -106,7 +108,9 @@ package final class TeacherCache {
             let body = encode(logits[row * classes..<(row + 1) * classes])
             let record = Self.bytes(checksum(body)) + body
             guard pwrite(file, record, record.count, off_t(image * recordSize)) == record.count else {
-                throw InputError(folder, "cannot be written: \(String(cString: strerror(errno)))", advice: "free some space, or leave out teacher.cache")
+                throw InputError(
+                    folder, "cannot be written: \(String(cString: strerror(errno)))",
+                    advice: "free some space, or leave out teacher.cache")
             }
             values += decode(record[8...])
         }
@@ -139,7 +143,9 @@ package final class TeacherCache {
         return stored == checksum(Array(record[8...]))
     }
 
-    private static func bytes<Word: FixedWidthInteger>(_ word: Word) -> [UInt8] { withUnsafeBytes(of: word.littleEndian) { Array($0) } }
+    private static func bytes<Word: FixedWidthInteger>(_ word: Word) -> [UInt8] {
+        withUnsafeBytes(of: word.littleEndian) { Array($0) }
+    }
 
     private func encode(_ row: ArraySlice<Float>) -> [UInt8] {
         switch type {

@@ -168,8 +168,10 @@ extension TestRecord {
     /// One line for a person.
     public var text: String {
         func fixed(_ value: Double, _ decimals: Int) -> String { String(format: "%.\(decimals)f", value) }
-        let chosen = weights == "best" && selectedOn != "last" ? ", chosen on \(selectedOn == "test" ? "the TEST set" : selectedOn)" : ""
-        return "test: \(weights) weights (epoch \(epoch)\(chosen)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
+        let chosen =
+            weights == "best" && selectedOn != "last" ? ", chosen on \(selectedOn == "test" ? "the TEST set" : selectedOn)" : ""
+        return
+            "test: \(weights) weights (epoch \(epoch)\(chosen)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
             + "cross-entropy \(fixed(loss, 4)), \(images) images"
     }
 }
