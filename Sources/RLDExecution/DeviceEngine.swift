@@ -50,18 +50,7 @@ public final class DeviceEngine {
         products = try MatrixProducts(context: context, queue: queue)
     }
 
-    private var zeroBuffer: Buffer?
-
     // MARK: Memory
-
-    /// At least `count` zeros: what a grouped convolution reads outside the image.
-    func zeros(_ count: Int) throws(DeviceError) -> Buffer {
-        if let zeroBuffer, zeroBuffer.bytes >= count * 4 { return zeroBuffer }
-        let buffer = try makeBuffer(max(count, 1024), label: "zeros")
-        try queue.write([Float](repeating: 0, count: buffer.bytes / 4), to: buffer)
-        zeroBuffer = buffer
-        return buffer
-    }
 
     /// A buffer of `count` float32 or int32 elements (at least one).
     public func makeBuffer(_ count: Int, label: String) throws(DeviceError) -> Buffer {
