@@ -51,10 +51,9 @@ package final class FusedLoss {
         }
         let context = programs.context
         let device = context.device
-        guard storage.gradient == .float32 || profile == .cpu || !device.isCPU else {
-            // Seen with PoCL 3.1: now and then a freshly built gpu kernel that stores half gives rows that are wrong.
+        guard storage.isTrusted(profile, on: device) else {
             throw DeviceError(
-                .shapeMismatch, "half gradients by gpu kernels are not to be trusted on a CPU device; store float32")
+                .shapeMismatch, "half logits by gpu kernels are not to be trusted on a CPU device; store float32")
         }
         methodID = method.id
         self.programs = programs

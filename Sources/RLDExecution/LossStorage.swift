@@ -1,3 +1,5 @@
+import OpenCLRuntime
+
 /// How logits and gradients lie in memory. Arithmetic is float32 whatever is stored; half needs no half arithmetic of the device.
 package struct LossStorage: Sendable, Hashable {
     package enum Element: Int, Sendable, Hashable {
@@ -17,6 +19,12 @@ package struct LossStorage: Sendable, Hashable {
         self.student = student
         self.teacher = teacher
         self.gradient = gradient
+    }
+
+    /// Whether the kernels of a profile give right rows. On PoCL 3.1 the gpu kernels with half logits gave wrong ones now and then
+    /// in a process's first launches; the same kernels at float32, and the cpu kernels at half, never did.
+    package func isTrusted(_ profile: KernelProfile, on device: Device) -> Bool {
+        self == LossStorage() || profile == .cpu || !device.isCPU
     }
 
     /// What the row kernels are built with; nothing for float32, so that programs are shared.

@@ -36,7 +36,7 @@ public enum DeviceChecks {
         let operations = (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
             Check(name: operation.name) { try check(operation, engine: $0) }
         }
-        return try (operations + (losses ? trainingChecks(tiny: tiny) : [])).map { check in
+        return try (operations + (losses ? trainingChecks(tiny: tiny, engine: engine) : [])).map { check in
             let result = try check.run(engine)
             progress(result)
             return result
