@@ -80,7 +80,8 @@ import Testing
         .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: [KernelProfile.cpu, .gpu])
     func device(profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
-        for check in DeviceChecks.trainingChecks(tiny: false) where check.name.contains("AdamW") || check.name.contains("batch") {
+        for check in DeviceChecks.trainingChecks(tiny: false, engine: engine)
+        where check.name.contains("AdamW") || check.name.contains("batch") {
             let result = try check.run(engine)
             #expect(result.passed, "\(result)")
         }
