@@ -86,12 +86,15 @@ __kernel void label_revision_rows_fused(
         // Two plain ifs: PoCL 3.1 cannot compile barriers in both branches of one for groups of one work-item.
         const bool is_right = counts.x == 0.0f;
         if (!(status & ROW_BAD) && is_right) {
-            row_float sum = zero;
-            ROW_LOOP(i, classes) { sum += row_exp_others(STUDENT_LOAD(s, i, classes, -INFINITY), row_index(i, classes), label, facts.other_s, 1.0f); }
-            const float others = row_sum4(sum, zero, zero, zero, scratch).x;
+            row_float sum = zero, total = zero;
+            ROW_LOOP(i, classes) {
+                sum += row_exp_others(STUDENT_LOAD(s, i, classes, -INFINITY), row_index(i, classes), label, facts.other_s, 1.0f);
+                ROW_GATHER(i, total, sum)
+            }
+            const float others = row_sum4(total + sum, zero, zero, zero, scratch).x;
             const row_cross_entropy ce = row_cross_entropy_from(others, facts.other_s, label_logit, scale * weight_ce);
             const float factor = scale * weight_right * 2.0f * each_class;
-            row_float squares = zero;
+            row_float squares = zero, all_squares = zero;
             ROW_LOOP(i, classes) {
                 const row_float x = STUDENT_LOAD(s, i, classes, -INFINITY);
                 const row_float y = TEACHER_LOAD(t, i, classes, -INFINITY);
@@ -100,26 +103,29 @@ __kernel void label_revision_rows_fused(
                 const row_int one = ((x > lowest) && (y == lowest)) || ((x == lowest) && (y > lowest));
                 const row_float d = ROW_WHERE(both, x - y, 0.0f);
                 squares += ROW_WHERE(one, ROW_SPLAT(INFINITY), d * (d * each_class));
+                ROW_GATHER(i, all_squares, squares)
                 const row_float e = row_exp_others(x, index, label, facts.other_s, 1.0f);
                 GRADIENT_STORE(g, i, classes, ROW_FMA(ROW_SPLAT(factor), d, ROW_WHERE(index != (row_int)(label), e * ce.each, -ce.rest)));
             }
             terms.x = ce.value;
-            terms.y = row_sum4(squares, zero, zero, zero, scratch).x;
+            terms.y = row_sum4(all_squares + squares, zero, zero, zero, scratch).x;
         }
         if (!(status & ROW_BAD) && !is_right) {
-            row_float sum_s = zero, sum_t = zero;
+            row_float sum_s = zero, sum_t = zero, total_s = zero, total_t = zero;
             ROW_LOOP(i, classes) {
                 sum_s += row_exp(STUDENT_LOAD(s, i, classes, -INFINITY) - facts.largest_s);
                 sum_t += row_exp(TEACHER_LOAD(t, i, classes, -INFINITY) - facts.largest_t);
+                ROW_GATHER(i, total_s, sum_s)
+                ROW_GATHER(i, total_t, sum_t)
             }
-            const float4 sums = row_sum4(sum_s, sum_t, zero, zero, scratch);
+            const float4 sums = row_sum4(total_s + sum_s, total_t + sum_t, zero, zero, scratch);
             const float inverse_s = 1.0f / sums.x, inverse_t = 1.0f / sums.y;
             const float share = eta / (inverse_t - exp(label_teacher - facts.largest_t) * inverse_t + 1.0f);
             const float from_teacher = share * inverse_t, from_label = 1.0f - share;
             // Differences are taken from the student's own class: near certainty d_i - sum_j p_j d_j would cancel there.
             const float own = inverse_s - exp(TEACHER_AT(t, student_class) - facts.largest_t) * from_teacher
                 - (student_class == label ? from_label : 0.0f);
-            row_float squares = zero, mean_sum = zero;
+            row_float squares = zero, mean_sum = zero, all_squares = zero, all_mean = zero;
             ROW_LOOP(i, classes) {
                 const row_float p = row_exp(STUDENT_LOAD(s, i, classes, -INFINITY) - facts.largest_s) * inverse_s;
                 const row_float q = row_exp(TEACHER_LOAD(t, i, classes, -INFINITY) - facts.largest_t);
@@ -129,8 +135,10 @@ __kernel void label_revision_rows_fused(
                 const row_float d = p - q * from_teacher - ROW_WHERE(is_label, ROW_SPLAT(from_label), 0.0f);
                 squares = ROW_FMA(d, d, squares);
                 mean_sum = ROW_FMA(p, ROW_WHERE(index != (row_int)(student_class), d - own, 0.0f), mean_sum);
+                ROW_GATHER(i, all_squares, squares)
+                ROW_GATHER(i, all_mean, mean_sum)
             }
-            const float4 totals = row_sum4(squares, mean_sum, zero, zero, scratch);
+            const float4 totals = row_sum4(all_squares + squares, all_mean + mean_sum, zero, zero, scratch);
             const float factor = scale * weight_wrong * 2.0f * each_class * inverse_s;
             ROW_LOOP(i, classes) {
                 const row_float e = row_exp(STUDENT_LOAD(s, i, classes, -INFINITY) - facts.largest_s);

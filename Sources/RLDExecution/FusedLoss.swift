@@ -229,6 +229,12 @@ package final class FusedLoss {
         }
     }
 
+    /// Rows of the last call that the fast arithmetic did not serve; waits for it.
+    package func carefulRows(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> Int {
+        // ROW_CAREFUL of common/loss_row.clh.
+        try queue.read(UInt32.self, from: rowStatus, count: rows).count { $0 & 8 != 0 }
+    }
+
     /// Of the last call, per row, whether its label is the student's first largest logit; waits for it.
     func correctRows(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> [Bool] {
         // ROW_TOP1 and the faults of common/loss_row.clh.

@@ -113,6 +113,19 @@ import Testing
         }
     }
 
+    /// Careful rows cost many times an ordinary one: only what needs them may take them.
+    @Test(arguments: KernelProfile.allCases, methods)
+    func ordinaryRowsAreFast(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        var batch = Batch(65, 100)
+        let device = try LossDevice(engine, method, rows: 65, classes: 100)
+        _ = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        #expect(try device.carefulRows(65) == 0)
+        batch.student[3 * 100 + 7] = .nan
+        _ = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        #expect(try device.carefulRows(65) == (["lr", "mlkd"].contains(method.id) ? 0 : 1))
+    }
+
     @Test(arguments: KernelProfile.allCases, methods)
     func rerunsAreBitEqualAndOnlySumsAddUp(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)

@@ -68,6 +68,9 @@ struct LossDevice {
             perRow: try loss.perRow(on: queue))
     }
 
+    /// Rows of the last batch that were recomputed carefully.
+    func carefulRows(_ rows: Int) throws -> Int { try loss.carefulRows(rows, on: engine.queue) }
+
     /// How many guard elements no longer hold the sentinel.
     func damagedGuards() throws -> Int {
         try [student, teacher, labels, rowWeights, gradient].reduce(0) { sum, slice in
