@@ -14,6 +14,8 @@ package protocol BenchmarkCase {
     var bytes: Double { get }
     /// Floating-point operations of one run; 0 where their rate says nothing.
     var flops: Double { get }
+    /// Images that one run trains on; 0 where that says nothing.
+    var images: Int { get }
     /// What the project asks of this case on this kind of device; nil: nothing.
     func target(profile: KernelProfile) -> BenchmarkTarget?
     /// Buffers filled and kernels built; none of it is timed as a run.
@@ -31,6 +33,7 @@ package protocol BenchmarkRun {
 extension BenchmarkCase {
     package var provider: String { "rld" }
     package var flops: Double { 0 }
+    package var images: Int { 0 }
     package func target(profile: KernelProfile) -> BenchmarkTarget? { nil }
 }
 

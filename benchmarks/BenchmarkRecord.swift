@@ -13,18 +13,20 @@ public struct BenchmarkRecord: Sendable {
     /// Kernels of the run, the second word of a row's provider: `rld cpu`, `rld unfused gpu`.
     public var profile: String
     public var device: Device
-    /// Where CLBlast's parameters came from; `not used` where no product is timed.
+    /// Where CLBlast's parameters and the register tiles came from, and their hash.
     public var parameters: String
     public var time = Date().formatted(.iso8601)
 
-    public init(session: BenchmarkSession, parameters: String) {
+    public init(session: BenchmarkSession) {
         profile = session.profile.rawValue
         device = session.device
-        self.parameters = parameters
+        parameters = session.engine.tuning.description
     }
 
     /// The rows of one result.
-    public func rows(_ result: BenchmarkResult, copy: Double?) -> [[String]] {
+    /// - Parameters:
+    ///   - copy: GB/s, and `peak`, GFLOP/s, of the same run, of which shares are given.
+    public func rows(_ result: BenchmarkResult, copy: Double?, peak: Double?) -> [[String]] {
         var metrics: [(String, String, Spread)] = [
             ("device time", "us", result.device.map { $0 * 1e6 }), ("wall time", "us", result.wall.map { $0 * 1e6 }),
         ]
@@ -32,15 +34,24 @@ public struct BenchmarkRecord: Sendable {
             metrics.append(("bandwidth", "GB/s", bandwidth))
             if let copy { metrics.append(("share of copy", "%", bandwidth.map { 100 * $0 / copy })) }
         }
-        if let rate = result.rate { metrics.append(("rate", "GFLOP/s", rate)) }
+        if let rate = result.rate {
+            metrics.append(("rate", "GFLOP/s", rate))
+            if let peak { metrics.append(("share of peak", "%", rate.map { 100 * $0 / peak })) }
+        }
+        if let images = result.imagesPerSecond { metrics.append(("images", "images/s", images)) }
+        metrics += [
+            ("launches", "per run", Spread([Double(result.launches)])), ("memory", "MiB", Spread([Double(result.memory) / 0x1p20])),
+            ("setup", "s", Spread([result.setup])), ("building", "s", Spread([result.building])),
+        ]
         return metrics.map { metric, unit, spread in
             row(result.name, result.provider, result.mode, metric, unit, result.shape, spread, runs: result.runs)
         }
     }
 
-    /// The row of the copy bandwidth.
-    public func copyRow(_ copy: Double) -> [String] {
-        row("copy", "rld", "256 MB buffers", "bandwidth", "GB/s", "256 MB", Spread([copy]), runs: 1)
+    /// A figure of its own: the copy bandwidth, the arithmetic peak, the first step.
+    public func row(_ name: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ value: Double) -> [String]
+    {
+        row(name, "rld", mode, metric, unit, shape, Spread([value]), runs: 1)
     }
 
     private func row(

@@ -9,7 +9,7 @@ public struct Spread: Sendable, Equatable {
     public var p80: Double
 
     /// Nearest-rank percentiles of at least one value.
-    init(_ values: [Double]) {
+    package init(_ values: [Double]) {
         let sorted = values.sorted()
         func at(_ share: Double) -> Double {
             sorted.isEmpty ? .nan : sorted[min(sorted.count - 1, Int((share * Double(sorted.count - 1)).rounded()))]
@@ -18,7 +18,7 @@ public struct Spread: Sendable, Equatable {
     }
 
     /// The same of `f` of every value, for an increasing or decreasing f.
-    func map(_ f: (Double) -> Double) -> Spread {
+    package func map(_ f: (Double) -> Double) -> Spread {
         let ends = [f(p20), f(p80)].sorted()
         var result = self
         (result.p50, result.p20, result.p80) = (f(p50), ends[0], ends[1])
@@ -35,6 +35,8 @@ public struct BenchmarkResult: Sendable {
     public var runs: Int
     /// Seconds to build the kernels and fill the buffers, first run included: not part of any other figure.
     public var setup: Double
+    /// Of these the OpenCL compiler's, for our own kernels; CLBlast's are in `setup` alone.
+    public var building: Double
     /// Worst |error| / bound of the check before timing.
     public var worstError: Double
     /// Seconds from the first launch's start to the last one's end, by device events.
@@ -48,11 +50,16 @@ public struct BenchmarkResult: Sendable {
     /// When each launch of the last timed run was queued and ran.
     public var records: [LaunchRecord]
     /// GB/s; nil where the case counts no bytes.
-    public var bandwidth: Spread?
+    public var bandwidth: Spread? = nil
     /// GFLOP/s; nil where the case counts none.
-    public var rate: Spread?
+    public var rate: Spread? = nil
+    /// Images that a run trains on; 0 where it trains on none.
+    public var images = 0
     /// The case's target, if it is missed.
-    public var gap: String?
+    public var gap: String? = nil
+
+    /// By wall time; nil where nothing is trained on.
+    public var imagesPerSecond: Spread? { images > 0 ? wall.map { Double(images) / $0 } : nil }
 }
 
 /// Times cases on one device: checked first, then run until the figures are steady.
@@ -64,20 +71,25 @@ public final class BenchmarkSession {
         public var seconds: Double
         public var longest: Double
 
+        /// For groups of many short cases.
+        public static let brief = Effort(runs: 10, seconds: 0.3, longest: 4)
         public static let full = Effort(runs: 20, seconds: 1, longest: 8)
         /// For a look: the figures scatter.
         public static let quick = Effort(runs: 5, seconds: 0.1, longest: 1)
     }
     public let effort: Effort
     private var measuredCopy: Double?
+    private var measuredPeak: Double?
 
-    public init(_ device: Device, profile: KernelProfile?, effort: Effort) throws {
-        engine = try DeviceEngine(device, profile: profile, profiling: true)
+    /// - Parameter tuning: what the device's is if nil.
+    public init(_ device: Device, profile: KernelProfile?, effort: Effort, tuning: ChosenTuning? = nil) throws {
+        engine = try DeviceEngine(device, profile: profile, profiling: true, tuning: tuning)
         self.effort = effort
     }
 
     public var device: Device { engine.device }
     public var profile: KernelProfile { engine.profile }
+    public var tuning: ChosenTuning { engine.tuning }
 
     /// GB/s of a copy between two buffers of 256 MB, read and written bytes counted; measured once per session.
     public func copyBandwidth() throws -> Double {
@@ -87,18 +99,31 @@ public final class BenchmarkSession {
         return copy
     }
 
+    /// GFLOP/s of multiply-adds between registers in float32; measured once per session.
+    public func arithmeticPeak() throws -> Double {
+        if let measuredPeak { return measuredPeak }
+        let peak = try ArithmeticPeak(on: engine)
+        try peak.enqueue()
+        let worst = try peak.check() / 1e-6
+        guard worst <= 1 else { throw BenchmarkError.wrong("multiply-adds between registers", worst) }
+        let rate = peak.flops / (try measure(peak.enqueue).device.p50) / 1e9
+        measuredPeak = rate
+        return rate
+    }
+
     /// Checks and times one case.
     /// - Throws: `BenchmarkError.wrong` if its result is not the reference's.
     package func run(_ benchmark: any BenchmarkCase) throws -> BenchmarkResult {
         let clock = ContinuousClock()
         let started = clock.now
         let counters = engine.context.counters
-        let held = counters.allocatedBytes
+        let (held, built) = (counters.allocatedBytes, counters.buildingSeconds)
         let prepared = try benchmark.prepare(on: engine)
         try prepared.enqueue()
         try engine.queue.finish()
         let setup = seconds(started.duration(to: clock.now))
         let memory = counters.allocatedBytes - held
+        let building = counters.buildingSeconds - built
         let worst = try prepared.check()
         guard worst <= 1 else { throw BenchmarkError.wrong("\(benchmark.name) \(benchmark.shape)", worst) }
         let times = try measure(prepared.enqueue)
@@ -106,10 +131,10 @@ public final class BenchmarkSession {
         let bandwidth = benchmark.bytes > 0 ? times.device.map { benchmark.bytes / $0 / 1e9 } : nil
         return BenchmarkResult(
             name: benchmark.name, provider: benchmark.provider, mode: benchmark.mode, shape: benchmark.shape, runs: times.runs,
-            setup: setup, worstError: worst,
+            setup: setup, building: building, worstError: worst,
             device: times.device, wall: times.wall, launches: times.records.count, memory: memory,
             records: times.records, bandwidth: bandwidth,
-            rate: benchmark.flops > 0 ? times.device.map { benchmark.flops / $0 / 1e9 } : nil,
+            rate: benchmark.flops > 0 ? times.device.map { benchmark.flops / $0 / 1e9 } : nil, images: benchmark.images,
             gap: bandwidth.flatMap { benchmark.target(profile: profile)?.gap(bandwidth: $0.p50, copy: copy) })
     }
 

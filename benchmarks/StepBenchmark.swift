@@ -61,69 +61,82 @@ package struct StepBenchmark: BenchmarkCase {
         }
     }
 
+    package var images: Int { part == .whole ? batch : 0 }
+
     package func prepare(on engine: DeviceEngine) throws -> any BenchmarkRun { try StepBenchmarkRun(self, engine: engine) }
 }
 
+/// What the step trains on and how.
+extension StepBenchmark {
+    static let transform = ImageTransform(
+        mean: [0.5071, 0.4867, 0.4408], deviation: [0.2675, 0.2565, 0.2761], cropPadding: 4, horizontalFlip: true)
+    static let method = Method.refinedLogitDistillation(RefinedLogitDistillation())
+    static let update = ParameterUpdate(UpdateRule(.sgd(SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4))), number: 1)
+
+    var table: ImageTable {
+        SyntheticImages.table(count: 4 * batch, shape: student.inputShape, classes: student.classes)
+    }
+
+    /// Fresh weights.
+    var states: (teacher: NetworkState, student: NetworkState) {
+        (teacher.initialState(seed: 2), student.initialState(seed: 1))
+    }
+
+    func selection(_ step: Int, count: Int? = nil, table: ImageTable) -> BatchSelection {
+        BatchSelection(
+            table: "images", indices: (0..<(count ?? batch)).map { ($0 * 3 + step) % table.count }, transform: Self.transform,
+            seed: 1, epoch: step)
+    }
+}
+
+
 /// Networks, weights and plans of one step on one device.
 final class StepBenchmarkRun: BenchmarkRun {
-    private static let transform = ImageTransform(
-        mean: [0.5071, 0.4867, 0.4408], deviation: [0.2675, 0.2565, 0.2761], cropPadding: 4, horizontalFlip: true)
-    private static let method = Method.refinedLogitDistillation(RefinedLogitDistillation())
-    private static let rule = UpdateRule(.sgd(SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)))
     private static let checkedBatch = 2
 
     private let benchmark: StepBenchmark
     private let executor: DeviceExecutor
     private let table: ImageTable
+    private let states: (teacher: NetworkState, student: NetworkState)
     private var step = 0
 
     init(_ benchmark: StepBenchmark, engine: DeviceEngine) throws {
         self.benchmark = benchmark
-        let shape = benchmark.student.inputShape
-        let count = 4 * benchmark.batch
-        table = ImageTable(
-            channels: shape[0], height: shape[1], width: shape[2],
-            pixels: (0..<count * shape.reduce(1, *)).map {
-                UInt8(CounterRandom.bits(seed: 5, stream: 1, counter: UInt64($0)) >> 56)
-            },
-            labels: (0..<count).map { Int32($0 % benchmark.student.classes) },
-            classNames: (0..<benchmark.student.classes).map(String.init))
+        table = benchmark.table
+        states = benchmark.states
         executor = try DeviceExecutor(engine: engine)
-        try Self.prepare(executor, benchmark, table)
+        try Self.prepare(executor, benchmark, table, states)
         // Every part reads what the ones before it left.
-        try executor.trainStep(
-            selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
+        try enqueueStep()
     }
 
-    private static func prepare(_ executor: any NetworkExecutor, _ benchmark: StepBenchmark, _ table: ImageTable) throws {
+    static func prepare(
+        _ executor: any NetworkExecutor, _ benchmark: StepBenchmark, _ table: ImageTable,
+        _ states: (teacher: NetworkState, student: NetworkState)
+    ) throws {
         try executor.load(table, as: "images")
-        try executor.prepareTeacher(benchmark.teacher, state: benchmark.teacher.initialState(seed: 2))
-        try executor.prepareStudent(benchmark.student, state: benchmark.student.initialState(seed: 1))
+        try executor.prepareTeacher(benchmark.teacher, state: states.teacher)
+        try executor.prepareStudent(benchmark.student, state: states.student)
     }
 
-    private func selection(_ count: Int) -> BatchSelection {
+    private func enqueueStep() throws {
         step += 1
-        return BatchSelection(
-            table: "images", indices: (0..<count).map { ($0 * 3 + step) % table.count }, transform: Self.transform, seed: 1,
-            epoch: step)
+        try executor.trainStep(
+            benchmark.selection(step, table: table), method: StepBenchmark.method, warmup: 1, update: StepBenchmark.update)
     }
 
     func enqueue() throws {
-        guard let part = benchmark.part.executorPart else {
-            return try executor.trainStep(
-                selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
-        }
-        try executor.enqueue(part, batch: benchmark.batch, method: Self.method, update: ParameterUpdate(Self.rule, number: 1))
+        guard let part = benchmark.part.executorPart else { return try enqueueStep() }
+        try executor.enqueue(part, batch: benchmark.batch, method: StepBenchmark.method, update: StepBenchmark.update)
     }
 
     /// One step of two images from the same weights, on an executor of its own and on the reference: the loss's terms, and the
     /// updated student relative to the largest value of each tensor.
     func check() throws -> Double {
-        step = 0
-        let selection = selection(Self.checkedBatch)
+        let selection = benchmark.selection(1, count: Self.checkedBatch, table: table)
         func train(_ executor: any NetworkExecutor) throws -> (StepMetrics, NetworkState) {
-            try Self.prepare(executor, benchmark, table)
-            try executor.trainStep(selection, method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))
+            try Self.prepare(executor, benchmark, table, states)
+            try executor.trainStep(selection, method: StepBenchmark.method, warmup: 1, update: StepBenchmark.update)
             return (try executor.takeMetrics(), try executor.studentState())
         }
         let (found, state) = try train(DeviceExecutor(engine: executor.engine))

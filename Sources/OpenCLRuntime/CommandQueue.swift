@@ -78,17 +78,27 @@ public final class CommandQueue {
     ) throws(DeviceError) {
         if debug >= 3 { StandardError.print("call \(label)") }
         var queue: OpaquePointer? = handle
-        try submit(label, .blasFailed, "\(label) on \(context.device)") { event in call(&queue, event) }
+        let begin = profiler == nil ? nil : try marker()
+        try submit(label, .blasFailed, "\(label) on \(context.device)", from: begin) { event in call(&queue, event) }
     }
 
+    /// The event that is over when everything enqueued so far is.
+    private func marker() throws(DeviceError) -> Event? {
+        var event: OpaquePointer?
+        try DeviceError.check(
+            clEnqueueMarkerWithWaitList(handle, 0, nil, &event), .failed, "a marker on \(context.device)")
+        return event.map(Event.init(adopting:))
+    }
+
+    /// - Parameter begin: over when the call's work begins, for calls of several launches, whose event is that of the last one.
     private func submit(
-        _ label: String, _ code: DeviceError.Code, _ describe: @autoclosure () -> String,
+        _ label: String, _ code: DeviceError.Code, _ describe: @autoclosure () -> String, from begin: Event? = nil,
         _ call: (UnsafeMutablePointer<OpaquePointer?>?) -> Int32
     ) throws(DeviceError) {
         if let profiler {
             var event: OpaquePointer?
             try DeviceError.check(call(&event), code, describe())
-            if let event { profiler.add(label, Event(adopting: event)) }
+            if let event { profiler.add(label, Event(adopting: event), from: begin) }
         } else {
             try DeviceError.check(call(nil), code, describe())
         }

@@ -7,6 +7,7 @@ public final class Counters: Sendable {
     private let currentBytes = Atomic<Int>(0)
     private let mostBytes = Atomic<Int>(0)
     private let programCount = Atomic<Int>(0)
+    private let buildNanoseconds = Atomic<Int64>(0)
     private let synchronisationCount = Atomic<Int>(0)
     private let steady = Atomic<Bool>(false)
 
@@ -22,6 +23,8 @@ public final class Counters: Sendable {
     public var peakBytes: Int { mostBytes.load(ordering: .relaxed) }
     /// Programs built.
     public var programsBuilt: Int { programCount.load(ordering: .relaxed) }
+    /// Seconds that building them took.
+    public var buildingSeconds: Double { Double(buildNanoseconds.load(ordering: .relaxed)) * 1e-9 }
     /// Times the host waited for the device: blocking reads, large writes, `finish`.
     public var hostSynchronisations: Int { synchronisationCount.load(ordering: .relaxed) }
 
@@ -34,7 +37,11 @@ public final class Counters: Sendable {
     }
 
     func launched() { launchCount.add(1, ordering: .relaxed) }
-    func builtProgram() { programCount.add(1, ordering: .relaxed) }
+    func builtProgram(in time: Duration) {
+        programCount.add(1, ordering: .relaxed)
+        let (seconds, attoseconds) = time.components
+        buildNanoseconds.add(seconds * 1_000_000_000 + attoseconds / 1_000_000_000, ordering: .relaxed)
+    }
     func synchronised() { synchronisationCount.add(1, ordering: .relaxed) }
 
     func allocated(_ bytes: Int) {

@@ -16,6 +16,8 @@ public enum Environment {
         case requireDevice = "RLD_REQUIRE_DEVICE"
         case profile = "RLD_PROFILE"
         case assertCompile = "RLD_ASSERT_COMPILE"
+        case tuning = "RLD_TUNING"
+        case validate = "RLD_VALIDATE"
 
         /// What it does, in one line.
         public var effect: String {
@@ -29,6 +31,8 @@ public enum Environment {
             case .requireDevice: "1: tests without a device fail instead of being skipped"
             case .profile: "cpu or gpu: kernel profile, instead of the one that fits the device"
             case .assertCompile: "1: fail if a program is built after the first steps"
+            case .tuning: "off: what is shipped for the device; or a file of 'rld tune' to use instead of the stored one"
+            case .validate: "1: compare every operation of every training step with the reference (very slow)"
             }
         }
     }
@@ -49,6 +53,9 @@ public enum Environment {
         public var requireDevice = false
         public var profile: Profile?
         public var assertCompile = false
+        /// "off" or a path.
+        public var tuning: String?
+        public var validate = false
 
         public init() {}
 
@@ -72,6 +79,8 @@ public enum Environment {
                     }
                     profile = known
                 case .assertCompile: assertCompile = try Environment.flag(variable, value)
+                case .tuning: tuning = value
+                case .validate: validate = try Environment.flag(variable, value)
                 }
             }
         }

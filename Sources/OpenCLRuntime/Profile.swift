@@ -2,7 +2,7 @@ import COpenCL
 
 /// Collects when each launch ran. Events are turned into records in batches, so that few of them are alive.
 final class Profile {
-    private var pending: [(label: String, event: Event)] = []
+    private var pending: [(label: String, event: Event, begin: Event?)] = []
     private var records: [LaunchRecord] = []
     private var totals: [String: (launches: Int, nanoseconds: UInt64)] = [:]
     /// Only `RLD_DEBUG` asked: totals are enough, and records must not pile up through a long run.
@@ -14,8 +14,9 @@ final class Profile {
         self.keepsRecords = keepsRecords
     }
 
-    func add(_ label: String, _ event: Event) {
-        pending.append((label, event))
+    /// - Parameter begin: at whose end the work began, where the event is that of the last of several launches.
+    func add(_ label: String, _ event: Event, from begin: Event? = nil) {
+        pending.append((label, event, begin))
         if pending.count >= Self.batch { resolve(onlyIfOver: true) }
     }
 
@@ -43,11 +44,13 @@ final class Profile {
 
     private func resolve(onlyIfOver: Bool) {
         var done = 0
-        for (label, event) in pending {
+        for (label, event, begin) in pending {
             if onlyIfOver, !event.isOver { break }
+            let first = begin ?? event
             let record = LaunchRecord(
-                label: label, queued: event.time(CL_PROFILING_COMMAND_QUEUED), submitted: event.time(CL_PROFILING_COMMAND_SUBMIT),
-                start: event.time(CL_PROFILING_COMMAND_START), end: event.time(CL_PROFILING_COMMAND_END))
+                label: label, queued: first.time(CL_PROFILING_COMMAND_QUEUED), submitted: first.time(CL_PROFILING_COMMAND_SUBMIT),
+                start: begin?.time(CL_PROFILING_COMMAND_END) ?? event.time(CL_PROFILING_COMMAND_START),
+                end: event.time(CL_PROFILING_COMMAND_END))
             if keepsRecords { records.append(record) }
             let total = totals[label] ?? (0, 0)
             totals[label] = (total.launches + 1, total.nanoseconds + record.duration)

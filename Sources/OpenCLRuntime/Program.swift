@@ -46,7 +46,7 @@ public final class Program: Sendable {
         self.name = name
         self.handle = handle
         buildLog = log
-        context.counters.builtProgram()
+        context.counters.builtProgram(in: started.duration(to: .now))
         LiveObjects.Kind.programs.created()
         if settings.debug >= 2 {
             StandardError.print("built \(name) [\(options)] in \(started.duration(to: .now))\(log.isEmpty ? "" : "\n\(log)")")

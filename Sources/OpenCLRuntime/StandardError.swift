@@ -1,8 +1,8 @@
 import Foundation
 
 /// Diagnostics of the runtime: asked for by `RLD_DEBUG`, or failures in a `deinit`, where nothing can be thrown.
-enum StandardError {
-    static func print(_ line: String) {
+package enum StandardError {
+    package static func print(_ line: String) {
         FileHandle.standardError.write(Data("rld: \(line)\n".utf8))
     }
 

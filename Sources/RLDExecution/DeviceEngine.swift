@@ -11,7 +11,9 @@ public final class DeviceEngine {
     public let profile: KernelProfile
     package let products: MatrixProducts
     /// Which register tiles the cpu profile takes.
-    package let registers: RegisterClass
+    package let registers: RegisterTiles
+    /// CLBlast's parameters and register tiles, and where they came from.
+    public let tuning: ChosenTuning
     /// Bytes that plans may take in all; the device's memory unless a test lowers it.
     public let memoryLimit: Int
     /// Largest single allocation, in bytes.
@@ -23,31 +25,36 @@ public final class DeviceEngine {
     /// - Parameters:
     ///   - profile: which kernels to use; by default those for the device's kind, or RLD_PROFILE.
     ///   - profiling: record the time of every launch (costs time; for benchmarks and traces).
+    ///   - tuning: by default what `rld tune` stored for the device, or else what is shipped for its class.
     public convenience init(
         _ device: Device, profile: KernelProfile? = nil, profiling: Bool = false, memoryLimit: Int? = nil,
-        allocationLimit: Int? = nil, guardElements: Int = 0
+        allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil
     ) throws(DeviceError) {
         try self.init(
             device, profile: profile, registers: nil, profiling: profiling, memoryLimit: memoryLimit,
-            allocationLimit: allocationLimit, guardElements: guardElements)
+            allocationLimit: allocationLimit, guardElements: guardElements, tuning: tuning)
     }
 
     /// - Parameter registers: the cpu profile's tiles; those that fit the device if nil.
     package init(
         _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false,
-        memoryLimit: Int? = nil,
-        allocationLimit: Int? = nil, guardElements: Int = 0
+        memoryLimit: Int? = nil, allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil
     ) throws(DeviceError) {
         self.device = device
         if let profile { self.profile = profile } else { self.profile = try KernelProfile.automatic(for: device) }
-        self.registers = registers ?? RegisterClass(nativeFloatWidth: device.nativeFloatWidth)
+        let chosen: ChosenTuning
+        if let tuning { chosen = tuning } else { chosen = try TuningStore.tuning(for: device) }
+        self.tuning = chosen
+        self.registers =
+            registers.map { RegisterTiles($0) }
+            ?? RegisterTiles(RegisterClass(nativeFloatWidth: device.nativeFloatWidth), rows: chosen.tuning.tiles)
         self.memoryLimit = memoryLimit ?? device.globalMemory
         self.allocationLimit = min(allocationLimit ?? device.maxAllocation, device.maxAllocation)
         self.guardElements = guardElements
         context = try Context(device)
         queue = try CommandQueue(context, profiling: profiling)
         programs = ProgramCache(context) { KernelSources.source($0) }
-        products = try MatrixProducts(context: context, queue: queue)
+        products = try MatrixProducts(context: context, queue: queue, parameters: chosen.tuning.clblast)
     }
 
     // MARK: Memory

@@ -3,7 +3,7 @@ import RLDGraph
 import RLDMethods
 
 /// A data set in device memory: uint8 pixels and labels, uploaded once.
-final class DeviceImageTable {
+package final class DeviceImageTable {
     let channels: Int
     let height: Int
     let width: Int
@@ -11,7 +11,7 @@ final class DeviceImageTable {
     let pixels: Buffer
     let labels: Buffer
 
-    init(_ table: ImageTable, name: String, engine: DeviceEngine) throws {
+    package init(_ table: ImageTable, name: String, engine: DeviceEngine) throws {
         channels = table.channels
         height = table.height
         width = table.width
@@ -31,12 +31,12 @@ final class DeviceImageTable {
 }
 
 /// Where batches of one size and shape are put together: the images that teacher and student both read, and the labels.
-final class BatchBuffers {
+package final class BatchBuffers {
     let batch: Int
     /// [batch, height, width, channels].
-    let images: DeviceSlice
+    package let images: DeviceSlice
     /// [batch], int32.
-    let labels: Buffer
+    package let labels: Buffer
 
     private let engine: DeviceEngine
     private let shape: [Int]
@@ -50,7 +50,7 @@ final class BatchBuffers {
     private let pixelsPerItem: Int
 
     /// - Parameter shape: per image, [channels, height, width].
-    init(batch: Int, shape: [Int], engine: DeviceEngine) throws(DeviceError) {
+    package init(batch: Int, shape: [Int], engine: DeviceEngine) throws(DeviceError) {
         self.batch = batch
         self.shape = shape
         self.engine = engine
@@ -65,7 +65,7 @@ final class BatchBuffers {
     }
 
     /// Enqueues the gathering of one batch; returns at once.
-    func gather(_ selection: BatchSelection, from table: DeviceImageTable) throws {
+    package func gather(_ selection: BatchSelection, from table: DeviceImageTable) throws {
         let transform = selection.transform
         let seen = [table.channels, transform.size ?? table.height, transform.size ?? table.width]
         guard seen == shape else {

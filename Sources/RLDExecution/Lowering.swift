@@ -45,12 +45,18 @@ struct Lowering {
 
     mutating func lower(keeping: Set<Network.NodeID>) throws(DeviceError) {
         for node in keeping.union([0, network.output]) { builder.pin(values[node]) }
-        for id in network.nodes.indices where id > 0 { try lowerForward(id) }
+        for id in network.nodes.indices where id > 0 {
+            builder.begin(id)
+            try lowerForward(id)
+        }
         builder.endPhase()
         guard let pass else { return }
         builder.pin(gradients[network.output])
         if pass.nodesWithGradient.contains(0) { builder.pin(gradients[0]) }
-        for step in pass.steps { try lowerBackward(step) }
+        for step in pass.steps {
+            builder.begin(step.node)
+            try lowerBackward(step)
+        }
         builder.endPhase()
     }
 

@@ -5,17 +5,26 @@ import OpenCLRuntime
 
 /// C = A B (+ C), row-major float32: A is [m, k] or, transposed, [k, m]; B is [k, n] or [n, k]; leading dimensions are the
 /// stored rows' lengths.
-struct MatrixProduct {
-    var m: Int
-    var n: Int
-    var k: Int
-    var a: DeviceSlice
-    var transposeA = false
-    var b: DeviceSlice
-    var transposeB = false
-    var c: DeviceSlice
+package struct MatrixProduct {
+    package var m: Int
+    package var n: Int
+    package var k: Int
+    package var a: DeviceSlice
+    package var transposeA = false
+    package var b: DeviceSlice
+    package var transposeB = false
+    package var c: DeviceSlice
     /// Add to C instead of overwriting it.
-    var accumulate = false
+    package var accumulate = false
+
+    package init(
+        m: Int, n: Int, k: Int, a: DeviceSlice, transposeA: Bool = false, b: DeviceSlice, transposeB: Bool = false,
+        c: DeviceSlice, accumulate: Bool = false
+    ) {
+        (self.m, self.n, self.k) = (m, n, k)
+        (self.a, self.transposeA, self.b, self.transposeB) = (a, transposeA, b, transposeB)
+        (self.c, self.accumulate) = (c, accumulate)
+    }
 }
 
 /// Matrix products through CLBlast, with parameters chosen for the device and a workspace of our own, so that a product
@@ -25,10 +34,10 @@ package final class MatrixProducts {
     private let queue: CommandQueue
     private var scratch: Buffer?
 
-    init(context: Context, queue: CommandQueue) throws(DeviceError) {
+    init(context: Context, queue: CommandQueue, parameters: [String: [String: Int]]) throws(DeviceError) {
         self.context = context
         self.queue = queue
-        if context.device.isCPU { try Self.overrideParametersForCPU(context.device) }
+        try CLBlastParameters.use(parameters, on: context.device)
     }
 
     deinit {
@@ -36,41 +45,15 @@ package final class MatrixProducts {
         CLBlastClearCache()
     }
 
-    /// CLBlast ships no parameters for CPU devices. Xgemm's were measured on PoCL with AVX-512 (104 GFLOPS against 22 with the
-    /// defaults): work-groups of one, each with a register tile, no local memory. XgemmDirect's only have to be valid.
-    private static func overrideParametersForCPU(_ device: Device) throws(DeviceError) {
-        try override(
-            device, "Xgemm",
-            [
-                ("GEMMK", 0), ("KREG", 1), ("KWG", 32), ("KWI", 2), ("MDIMA", 1), ("MDIMC", 1), ("MWG", 32), ("NDIMB", 1),
-                ("NDIMC", 1), ("NWG", 8), ("SA", 0), ("SB", 0), ("STRM", 0), ("STRN", 0), ("VWM", 8), ("VWN", 8),
-            ])
-        try override(
-            device, "XgemmDirect",
-            [
-                ("KWID", 2), ("MDIMAD", 8), ("MDIMCD", 8), ("NDIMBD", 8), ("NDIMCD", 8), ("PADA", 0), ("PADB", 0), ("VWMD", 1),
-                ("VWND", 1), ("WGD", 8),
-            ])
-        // Always the register-tiled kernel: the direct one needs local memory and barriers, which a CPU pays for.
-        try override(device, "GemmRoutine", [("XGEMM_MIN_INDIRECT_SIZE", 1)])
-    }
-
-    private static func override(_ device: Device, _ kernel: String, _ parameters: [(String, Int)]) throws(DeviceError) {
-        let names = parameters.map { strdup($0.0) }
-        defer { names.forEach { free($0) } }
-        var pointers = names.map { UnsafePointer($0) }
-        let values = parameters.map { size_t($0.1) }
-        let status = CLBlastOverrideParameters(
-            device.handle, kernel, CLBlastPrecisionSingle, parameters.count, &pointers, values)
-        guard status == CLBlastSuccess else {
-            throw DeviceError(
-                .blasFailed, "CLBlast refused the parameters of \(kernel) for \(device.name)",
-                status: CLStatus(rawValue: status.rawValue))
-        }
+    /// Changes the parameters of all products to come on this device: for tuning. The workspace starts anew.
+    package func use(_ parameters: [String: [String: Int]]) throws(DeviceError) {
+        try queue.finish()
+        try CLBlastParameters.use(parameters, on: context.device)
+        scratch = nil
     }
 
     /// Makes the workspace large enough for a product; call while planning, before the first step.
-    func reserve(_ p: MatrixProduct) throws(DeviceError) {
+    package func reserve(_ p: MatrixProduct) throws(DeviceError) {
         var bytes = 0
         var handle: cl_command_queue? = queue.handle
         let status = CLBlastSGemmTempBufferSize(
@@ -81,7 +64,7 @@ package final class MatrixProducts {
         scratch = try Buffer(context, bytes: bytes, label: "matrix product workspace")
     }
 
-    func enqueue(_ p: MatrixProduct) throws(DeviceError) {
+    package func enqueue(_ p: MatrixProduct) throws(DeviceError) {
         try queue.enqueueExternal("sgemm \(p.m)x\(p.n)x\(p.k)") { queue, event in
             CLBlastSgemmWithTempBuffer(
                 CLBlastLayoutRowMajor, transpose(p.transposeA), transpose(p.transposeB), p.m, p.n, p.k, 1, p.a.buffer.handle,

@@ -22,12 +22,13 @@ package final class NetworkPlan {
     /// Bytes of activations, gradients and workspaces.
     package let bytes: Int
 
-    private let engine: DeviceEngine
-    private let store: ParameterStore
-    private let forwardLaunches: [Launch]
-    private let backwardLaunches: [Launch]
+    let engine: DeviceEngine
+    let store: ParameterStore
+    let forwardPhase: PlanBuilder.Phase
+    let backwardPhase: PlanBuilder.Phase
+    let places: Places
     private let visible: [Network.NodeID: DeviceSlice]
-    private let memory: PlanBuilder.Memory
+    let memory: PlanBuilder.Memory
 
     /// - Parameters:
     ///   - network: what to run; fuse it first (`Network.fusingEpilogues`). Its parameters must be those of the store.
@@ -65,8 +66,11 @@ package final class NetworkPlan {
                 advice: fitting > 0 ? "a batch of about \(fitting) would fit" : "use a smaller network or another device")
         }
         let (memory, phases) = try lowering.builder.build(plan, engine: engine, label: "activations of \(network.id)")
-        forwardLaunches = phases[0]
-        backwardLaunches = phases.count > 1 ? phases[1] : []
+        forwardPhase = phases[0]
+        backwardPhase = phases.count > 1 ? phases[1] : PlanBuilder.Phase()
+        places = Places(
+            values: network.nodes.indices.map { lowering.value($0) },
+            gradients: lowering.pass == nil ? [] : network.nodes.indices.map { lowering.gradient($0) })
         self.input = memory[lowering.value(0)]
         output = memory[lowering.value(network.output)]
         outputGradient = mode == .training ? memory[lowering.gradient(network.output)] : nil
@@ -96,14 +100,14 @@ package final class NetworkPlan {
     /// Enqueues the forward pass.
     package func forward() throws(DeviceError) {
         if mode == .training { store.countBatch() }
-        try engine.replay(forwardLaunches)
+        try engine.replay(forwardPhase.launches)
     }
 
     /// Enqueues the backward pass; parameter gradients are overwritten in the store.
-    package func backward() throws(DeviceError) { try engine.replay(backwardLaunches) }
+    package func backward() throws(DeviceError) { try engine.replay(backwardPhase.launches) }
 
     /// Launches of one forward and one backward pass.
-    package var launchCount: Int { forwardLaunches.count + backwardLaunches.count }
+    package var launchCount: Int { forwardPhase.launches.count + backwardPhase.launches.count }
 
     /// A kept node's value in logical order, [batch] + its shape (NCHW).
     package func value(of node: Network.NodeID) throws(DeviceError) -> [Double] {

@@ -166,7 +166,7 @@ package final class ParameterStore {
     func prepareUpdates(_ rule: UpdateRule) throws(DeviceError) { try updater?.prepare(rule) }
 
     /// What a step does with its gradients, then the packed copies of moved parameters in another launch.
-    func apply(_ update: ParameterUpdate) throws(DeviceError) {
+    package func apply(_ update: ParameterUpdate) throws(DeviceError) {
         if try updater?.apply(update) == true { try packed?.update() }
     }
 

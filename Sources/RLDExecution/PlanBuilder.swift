@@ -54,6 +54,7 @@ final class PlanBuilder {
     private var bound: [Int: DeviceSlice] = [:]
     private var emitters: [Emitter] = []
     private var phaseEnds: [Int] = []
+    private var nodeStarts: [(node: Network.NodeID, phase: Int, emitter: Int)] = []
     private let guardElements: Int
 
     /// - Parameter guardElements: sentinels on both sides of every value, which then shares its memory with no other; for tests.
@@ -84,6 +85,9 @@ final class PlanBuilder {
         emitters.append(emit)
     }
 
+    /// Says whose steps follow.
+    func begin(_ node: Network.NodeID) { nodeStarts.append((node, phaseEnds.count, emitters.count)) }
+
     /// Ends a phase (forward, backward): its launches can be replayed apart from the others.
     func endPhase() { phaseEnds.append(emitters.count) }
 
@@ -100,8 +104,20 @@ final class PlanBuilder {
             }, arenaLimit: arenaLimit)
     }
 
+    /// The launches of one node in one phase.
+    struct Section {
+        let node: Network.NodeID
+        let launches: Range<Int>
+    }
+
+    /// A phase's launches, and whose they are.
+    struct Phase {
+        var launches: [Launch] = []
+        var sections: [Section] = []
+    }
+
     /// Allocates and makes the launches, one list per phase.
-    func build(_ plan: MemoryPlan, engine: DeviceEngine, label: String) throws(DeviceError) -> (Memory, [[Launch]]) {
+    func build(_ plan: MemoryPlan, engine: DeviceEngine, label: String) throws(DeviceError) -> (Memory, [Phase]) {
         var arenas: [Buffer] = []
         for count in plan.arenaCounts {
             let arena = try engine.makeBuffer(count, label: label)
@@ -112,12 +128,25 @@ final class PlanBuilder {
         }
         let memory = Memory(
             arenas: arenas, placements: plan.placements, counts: counts, bound: bound, guardElements: guardElements)
-        var phases: [[Launch]] = []
+        var phases: [Phase] = []
         var start = 0
-        for end in phaseEnds {
-            var launches: [Launch] = []
-            for emit in emitters[start..<end] { launches += try emit(memory) }
-            phases.append(launches)
+        var nodes = nodeStarts[...]
+        for (index, end) in phaseEnds.enumerated() {
+            var phase = Phase()
+            // Where each emitter's launches begin, to find the sections by.
+            var first: [Int] = []
+            for emit in emitters[start..<end] {
+                first.append(phase.launches.count)
+                phase.launches += try emit(memory)
+            }
+            first.append(phase.launches.count)
+            while let here = nodes.first, here.phase == index {
+                nodes.removeFirst()
+                let next = nodes.first.flatMap { $0.phase == index ? $0.emitter : nil } ?? end
+                phase.sections.append(
+                    Section(node: here.node, launches: first[here.emitter - start]..<first[next - start]))
+            }
+            phases.append(phase)
             start = end
         }
         return (memory, phases)

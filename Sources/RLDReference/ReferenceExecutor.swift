@@ -155,7 +155,7 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     /// A batch in NCHW, and its labels.
-    private func gather(_ batch: BatchSelection) throws(InputError) -> ([Double], [Int32]) {
+    package func gather(_ batch: BatchSelection) throws(InputError) -> ([Double], [Int32]) {
         guard let table = tables[batch.table] else {
             throw InputError.unknown("image table", batch.table, known: tables.keys.sorted())
         }

@@ -22,7 +22,10 @@ public final class ReferenceNetwork {
     let updater = ReferenceUpdater()
 
     /// Replaces one tensor of the state.
-    func replace(_ name: String, with tensor: Tensor) { state[name] = tensor }
+    package func replace(_ name: String, with tensor: Tensor) { state[name] = tensor }
+
+    /// Takes gradients from elsewhere, as if `backward` had given them.
+    package func take(gradients: [String: [Double]]) { self.gradients = gradients }
 
     /// - Parameter inputGradient: also compute d loss / d input.
     /// - Throws: `InputError` naming every tensor that does not fit.
@@ -182,8 +185,16 @@ public final class ReferenceNetwork {
     // MARK: Backward
 
     /// Runs the backward pass of the last training-mode `forward`; `gradients` and `gradient(of:)` are overwritten.
-    /// - Parameter outputGradient: d loss / d output, [batch] + its shape.
-    public func backward(_ outputGradient: [Double]) throws(InputError) {
+    /// - Parameters:
+    ///   - outputGradient: d loss / d output, [batch] + its shape.
+    ///   - replacing: sees, after each node's step, the gradient that it wrote (or added to) of one of its inputs; what it returns
+    ///     goes on instead.
+    ///   - after: called after each node's step.
+    public func backward(
+        _ outputGradient: [Double],
+        replacing: (_ node: Network.NodeID, _ input: Network.NodeID, [Double]) throws -> [Double] = { $2 },
+        after: (Network.NodeID) throws -> Void = { _ in }
+    ) throws {
         guard outputGradient.count == values[network.output].count else {
             throw InputError(
                 "output gradient", "\(outputGradient.count) values, expected \(values[network.output].count)")
@@ -200,7 +211,9 @@ public final class ReferenceNetwork {
                 case .accumulate: valueGradients[input] = zip(valueGradients[input], contributions(index)).map { $0 + $1 }
                 case nil: continue
                 }
+                valueGradients[input] = try replacing(step.node, input, valueGradients[input])
             }
+            try after(step.node)
         }
     }
 

@@ -48,7 +48,15 @@ extension DeviceChecks {
                 }
             }
         }
+        let yardstick = Check(name: "multiply-adds between registers") { engine in
+            let name = "multiply-adds between registers"
+            let peak = try ArithmeticPeak(on: engine, rounds: tiny ? 3 : 40, items: tiny ? 3 : nil)
+            try peak.enqueue()
+            // Every step rounds as the host's does.
+            return CheckResult(name: name, worst: try peak.check() / 1e-6, worstTensor: "sums", damagedGuards: 0)
+        }
         return losses + blocks + variants + [
+            yardstick,
             Check(name: "batch, crop and flip") { try checkStep("batch, crop and flip", tiny: tiny, engine: $0) },
             Check(name: "AdamW, clipping, accumulation, average, soft targets") { engine in
                 try checkStep(
@@ -249,11 +257,13 @@ extension DeviceChecks {
 }
 
 /// The largest of several error-to-bound ratios; a NaN stays.
-struct Worst {
-    private(set) var value = 0.0
-    private(set) var tensor = ""
+package struct Worst {
+    package private(set) var value = 0.0
+    package private(set) var tensor = ""
 
-    mutating func add(_ ratio: Double, _ name: String) {
+    package init() {}
+
+    package mutating func add(_ ratio: Double, _ name: String) {
         if !(ratio <= value), !value.isNaN { (value, tensor) = (ratio, name) }
     }
 }
