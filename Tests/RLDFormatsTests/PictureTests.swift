@@ -244,10 +244,11 @@ struct PictureTests {
             NumPyTests.npy("{'descr': '\(type)', 'fortran_order': False, 'shape': (\(shape)), }\n", body)
         }
         // Five pictures of 2 x 1 pixels; channel c of pixel p of picture n is 40 n + 10 p + c.
-        let pixels: [UInt8] = (0..<5).flatMap { n in (0..<2).flatMap { p in (0..<3).map { UInt8(40 * n + 10 * p + $0) } } }
+        var pixels: [UInt8] = []
+        for n in 0..<5 { for p in 0..<2 { for c in 0..<3 { pixels.append(UInt8(40 * n + 10 * p + c)) } } }
         let arrays = [
             (name: "images.npy", bytes: npy("|u1", "5, 2, 1, 3", pixels)),
-            (name: "labels.npy", bytes: npy(">i8", "5,", (0..<5).flatMap { [0, 0, 0, 0, 0, 0, 0, UInt8($0)] })),
+            (name: "labels.npy", bytes: npy(">i8", "5,", bytes((0..<5).map { Int64($0).bigEndian }))),
             (name: "notes.npy", bytes: npy("<f4", "1,", floats([.nan]))),
         ]
         for deflated in [false, true] {
@@ -256,10 +257,8 @@ struct PictureTests {
             #expect(set.inputShape == [3, 2, 1] && set.train.count == 4 && set.test.count == 1 && set.train.classes == 5)
             for table in [set.train, set.test] {
                 for (row, label) in table.labels.enumerated() {
-                    let first = 40 * UInt8(label)
-                    #expect(
-                        Array(table.pixels[6 * row..<6 * row + 6])
-                            == [first, first + 10, first + 1, first + 11, first + 2, first + 12])
+                    let wanted: [UInt8] = [0, 10, 1, 11, 2, 12]
+                    #expect(Array(table.pixels[6 * row..<6 * row + 6]) == wanted.map { $0 + 40 * UInt8(label) })
                 }
             }
             #expect(Set(set.train.labels + set.test.labels) == [0, 1, 2, 3, 4])
