@@ -105,7 +105,9 @@ final class StepBenchmarkRun: BenchmarkRun {
         table = benchmark.table
         states = benchmark.states
         executor = try DeviceExecutor(engine: engine)
-        try Self.prepare(executor, benchmark, table, states)
+try Self.prepare(executor, benchmark, table, states)
+        try executor.prepareUpdates(StepBenchmark.update.rule)
+        try executor.prepareSteps(training: [benchmark.batch], evaluation: [], method: StepBenchmark.method)
         // Every part reads what the ones before it left.
         try enqueueStep()
     }

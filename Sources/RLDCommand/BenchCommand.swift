@@ -61,6 +61,9 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "A few short runs for a look; the figures scatter.")
     var quick = false
 
+    @Flag(help: "Leave out the comparison with the reference, whose time and memory are its own. Not with --record.")
+    var unchecked = false
+
     @Flag(help: "Append the results to benchmarks/results/GROUP.csv.")
     var record = false
 
@@ -70,6 +73,7 @@ struct BenchCommand: ParsableCommand {
     func run() throws {
         guard Self.groups.contains(group) else { throw InputError.unknown("group", group, known: Self.groups) }
         guard batch > 0 else { throw InputError("batch \(batch)", "is not positive") }
+        guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
         let chosen = try Device.select(device)
         let profile = try profile.map(knownProfile)
         let cases = try cases(profile: profile ?? KernelProfile.automatic(for: chosen))
@@ -82,16 +86,16 @@ struct BenchCommand: ParsableCommand {
 
     private func time(_ cases: [any BenchmarkCase], on device: Device, _ profile: KernelProfile?) throws {
         // Before anything else warms this process up.
-        let firstSteps = group == "step" ? try firstSteps(device, profile) : []
+        let firstSteps = group == "step" && !unchecked ? try firstSteps(device, profile) : []
         let isBrief = ["gemm", "convolution", "elementwise"].contains(group)
         let session = try BenchmarkSession(device, profile: profile, effort: quick ? .quick : isBrief ? .brief : .full)
         Output.error(
             "device: \(session.device.listing), driver \(session.device.driverVersion), \(session.profile.rawValue) kernels")
         Output.error("tuning: \(session.tuning.description)")
         let table = BenchTable(
-            group: group, copy: try session.copyBandwidth(),
-            peak: group == "losses" ? nil : try session.arithmeticPeak())
-        Output.line(table.yardsticks)
+            group: group, copy: try cases.contains { $0.bytes > 0 } ? session.copyBandwidth() : nil,
+            peak: try cases.contains { $0.flops > 0 } && !unchecked ? session.arithmeticPeak() : nil)
+        table.yardsticks.forEach { Output.line($0) }
         for (index, first) in firstSteps.enumerated() {
             Output.line("first step \(index == 0 ? "after start" : "in a new context"): \(first.text)")
         }
@@ -102,10 +106,10 @@ struct BenchCommand: ParsableCommand {
             Output.line(table.row(result))
             if kernels { table.kernels(result).forEach { Output.line($0) } }
         }
-        for benchmark in cases { add(try session.run(benchmark)) }
+        for benchmark in cases { add(try session.run(benchmark, checked: !unchecked)) }
         if group == "epoch" {
             let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
-            add(try EpochBenchmark(step, steps: quick ? 2 : 12, epochs: quick ? 1 : 3).run(in: session))
+            add(try EpochBenchmark(step, steps: quick ? 2 : 12, epochs: quick ? 1 : 3).run(in: session, checked: !unchecked))
         }
         for result in results {
             if let gap = result.gap { Output.line("missed: \(result.name) \(result.shape): \(gap)") }
@@ -116,7 +120,8 @@ struct BenchCommand: ParsableCommand {
         }
         if let path = csv ?? (record ? "benchmarks/results/\(group).csv" : nil) {
             let record = BenchmarkRecord(session: session)
-            var rows = [record.row("copy", "256 MB buffers", "bandwidth", "GB/s", "256 MB", table.copy)]
+            var rows: [[String]] = []
+            if let copy = table.copy { rows.append(record.row("copy", "256 MB buffers", "bandwidth", "GB/s", "256 MB", copy)) }
             if let peak = table.peak { rows.append(record.row("peak", "multiply-adds", "rate", "GFLOP/s", "registers", peak)) }
             for (index, first) in firstSteps.enumerated() {
                 let mode = index == 0 ? "after start" : "new context"

@@ -3,14 +3,14 @@ import RLDBenchmarks
 
 /// What `rld bench` prints: the columns that say something for a group.
 struct BenchTable {
-    /// GB/s.
-    let copy: Double
+    /// GB/s; nil where no case counts bytes.
+    let copy: Double?
     /// GFLOP/s; nil where no case counts operations.
     let peak: Double?
     private let columns: [(TextTable.Column, (BenchmarkResult) -> String)]
     private let table: TextTable
 
-    init(group: String, copy: Double, peak: Double?) {
+    init(group: String, copy: Double?, peak: Double?) {
         (self.copy, self.peak) = (copy, peak)
         func right(_ title: String, _ width: Int) -> TextTable.Column { .init(title, width: width, alignment: .right) }
         func number(_ value: Double?, _ decimals: Int) -> String {
@@ -45,17 +45,19 @@ struct BenchTable {
         if ["step", "epoch"].contains(group) { columns.append((right("images/s", 8), { number($0.imagesPerSecond?.p50, 1) })) }
         columns += [
             (right("launches", 8), { "\($0.launches)" }), (right("MiB", 6), { "\($0.memory >> 20)" }),
-            (right("runs", 5), { "\($0.runs)" }), (right("error/bound", 11), { number($0.worstError, 3) }),
+            (right("runs", 5), { "\($0.runs)" }), (right("error/bound", 11), { $0.worstError.map { number($0, 3) } ?? "unchecked" }),
             (right("setup s", 7), { number($0.setup, 1) }), (right("building s", 10), { number($0.building, 1) }),
         ]
         self.columns = columns
         table = TextTable(columns.map(\.0))
     }
 
-    var yardsticks: String {
-        let copying = "copy bandwidth: \(NumberText.fixed(copy, decimals: 1)) GB/s (256 MB buffers)"
-        return peak.map { copying + "; arithmetic peak: \(NumberText.fixed($0, decimals: 1)) GFLOP/s (multiply-adds, float32)" }
-            ?? copying
+    /// What the shares are shares of.
+    var yardsticks: [String] {
+        [
+            copy.map { "copy bandwidth: \(NumberText.fixed($0, decimals: 1)) GB/s (256 MB buffers)" },
+            peak.map { "arithmetic peak: \(NumberText.fixed($0, decimals: 1)) GFLOP/s (multiply-adds, float32)" },
+        ].compactMap { $0 }
     }
 
     var header: String { table.header }
