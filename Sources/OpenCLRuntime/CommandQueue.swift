@@ -122,7 +122,9 @@ public final class CommandQueue {
             waited()
             return
         }
+        let waits = writes.waits
         try DeviceError.check(writes.makeRoom(for: size), .transferFailed, "waiting for an earlier write")
+        if writes.waits > waits { context.counters.synchronised() }
         let block = values.withUnsafeBytes { PendingWrites.Block(copying: $0) }
         var event: OpaquePointer?
         let status = clEnqueueWriteBuffer(

@@ -21,6 +21,8 @@ final class PendingWrites {
 
     private var entries: [(event: Event, block: Block)] = []
     private(set) var bytes = 0
+    /// Times that the host had to wait for room.
+    private(set) var waits = 0
 
     var isEmpty: Bool { entries.isEmpty }
 
@@ -32,6 +34,7 @@ final class PendingWrites {
         for entry in entries {
             if !entry.event.isOver {
                 if bytes + wanted <= Self.most { break }
+                waits += 1
                 status = entry.event.wait()
                 if status != 0 { break }
             }

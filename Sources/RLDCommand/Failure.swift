@@ -19,6 +19,7 @@ enum Failure {
             let isInput = error.code == .unknownDevice || error.code == .badEnvironment
             return say("error: \(error)", isInput ? 2 : 3)
         case let error as TrainingError: return say("error: \(error)", 1)
+        case let error as DeviationError: return say("error: \(error)", 1)
         case let end as CommandEnd: return say(end.message, end.code)
         default: break
         }

@@ -17,7 +17,7 @@ struct RLDCommand: ParsableCommand {
         subcommands: [
             DevicesCommand.self, DoctorCommand.self, ModelsCommand.self, TrainCommand.self, DistillCommand.self,
             EvaluateCommand.self, DataCommand.self, DiffCommand.self, PlotCommand.self, PredictCommand.self, LossCommand.self,
-            BenchCommand.self, ConvertCommand.self, ExportCommand.self, DemoCommand.self,
+            BenchCommand.self, TuneCommand.self, ConvertCommand.self, ExportCommand.self, DemoCommand.self,
         ])
 }
 

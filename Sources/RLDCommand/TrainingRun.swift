@@ -22,7 +22,8 @@ struct TrainingRun {
             return try report(RunSummary(json: result, source: folder.file("result.json")), folder: folder)
         }
         let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
-        let executor = try makeExecutor(device: configuration.device)
+        // With the choices that the run began with, so that it goes on to the last bit.
+        let executor = try makeExecutor(device: configuration.device, tuning: resumption?.tuning)
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
         let result = try Trainer(

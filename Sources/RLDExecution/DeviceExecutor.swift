@@ -20,6 +20,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private var steps = 0
     /// The method whose terms the accumulator holds; evaluation counts as cross-entropy.
     private var accumulated: Method?
+    /// Sees the steps from inside; nil in ordinary training.
+    package var watcher: (any StepWatcher)?
 
     private struct BatchKey: Hashable {
         let batch: Int
@@ -43,11 +45,17 @@ public final class DeviceExecutor: NetworkExecutor {
         planMemory = PlanMemory(engine)
     }
 
-    public var executorDescription: String { "\(engine.device), \(engine.profile.rawValue) kernels" }
+    /// The choices among kernels that it computes with.
+    public var tuning: ChosenTuning { engine.tuning }
+
+    public var executorDescription: String {
+        "\(engine.device), \(engine.profile.rawValue) kernels, tuning \(tuning.tuning.hash)" + (watcher == nil ? "" : ", validated")
+    }
 
     public func load(_ images: ImageTable, as name: String) throws {
         tables[name] = nil
         tables[name] = try DeviceImageTable(images, name: name, engine: engine)
+        watcher?.loads(images, as: name)
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
@@ -58,6 +66,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func prepareTeacher(_ network: Network, state: NetworkState) throws {
         teacher = try prepare(network, state: state, role: .teacher, replacing: teacher)
+        watcher?.preparesTeacher(network, state: state)
     }
 
     /// The same network again keeps its plans and gets new weights.
@@ -107,6 +116,7 @@ public final class DeviceExecutor: NetworkExecutor {
     public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
+        try watcher?.gathered(selection, in: batch, engine: engine)
         // Logits that are known already spare the teacher.
         let known = try selection.teacherLogits.map {
             try upload($0, rows: selection.indices.count, classes: student.network.classes)
@@ -143,14 +153,24 @@ public final class DeviceExecutor: NetworkExecutor {
             method.needsTeacher && teacherLogits == nil ? try teacherPlan(batch.batch, for: student, input: batch.images) : nil
         let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
         switch part {
-        case .teacherForward: try teacherPlan?.forward()
-        case .studentForward: try plan.forward()
+        case .teacherForward:
+            guard let teacher, let teacherPlan else { return }
+            if let watcher { try watcher.forward(teacherPlan, of: teacher) } else { try teacherPlan.forward() }
+        case .studentForward: if let watcher { try watcher.forward(plan, of: student) } else { try plan.forward() }
         case .loss:
+            let (rows, classes) = (batch.batch, student.network.classes)
+            let teacherOutput = teacherLogits ?? teacherPlan?.output
             try enqueueLoss(
-                method, warmup: warmup, student: plan.output, teacher: teacherLogits ?? teacherPlan?.output, labels: batch.labels,
-                gradient: plan.outputGradient, rows: batch.batch, classes: student.network.classes, softTargets: softTargets)
-        case .backward: try plan.backward()
-        case .update: try student.store.apply(update)
+                method, warmup: warmup, student: plan.output, teacher: teacherOutput, labels: batch.labels,
+                gradient: plan.outputGradient, rows: rows, classes: classes, softTargets: softTargets)
+            guard let watcher, let gradient = plan.outputGradient else { return }
+            let loss = try preparedLoss(method, rows: rows, classes: classes)
+            try watcher.loss(
+                WatchedLoss(
+                    method: method, warmup: warmup, rows: rows, classes: classes, loss: loss, student: plan.output,
+                    teacher: method.needsTeacher ? teacherOutput : nil, gradient: gradient), engine: engine)
+        case .backward: if let watcher { try watcher.backward(plan, of: student) } else { try plan.backward() }
+        case .update: if let watcher { try watcher.update(update, of: student) } else { try student.store.apply(update) }
         }
     }
 

@@ -39,7 +39,8 @@ package final class BatchBuffers {
     package let labels: Buffer
 
     private let engine: DeviceEngine
-    private let shape: [Int]
+    /// Per image, [channels, height, width].
+    package let shape: [Int]
     private let indices: Buffer
     private let normalization: Buffer
     private var written: [Float] = []

@@ -25,24 +25,26 @@ extension NetworkPlan {
         }
     }
 
-    /// Runs the forward pass node by node.
-    /// - Parameter body: called after each node that has launches, or is an input's other view; its value is still there, but
-    ///   may be gone after the next node.
-    package func forward(after body: (Network.NodeID) throws -> Void) throws {
-        if mode == .training { store.countBatch() }
-        try run(forwardPhase, after: body)
-    }
+    /// Counts a forward pass that is run node by node.
+    package func beginForward() { if mode == .training { store.countBatch() } }
 
-    /// Runs the backward pass node by node.
-    /// - Parameter body: called after each node; the gradients that it wrote are still there.
-    package func backward(after body: (Network.NodeID) throws -> Void) throws { try run(backwardPhase, after: body) }
+    /// Enqueues one node's part of the forward pass. Nodes go in their order; a node's value may be gone after the next one.
+    package func runForward(_ node: Network.NodeID) throws(DeviceError) { try run(forwardPhase, node) }
 
-    private func run(_ phase: PlanBuilder.Phase, after body: (Network.NodeID) throws -> Void) throws {
-        for section in phase.sections {
+    /// Enqueues one node's part of the backward pass. Nodes go in the order of `Network.backwardPass`.
+    package func runBackward(_ node: Network.NodeID) throws(DeviceError) { try run(backwardPhase, node) }
+
+    private func run(_ phase: PlanBuilder.Phase, _ node: Network.NodeID) throws(DeviceError) {
+        for section in phase.sections where section.node == node {
             try engine.replay(Array(phase.launches[section.launches]))
-            try body(section.node)
         }
     }
+
+    /// Where a node's value lies while it is alive.
+    package func place(of node: Network.NodeID) -> DeviceSlice { memory[places.values[node]] }
+
+    /// Where d loss / d (a node's value) lies while it is alive.
+    package func placeOfGradient(of node: Network.NodeID) -> DeviceSlice { memory[places.gradients[node]] }
 
     /// What is now where a node's value lies, in logical order: [batch] + its shape (NCHW). Waits.
     package func currentValue(of node: Network.NodeID) throws(DeviceError) -> [Double] {

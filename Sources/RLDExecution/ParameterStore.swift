@@ -75,6 +75,11 @@ package final class ParameterStore {
         DeviceSlice(gradients ?? parameters, offset: offsets[name] ?? 0, count: count)
     }
 
+    /// d loss / d a parameter, as the last backward wrote it. Waits.
+    package func readGradient(_ name: String, count: Int) throws(DeviceError) -> [Double] {
+        try engine.read(gradient(name, count: count))
+    }
+
     func runningOffset(_ name: String) -> Int { offsets[name] ?? 0 }
 
     /// The packed weights of a convolution for its forward pass or, transposed, for its input gradient.
@@ -137,7 +142,7 @@ package final class ParameterStore {
     }
 
     /// What the optimiser remembers, as it is after everything enqueued so far: flat buffers as tensors of the network.
-    func optimizerSlots() throws(DeviceError) -> [String: NetworkState] {
+    package func optimizerSlots() throws(DeviceError) -> [String: NetworkState] {
         guard let updater else { return [:] }
         let flat = try updater.slotValues()
         var slots: [String: NetworkState] = [:]

@@ -17,10 +17,10 @@ package enum RegisterClass: String, Sendable, CaseIterable {
     /// 16 registers of 8 floats, and what has fewer: AVX2, NEON.
     case avx2
 
-    init(nativeFloatWidth: Int) { self = nativeFloatWidth >= 16 ? .avx512 : .avx2 }
+    package init(nativeFloatWidth: Int) { self = nativeFloatWidth >= 16 ? .avx512 : .avx2 }
 
     /// Lanes of a tile over `channels` channels: two AVX-512 vectors where that wastes nothing against one.
-    func block(_ channels: Int) -> Int {
+    package func block(_ channels: Int) -> Int {
         self == .avx512 && ceilDivide(channels, 32) * 32 == ceilDivide(channels, 16) * 16 ? 32 : 16
     }
 

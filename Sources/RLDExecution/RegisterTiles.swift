@@ -31,6 +31,9 @@ package struct RegisterTiles: Sendable, Equatable {
         self.rows = known
     }
 
+    /// Floats per vector.
+    package var lanes: Int { kind.forwardTile(block: 16).lanes }
+
     /// Lanes of a tile over `channels` channels.
     func block(_ channels: Int) -> Int { kind.block(channels) }
 

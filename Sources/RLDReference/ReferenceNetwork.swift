@@ -54,8 +54,8 @@ public final class ReferenceNetwork {
     @discardableResult
     public func forward(
         _ images: [Double], batch: Int, training: Bool,
-        replacing: (Network.NodeID, [Double]) throws(InputError) -> [Double] = { $1 }
-    ) throws(InputError) -> [Double] {
+        replacing: (Network.NodeID, [Double]) throws -> [Double] = { $1 }
+    ) throws -> [Double] {
         let expected = batch * network.nodes[0].size
         guard images.count == expected else {
             throw InputError(
@@ -187,11 +187,13 @@ public final class ReferenceNetwork {
     /// Runs the backward pass of the last training-mode `forward`; `gradients` and `gradient(of:)` are overwritten.
     /// - Parameters:
     ///   - outputGradient: d loss / d output, [batch] + its shape.
+    ///   - before: called before each node's step.
     ///   - replacing: sees, after each node's step, the gradient that it wrote (or added to) of one of its inputs; what it returns
     ///     goes on instead.
     ///   - after: called after each node's step.
     public func backward(
         _ outputGradient: [Double],
+        before: (Network.NodeID) throws -> Void = { _ in },
         replacing: (_ node: Network.NodeID, _ input: Network.NodeID, [Double]) throws -> [Double] = { $2 },
         after: (Network.NodeID) throws -> Void = { _ in }
     ) throws {
@@ -203,6 +205,7 @@ public final class ReferenceNetwork {
         valueGradients[network.output] = outputGradient
         gradients = [:]
         for step in pass.steps {
+            try before(step.node)
             let contributions = differentiate(step.node)
             for (index, write) in step.inputGradients.enumerated() {
                 let input = network.nodes[step.node].inputs[index]

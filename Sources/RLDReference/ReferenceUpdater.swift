@@ -7,7 +7,7 @@ package final class ReferenceUpdater {
     package init() {}
 
     /// Values by slot and parameter; what is missing is 0.
-    private(set) var slots: [String: [String: [Double]]] = [:]
+    package private(set) var slots: [String: [String: [Double]]] = [:]
 
     /// Takes a step's gradients. - Returns: whether the parameters moved.
     package func apply(_ update: ParameterUpdate, to network: ReferenceNetwork) -> Bool {
@@ -62,7 +62,8 @@ package final class ReferenceUpdater {
         }
     }
 
-    func restore(_ slots: [String: [String: [Double]]]) { self.slots = slots }
+    /// Puts slots in place of those that there are.
+    package func restore(_ slots: [String: [String: [Double]]]) { self.slots = slots }
 
     private func averaged(_ network: ReferenceNetwork) -> [String] {
         network.network.stateTensors.filter { $0.kind != .counter }.map(\.name)

@@ -90,6 +90,22 @@ public final class ProgressLine {
         }
     }
 
+    /// Progress of something that has no epochs.
+    /// - Parameter share: how much of it is done, of one.
+    public func show(_ text: String, share: Double) {
+        switch mode {
+        case .quiet: break
+        case .plain: write(text + "\n")
+        case .terminal(let columns):
+            let width = min(max(columns - text.count - 4, 8), 30)
+            let filled = Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
+            let bar = "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] "
+            let line = String((bar + text).prefix(max(columns - 1, 20)))
+            write("\r" + line + String(repeating: " ", count: max(0, drawn - line.count)))
+            drawn = line.count
+        }
+    }
+
     /// A line that stays, above the progress line.
     public func note(_ line: String) {
         guard mode != .quiet else { return }

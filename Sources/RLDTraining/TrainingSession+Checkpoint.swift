@@ -1,3 +1,4 @@
+import RLDExecution
 import RLDGraph
 import RLDMethods
 
@@ -9,6 +10,11 @@ extension TrainingSession {
         let record = resumption.checkpoint.record
         try resumption.check(dataHash: trainer.dataHash, teacherHash: teacherHash)
         try resumption.checkpoint.state.weights.validate(for: network, source: resumption.checkpoint.path)
+        if let stored = record.tuning, let tuning, tuning.tuning != stored {
+            try note(
+                "this device is tuned otherwise (\(tuning.description)) than the run was (\(stored.hash)): results go on within "
+                    + "rounding, not to the last bit")
+        }
         try executor.restore(resumption.checkpoint.state)
         // A changed batch size or limit makes other steps: the epoch begins again, on the weights as they are.
         if record.stepsPerEpoch != stepsPerEpoch, progress.step > 0 {
@@ -16,6 +22,9 @@ extension TrainingSession {
             progress.beginNextEpoch()
         }
     }
+
+    /// The choices among kernels that the executor computes with.
+    var tuning: ChosenTuning? { (executor as? DeviceExecutor)?.tuning }
 
     /// The state as it is after the steps so far of an unfinished epoch.
     mutating func checkpointWithinEpoch() throws {
@@ -36,7 +45,7 @@ extension TrainingSession {
             firstUnread: progress.firstUnread, epochs: progress.epochs, bestEpoch: progress.best.epoch,
             bestScore: ExactDouble(progress.best.score), bestFile: progress.best.file == name ? nil : progress.best.file,
             seconds: seconds, fileLengths: try folder.growingFiles(), dataHash: trainer.dataHash, teacherHash: teacherHash,
-            executor: executor.executorDescription)
+            executor: executor.executorDescription, tuning: tuning?.tuning)
         try Checkpoint(path: folder.checkpoints.file(name), record: record, state: state).write()
         folder.checkpoints.prune(
             keeping: configuration.checkpointKeep, and: Set([progress.best.file, previousBest].compactMap { $0 }))

@@ -15,8 +15,8 @@ import Testing
         }
         let lines = try String(contentsOfFile: csv, encoding: .utf8).split(separator: "\n")
         #expect(lines.first == Substring(BenchmarkRecord.columns.joined(separator: ",")))
-        #expect(lines.count == 1 + 2 * (1 + 2 * 4))
-        #expect(lines.count { $0.hasPrefix("rld,") && $0.contains("3x17") } == 8)
+        #expect(lines.count == 1 + 2 * (1 + 2 * 8))
+        #expect(lines.count { $0.hasPrefix("rld,") && $0.contains("3x17") } == 16)
     }
 
     @Test(
@@ -55,11 +55,40 @@ import Testing
         #expect(zip(ends, device.dropFirst()).allSatisfy { $0 <= ($1.ts ?? -1) + 1e-3 })
     }
 
+    @Test(
+        "each group runs its cases and records what it measures",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
+        arguments: [
+            (["gemm", "--shapes", "16x8x24", "--only", "nt"], ["nt", "16x8x24"], ["rate", "share of peak"]),
+            (
+                ["convolution", "--student", "resnet8", "--teacher", "resnet8", "--batch", "2", "--only", "weight gradient"],
+                ["convolution weight gradient", "2x16x32x32 to 16, 3x3"], ["rate", "share of peak"]
+            ),
+            (
+                ["elementwise", "--student", "resnet8", "--batch", "2", "--only", "optimizer,augmentation"],
+                ["optimizer adamw", "augmentation, crop and flip"], ["bandwidth", "share of copy"]
+            ),
+            (["epoch", "--teacher", "resnet8", "--student", "resnet8", "--batch", "2"], ["epoch", "resnet8->resnet8 2"], ["images"]),
+        ])
+    func groups(arguments: [String], shown: [String], metrics: [String]) throws {
+        let folder = Folder()
+        let csv = folder.path + "/rows.csv"
+        let result = try Program.run(["bench"] + arguments + ["--quick", "--csv", csv])
+        #expect(result.code == 0, "\(result.error)")
+        for word in shown { #expect(result.output.contains(word), "\(result.output)") }
+        let text = try String(contentsOfFile: csv, encoding: .utf8)
+        for metric in metrics + ["launches", "memory", "setup"] { #expect(text.contains(",\(metric),"), "\(metric)") }
+        #expect(text.contains(shown[0]))
+    }
+
     @Test("bench names what it does not know and refuses a file of other columns")
     func badInput() throws {
         for (arguments, word) in [
             (["bench", "looses"], "losses"), (["bench", "losses", "--only", "rdl"], "rld"),
             (["bench", "losses", "--shapes", "3by4"], "3by4"),
+            (["bench", "gemm", "--shapes", "3x4"], "MxNxK"), (["bench", "gemm", "--only", "nx"], "nn"),
+            (["bench", "convolution", "--networks", "resnet9"], "resnet8"), (["bench", "elementwise", "--only", "pool"], "max pool"),
+            (["bench", "epoch", "--only", "epochs"], "epoch"), (["bench", "gemm", "--record", "--unchecked"], "--unchecked"),
             (["bench", "step", "--only", "stepp"], "step"), (["bench", "step", "--student", "resnet9"], "resnet8"),
         ] {
             let result = try Program.run(arguments)

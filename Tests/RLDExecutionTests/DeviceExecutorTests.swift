@@ -81,6 +81,35 @@ import Testing
         #expect(try executor.takeMetrics().rows == 32)
     }
 
+    /// The same with everything that a recipe can ask for: scaled crops, colours, pasted boxes, soft labels, known teacher logits,
+    /// AdamW over several batches with a clipped gradient and a moving average.
+    @Test func aSteadyStepOfAFullRecipeAllocatesBuildsAndWaitsForNothing() throws {
+        let engine = try DeviceEngine(TestDevice.device())
+        let executor = try Self.prepare(engine, seed: 1)
+        let rule = UpdateRule(
+            .adamW(AdamW(learningRate: 0.01)), clipNorm: 1, averageDecay: 0.9, accumulation: 2)
+        try executor.prepareUpdates(rule)
+        var transform = ImageTransform(mean: [0.3], deviation: [0.3], horizontalFlip: true, size: 12, resizedCrop: 0.4)
+        (transform.brightness, transform.contrast) = (0.2, 0.2)
+        func step(_ index: Int) throws {
+            var selection = BatchSelection(
+                table: "train", indices: (0..<8).map { ($0 * 3 + index) % 50 }, transform: transform, seed: 1, epoch: 1)
+            selection.labelSmoothing = 0.1
+            selection.mixing = BatchMixing(share: 0.75, box: [1, 2, 6, 6])
+            selection.teacherLogits = (0..<80).map { Float($0 * 7 % 13) / 3 }
+            try executor.trainStep(
+                selection, method: .refinedLogitDistillation(RefinedLogitDistillation()), warmup: 1,
+                update: ParameterUpdate(rule, number: index / 2 + 1, share: 0.5, begins: index % 2 == 0, ends: index % 2 == 1))
+        }
+        for index in 0..<2 { try step(index) }
+        let counters = engine.context.counters
+        let before = (counters.allocations, counters.programsBuilt, counters.hostSynchronisations)
+        for index in 2..<6 { try step(index) }
+        #expect((counters.allocations, counters.programsBuilt, counters.hostSynchronisations) == before)
+        #expect(counters.isSteadyState, "a later build is an error under RLD_ASSERT_COMPILE")
+        #expect(try executor.takeMetrics().rows == 48)
+    }
+
     /// A device that allocates at most 1 MiB at once: values spread over several buffers, patches come in chunks.
     @Test(arguments: KernelProfile.allCases) func smallAllocationsGiveTheSameResult(profile: KernelProfile) throws {
         func train(limit: Int?) throws -> NetworkState {

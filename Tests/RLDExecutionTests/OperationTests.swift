@@ -25,7 +25,7 @@ import Testing
     @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"))
     func theOtherRegisterTilesMatchTheReference() throws {
         let device = try TestDevice.device()
-        let own = try DeviceEngine(device).registers
+        let own = try DeviceEngine(device).registers.kind
         for registers in RegisterClass.allCases where registers != own {
             for result in try DeviceChecks.run(
                 device, profile: .cpu, registers: registers, losses: false, tiny: false, progress: { _ in })

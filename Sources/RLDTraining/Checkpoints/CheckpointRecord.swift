@@ -1,3 +1,4 @@
+import RLDExecution
 import RLDMethods
 
 /// What a checkpoint knows beside the tensors: where the run is and what it has seen. Random numbers and the order of the data
@@ -29,6 +30,8 @@ struct CheckpointRecord: Codable, Sendable, Equatable {
     /// Hash of the teacher's weights, "" without a teacher.
     var teacherHash: String
     var executor: String
+    /// The choices among kernels that the executor computed with; nil without a device.
+    var tuning: Tuning?
 }
 
 /// A Double that JSON gives back to the last bit: as text, shortest form.

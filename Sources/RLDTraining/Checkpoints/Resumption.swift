@@ -1,4 +1,5 @@
 import Foundation
+import RLDExecution
 import RLDGraph
 
 /// A run that goes on: its newest whole checkpoint, and what the run was configured with.
@@ -10,6 +11,11 @@ public struct Resumption: Sendable {
     let broken: [InputError]
     /// Keys that may differ from the run's.
     public var allowed: Set<String> = []
+
+    /// What the run's device was tuned to, for `makeExecutor`; nil where it does not say.
+    public var tuning: ChosenTuning? {
+        checkpoint.record.tuning.map { ChosenTuning($0, source: "as the run began") }
+    }
 
     /// Settings that change nothing about the numbers that a run gives.
     static let free: Set<String> = ["checkpoint.every", "checkpoint.keep"]

@@ -1,0 +1,83 @@
+import Foundation
+import OpenCLRuntime
+import RLD
+import RLDBenchmarks
+import TestSupport
+import Testing
+
+@Suite struct TuneCommandTests {
+    @Test("a search keeps what is right and faster, and counts what is refused", .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func search() throws {
+        let device = try TestDevice.device()
+        let shipped = ShippedTuning.tuning(for: device).tuning
+        let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 2, input: [3, 16, 16])
+        var seen: [Tuner.Progress] = []
+        let tuner = try Tuner(
+            step, device: device, profile: .cpu, budget: 60,
+            candidates: { kernel in
+                switch kernel {
+                case "Xgemm": [["NOPE": 1]]
+                case "GemmRoutine": [["XGEMM_MIN_INDIRECT_SIZE": 1], ["XGEMM_MIN_INDIRECT_SIZE": 2]]
+                default: []
+                }
+            }, rows: { $0 == .narrow ? [8] : [] }, progress: { seen.append($0) })
+        #expect(tuner.work.purpose == "resnet8->resnet8, batch 2")
+        // The last layers, forward and both gradients; the teacher's is the same product as the student's.
+        #expect(tuner.work.products.count == 3 && tuner.work.products.contains { $0.count == 2 })
+        try tuner.run()
+        #expect(tuner.findings.map(\.kernel).sorted() == ["GemmRoutine", "Xgemm", "forward_narrow"].sorted())
+        let refused = try #require(tuner.findings.first { $0.kernel == "Xgemm" })
+        #expect(refused.refused == 1 && refused.choice == "as before" && tuner.tuning.clblast["Xgemm"] == shipped.clblast["Xgemm"])
+        #expect(tuner.findings.allSatisfy { $0.wrong == 0 && $0.after <= $0.before })
+        #expect(seen.last.map { $0.done + 1 == $0.total } == true)
+    }
+
+    @Test("all candidates keep to CLBlast's rules", arguments: KernelProfile.allCases)
+    func candidates(profile: KernelProfile) {
+        for kernel in ProductCandidates.kernels {
+            let sets = ProductCandidates.candidates(kernel, profile: profile)
+            #expect(!sets.isEmpty && sets.count <= 12 && Set(sets).count == sets.count, "\(kernel)")
+            #expect(Set(sets.map { Set($0.keys) }).count == 1, "every candidate sets the same parameters")
+        }
+        for p in ProductCandidates.candidates("Xgemm", profile: profile) {
+            func value(_ name: String) -> Int { p[name] ?? 0 }
+            #expect(value("MWG") % (value("MDIMC") * value("VWM")) == 0 && value("NWG") % (value("NDIMC") * value("VWN")) == 0)
+            #expect(value("MWG") % (value("MDIMA") * value("VWM")) == 0 && value("NWG") % (value("NDIMB") * value("VWN")) == 0)
+            let items = value("MDIMC") * value("NDIMC")
+            #expect(value("KWG") % value("KWI") == 0)
+            #expect(value("KWG") % max(1, items / value("MDIMA")) == 0 && value("KWG") % max(1, items / value("NDIMB")) == 0)
+        }
+    }
+
+    @Test("a stored tuning is used and shown; a damaged one is ignored with a warning", .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func stored() throws {
+        let device = try TestDevice.device()
+        let folder = Folder()
+        let environment = ["XDG_CACHE_HOME": folder.path]
+        let entry = TuningStore.Entry(
+            device, clblast: "1", created: "2026-11-25T10:00:00Z", purpose: "a->b, batch 4",
+            tuning: Tuning(tiles: ["forward_wide": 6]))
+        let file = try TuningStore.store(
+            entry, for: device, in: URL(fileURLWithPath: folder.path).appendingPathComponent("rld/tuning"))
+        let tuned = try Program.run(["devices"], environment: environment)
+        #expect(tuned.output.contains("tuned 2026-11-25 for a->b, batch 4") && tuned.output.contains("forward_wide=6"))
+        let off = try Program.run(["devices"], environment: environment.merging(["RLD_TUNING": "off"]) { $1 })
+        #expect(!off.output.contains("tuned 2026-11-25"))
+        let named = try Program.run(["devices"], environment: ["XDG_CACHE_HOME": "/nowhere", "RLD_TUNING": file.path])
+        #expect(named.output.contains("forward_wide=6"))
+        try "{\"version\": 1, \"tun".write(to: file, atomically: true, encoding: .utf8)
+        let damaged = try Program.run(["devices"], environment: environment)
+        #expect(damaged.code == 0 && damaged.error.contains("is ignored") && damaged.error.contains(file.lastPathComponent))
+        let unusable = try Program.run(["devices"], environment: ["RLD_TUNING": file.path])
+        #expect(unusable.code == 2 && unusable.error.contains("RLD_TUNING"))
+    }
+
+    @Test("tune names what it cannot use", arguments: [
+        (["tune", "--budget", "0"], "--budget"), (["tune", "--batch", "0"], "batch 0"), (["tune", "--teacher", "resnet9"], "resnet8"),
+        (["tune", "--profile", "tpu"], "tpu"),
+    ])
+    func badInput(arguments: [String], word: String) throws {
+        let result = try Program.run(arguments)
+        #expect(result.code == 2 && result.error.contains(word), "\(result.error)")
+    }
+}

@@ -1,0 +1,151 @@
+import OpenCLRuntime
+import RLDExecution
+
+/// Searches CLBlast's parameters and register tiles for the shapes of a training, one kernel after the other, within a time
+/// budget. A candidate is checked against the reference before it is timed, and has to be faster by more than noise.
+package final class Tuner {
+    /// How far a search is.
+    package struct Progress: Sendable {
+        package var kernel: String
+        package var done: Int
+        package var total: Int
+        /// Seconds of the budget that are left.
+        package var secondsLeft: Double
+        /// Time of the shapes of this kernel with what is best, over that before.
+        package var best: Double
+    }
+
+    /// What was found for one kernel.
+    package struct Finding: Sendable, Equatable {
+        package var kernel: String
+        /// Milliseconds per step in the shapes that it concerns, measured in turns at the end.
+        package var before: Double
+        package var after: Double
+        package var choice: String
+        package var tried: Int
+        package var wrong: Int
+        package var refused: Int
+    }
+
+    package private(set) var findings: [Finding] = []
+    package private(set) var tuning: Tuning
+    package let work: TuningWork
+    private let device: Device
+    private let profile: KernelProfile
+    private let deadline: ContinuousClock.Instant
+    private let effort: BenchmarkSession.Effort
+    private let candidates: (String) -> [ProductCandidates.Parameters]
+    private let rows: (RegisterTiles.Use) -> [Int]
+    private let progress: (Progress) -> Void
+    private var done = 0
+    private var total = 0
+
+    /// A candidate has to save this share.
+    private static let margin = 0.03
+
+    /// - Parameters:
+    ///   - budget: seconds, after which no further candidate is begun.
+    ///   - candidates: of CLBlast's kernels by name; nil for those that suit the device.
+    ///   - rows: of register tiles by use; nil for all that the kernels can be built for.
+    package init(
+        _ step: StepBenchmark, device: Device, profile: KernelProfile?, budget: Double, effort: BenchmarkSession.Effort = .quick,
+        candidates: ((String) -> [ProductCandidates.Parameters])? = nil, rows: ((RegisterTiles.Use) -> [Int])? = nil,
+        progress: @escaping (Progress) -> Void = { _ in }
+    ) throws {
+        let profile = try profile ?? KernelProfile.automatic(for: device)
+        let engine = try DeviceEngine(device, profile: profile)
+        (self.device, self.profile, self.effort, self.progress) = (device, profile, effort, progress)
+        self.candidates = candidates ?? { ProductCandidates.candidates($0, profile: device.isCPU ? .cpu : .gpu) }
+        self.rows = rows ?? { $0.rows }
+        tuning = engine.tuning.tuning
+        deadline = .now + .seconds(budget)
+        work = try TuningWork(step, on: engine)
+    }
+
+    private var isOver: Bool { ContinuousClock.now >= deadline }
+    private var secondsLeft: Double { max(0, seconds(ContinuousClock.now.duration(to: deadline))) }
+
+    /// Searches; `tuning` and `findings` then hold the result.
+    package func run() throws {
+        let kind = RegisterClass(nativeFloatWidth: device.nativeFloatWidth)
+        let tiles = RegisterTiles.Use.allCases.map { use in
+            (use: use, layers: work.layers(use, kind), rows: rows(use))
+        }.filter { !$0.layers.isEmpty }
+        total =
+            tiles.reduce(0) { $0 + $1.rows.count }
+            + (work.products.isEmpty ? 0 : ProductCandidates.kernels.reduce(0) { $0 + candidates($1).count })
+        for (use, layers, rows) in tiles {
+            try search(
+                use.rawValue, rows.map { "\($0) rows" }, cases: layers.map { ($0.benchmark, $0.count) },
+                set: { tuning, index in tuning.tiles[use.rawValue] = rows[index] })
+        }
+        guard !work.products.isEmpty else { return }
+        for kernel in ProductCandidates.kernels {
+            let sets = candidates(kernel)
+            try search(
+                kernel, sets.map { $0.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ") },
+                cases: work.products.map { ($0.product.benchmark, $0.count) },
+                set: { tuning, index in tuning.clblast[kernel] = sets[index] })
+        }
+    }
+
+    /// Tries one kernel's candidates on its cases, and keeps the best.
+    private func search(
+        _ kernel: String, _ names: [String], cases: [(any BenchmarkCase, Int)], set: (inout Tuning, Int) -> Void
+    ) throws {
+        var finding = Finding(kernel: kernel, before: 0, after: 0, choice: "as before", tried: 0, wrong: 0, refused: 0)
+        guard !isOver, !names.isEmpty else {
+            done += names.count
+            return
+        }
+        let before = tuning
+        guard let base = try time(cases, before) else { return }
+        var best = base
+        for index in names.indices {
+            defer { done += 1 }
+            guard !isOver else { continue }
+            progress(Progress(kernel: kernel, done: done, total: total, secondsLeft: secondsLeft, best: best / base))
+            var candidate = before
+            set(&candidate, index)
+            guard candidate != before else { continue }
+            finding.tried += 1
+            do {
+                guard let found = try time(cases, candidate) else {
+                    finding.wrong += 1
+                    continue
+                }
+                if found < best * (1 - Self.margin) {
+                    best = found
+                    tuning = candidate
+                    finding.choice = names[index]
+                }
+            } catch let error as DeviceError where error.code != .badEnvironment {
+                // Parameters that this device or CLBlast does not take.
+                finding.refused += 1
+            }
+        }
+        // Once more in turns: the first measurement may have met a slow moment.
+        (finding.before, finding.after) = (1e3 * base, 1e3 * base)
+        if tuning != before {
+            let pairs = try (0..<3).map { _ in (try time(cases, before) ?? .nan, try time(cases, tuning) ?? .nan) }
+            finding.before = 1e3 * Spread(pairs.map(\.0)).p50
+            finding.after = 1e3 * Spread(pairs.map(\.1)).p50
+            if !(finding.after < finding.before) {
+                tuning = before
+                (finding.choice, finding.after) = ("as before", finding.before)
+            }
+        }
+        findings.append(finding)
+    }
+
+    /// Seconds that the cases take, each as often as a step does; nil if one of them is wrong.
+    private func time(_ cases: [(any BenchmarkCase, Int)], _ tuning: Tuning) throws -> Double? {
+        let session = try BenchmarkSession(
+            device, profile: profile, effort: effort, tuning: ChosenTuning(tuning, source: "being tuned"))
+        var sum = 0.0
+        for (benchmark, count) in cases {
+            do { sum += Double(count) * (try session.run(benchmark).device.p50) } catch is BenchmarkError { return nil }
+        }
+        return sum
+    }
+}
