@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-interop demo bench-peers check-kernels ci format clean
+.PHONY: help setup build test test-interop demo bench bench-peers check-kernels ci format clean
 
 help:
 	@echo 'make setup          install the missing system packages, or say which'
@@ -11,6 +11,7 @@ help:
 	@echo 'make test           build and run all tests'
 	@echo 'make test-interop   check files against onnxruntime, safetensors and NumPy, in a Python environment of its own'
 	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
+	@echo 'make bench          time kernels, steps and epochs, and append the figures to benchmarks/results'
 	@echo 'make bench-peers    time the RLD loss and the training step beside PyTorch (from PyPI, into .build/peers)'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
 	@echo 'make ci             test with a device required, then test-interop and check-kernels'
@@ -36,6 +37,9 @@ test-interop: setup
 
 demo: build
 	.build/release/rld demo
+
+bench: build
+	@benchmarks/run
 
 bench-peers: build
 	@benchmarks/peers/run

@@ -11,7 +11,7 @@ struct CommandTests {
     func help() throws {
         for name in [
             "devices", "doctor", "models", "train", "distill", "evaluate", "predict", "loss", "convert", "export", "demo", "data",
-            "diff", "plot",
+            "diff", "plot", "tune",
         ] {
             let result = try Program.run([name, "--help"])
             #expect(result.code == 0)

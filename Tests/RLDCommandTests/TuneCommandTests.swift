@@ -13,7 +13,7 @@ import Testing
         let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 2, input: [3, 16, 16])
         var seen: [Tuner.Progress] = []
         let tuner = try Tuner(
-            step, device: device, profile: .cpu, budget: 60,
+            step, device: device, profile: .cpu, budget: 60, effort: .init(runs: 1, seconds: 0, longest: 0.1),
             candidates: { kernel in
                 switch kernel {
                 case "Xgemm": [["NOPE": 1]]

@@ -39,6 +39,7 @@ import Testing
         ).run()
         let steps = samples.count / 2
         try #require(steps >= 8 && result.lastState.allFinite)
+        print(samples.map { "\($0.launches) \($0.sample)" }.joined(separator: "\n"))
         // From the second step on, and again within the second epoch.
         for range in [1..<steps, steps..<2 * steps] {
             #expect(samples[range].allSatisfy { $0.sample == samples[range.lowerBound].sample })

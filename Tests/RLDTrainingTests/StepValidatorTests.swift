@@ -69,25 +69,29 @@ import Testing
     }
 
     /// One element is moved by a thousandth of the largest after the device has written it.
-    @Test(arguments: [
-        ("batch", "input"), ("teacher forward", "conv1"), ("teacher forward", "fc"), ("student forward", "bn1"),
-        ("student forward", "depth"), ("loss", "rld"), ("backward", "fc.weight"), ("backward", "conv2"), ("backward", "bn2"),
-        ("backward", "conv1.weight"), ("update", "optimizer"),
-    ])
-    func aPlantedErrorIsNamed(part: String, node: String) throws {
-        try step(0, executor)
-        let place = 3
-        validator.beforeComparing = { [engine] foundPart, foundNode, slice in
-            guard (foundPart, foundNode) == (part, node) else { return }
-            let values = try engine.read(slice)
-            let largest = values.reduce(0) { max($0, abs($1)) }
-            try engine.queue.write([Float(values[place] + 1e-3 * largest)], to: slice.buffer, at: slice.offset + place)
+    @Test func plantedErrorsAreNamed() throws {
+        let places = [
+            ("batch", "input"), ("teacher forward", "conv1"), ("teacher forward", "fc"), ("student forward", "bn1"),
+            ("student forward", "depth"), ("loss", "rld"), ("backward", "fc.weight"), ("backward", "conv2"), ("backward", "bn2"),
+            ("backward", "conv1.weight"), ("update", "optimizer"),
+        ]
+        for (part, node) in places {
+            let validator = StepValidator()
+            let executor = try Self.executor(engine, validator, rule)
+            try step(0, executor)
+            let place = 3
+            validator.beforeComparing = { [engine] foundPart, foundNode, slice in
+                guard (foundPart, foundNode) == (part, node) else { return }
+                let values = try engine.read(slice)
+                let largest = values.reduce(0) { max($0, abs($1)) }
+                try engine.queue.write([Float(values[place] + 1e-3 * largest)], to: slice.buffer, at: slice.offset + place)
+            }
+            let error = try #require(throws: DeviationError.self) { try step(1, executor) }
+            #expect(error.step == 2 && error.part == part)
+            #expect(error.quantity == "gradient of \(node)" || node == "rld" && error.node == "loss" || error.node == node)
+            #expect(abs(error.found - error.expected) > error.bound && error.bound > 0)
+            #expect("\(error)".contains("step 2, \(part), node") && "\(error)".contains("times the bound"))
         }
-        let error = try #require(throws: DeviationError.self) { try step(1, executor) }
-        #expect(error.step == 2 && error.part == part)
-        #expect(error.quantity == "gradient of \(node)" || node == "rld" && error.node == "loss" || error.node == node)
-        #expect(abs(error.found - error.expected) > error.bound && error.bound > 0)
-        #expect("\(error)".contains("step 2, \(part), node") && "\(error)".contains("times the bound"))
     }
 
     @Test func whatIsNotANumberIsNamed() throws {
