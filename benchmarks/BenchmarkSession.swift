@@ -71,6 +71,10 @@ public final class BenchmarkSession {
         public var seconds: Double
         public var longest: Double
 
+        public init(runs: Int, seconds: Double, longest: Double) {
+            (self.runs, self.seconds, self.longest) = (runs, seconds, longest)
+        }
+
         /// For groups of many short cases.
         public static let brief = Effort(runs: 10, seconds: 0.3, longest: 4)
         public static let full = Effort(runs: 20, seconds: 1, longest: 8)

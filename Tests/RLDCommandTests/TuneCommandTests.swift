@@ -25,7 +25,7 @@ import Testing
         // The last layers, forward and both gradients; the teacher's is the same product as the student's.
         #expect(tuner.work.products.count == 3 && tuner.work.products.contains { $0.count == 2 })
         try tuner.run()
-        #expect(tuner.findings.map(\.kernel).sorted() == ["GemmRoutine", "Xgemm", "forward_narrow"].sorted())
+        #expect(Set(tuner.findings.map { $0.kernel }) == ["GemmRoutine", "Xgemm", "forward_narrow"])
         let refused = try #require(tuner.findings.first { $0.kernel == "Xgemm" })
         #expect(refused.refused == 1 && refused.choice == "as before" && tuner.tuning.clblast["Xgemm"] == shipped.clblast["Xgemm"])
         #expect(tuner.findings.allSatisfy { $0.wrong == 0 && $0.after <= $0.before })

@@ -39,10 +39,11 @@ import Testing
         ).run()
         let steps = samples.count / 2
         try #require(steps >= 8 && result.lastState.allFinite)
-        print(samples.map { "\($0.launches) \($0.sample)" }.joined(separator: "\n"))
         // From the second step on, and again within the second epoch.
         for range in [1..<steps, steps..<2 * steps] {
-            #expect(samples[range].allSatisfy { $0.sample == samples[range.lowerBound].sample })
+            #expect(
+                samples[range].allSatisfy { $0.sample == samples[range.lowerBound].sample },
+                "\(samples.map(\.sample))")
             #expect(zip(samples[range], samples[range].dropFirst()).allSatisfy { $0.launches < $1.launches })
         }
         #expect(samples[steps].sample.programs == samples[1].sample.programs, "the second epoch builds nothing")
