@@ -8,7 +8,7 @@ extension Lowering {
     /// Elements between the launches of a weight gradient that stay in a level-3 cache.
     private static let chunkScratch = 5 << 18
     /// Elements of the sums of a weight gradient; with more it is computed some output channels at a time.
-    private static let sumsScratch = 1 << 20
+    private static let sumsScratch = 1 << 19
 
     /// y = the convolution of x with packed weights: the forward pass, or with dy and dx in their places the input gradient.
     func lowerWinograd(
@@ -58,8 +58,9 @@ extension Lowering {
         let limit = min(max(Self.chunkScratch, 2 * winogradSums(g)), engine.allocationLimit / 4)
         let images = max(1, min(batch, limit / winogradTransformed(g, images: 1)))
         // With all images in one chunk, sums of some outputs after the other.
-        let fitting = min(Self.sumsScratch, engine.allocationLimit / 32) / (36 * c.inputChannels) / tile.rows * tile.rows
-        let outputs = images < batch ? c.outputChannels : min(c.outputChannels, max(tile.rows, fitting))
+        let slices =
+            images < batch ? 1 : ceilDivide(winogradSums(g), min(Self.sumsScratch, engine.allocationLimit / 32))
+        let outputs = min(ceilDivide(ceilDivide(c.outputChannels, slices), tile.rows) * tile.rows, c.outputChannels)
         let transformed = builder.value(winogradTransformed(g, images: images))
         let sums = builder.value(36 * c.inputChannels * outputs)
         builder.step(reads: [x, dy], writes: [transformed, sums]) { memory throws(DeviceError) in

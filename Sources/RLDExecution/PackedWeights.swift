@@ -72,7 +72,7 @@ struct PackedWeights {
             let source = offset("\(node.name).weight")
             entries.append(
                 Entry(
-                    key: Key(node: node.name, transposed: false), kind: g.winogradForward && !trainable ? .winograd : .patches,
+                    key: Key(node: node.name, transposed: false), kind: g.winogradForward ? .winograd : .patches,
                     c: c,
                     source: source,
                     block: engine.registers.block(c.outputChannels)))
