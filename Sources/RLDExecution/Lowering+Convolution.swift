@@ -19,9 +19,10 @@ extension Lowering {
             }
             return
         }
-        if packed.isWinograd {
+        if let results = packed.winogradResults {
             lowerWinograd(
-                id, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed.slice, finish: finish)
+                id, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed.slice, results: results,
+                finish: finish)
         } else {
             lowerPatches(id, g, packed: packed.slice, finish: finish)
         }
@@ -55,11 +56,11 @@ extension Lowering {
             }
             return
         }
-        if packed.isWinograd {
+        if let results = packed.winogradResults {
             // A convolution of dy with the turned weights.
             lowerWinograd(
                 id, from: dy, g.output, to: target.value, g.input, padding: c.kernel - 1 - c.padding, packed: packed.slice,
-                finish: finish)
+                results: results, finish: finish)
         } else {
             lowerPatchInputGradient(id, g, packed: packed.slice, target)
         }
