@@ -51,7 +51,9 @@ extension Lowering {
         let (c, node) = (g.c, network.nodes[id])
         let (x, dy, pixels) = (value(node.inputs[0]), gradient(id), batch * g.output.plane)
         let lanes = tileLanes(c.outputChannels)
-        let tiles = (columns: ceilDivide(c.fanIn, Self.side * Self.rows), outputs: ceilDivide(c.outputChannels, Self.side * lanes))
+        let tiles = (
+            columns: ceilDivide(c.fanIn, Self.side * Self.rows), outputs: ceilDivide(c.outputChannels, Self.side * lanes)
+        )
         // Enough work-groups for every compute unit, groups large enough to outweigh the adding of their sums.
         let limit = min(Self.partialLimit, engine.allocationLimit / 4)
         let wanted = min(

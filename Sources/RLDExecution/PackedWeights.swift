@@ -84,7 +84,9 @@ struct PackedWeights {
             let source = offset("\(node.name).weight")
             entries.append(
                 Entry(
-                    key: Key(node: node.name, transposed: false), kind: trainable ? (g.smallWinogradForward ? .smallWinograd : .patches) : g.winogradForward ? .winograd : .patches,
+                    key: Key(node: node.name, transposed: false),
+                    kind: trainable
+                        ? (g.smallWinogradForward ? .smallWinograd : .patches) : g.winogradForward ? .winograd : .patches,
                     c: c,
                     source: source,
                     block: engine.registers.block(c.outputChannels)))
