@@ -59,7 +59,8 @@ let package = Package(
                 "RLDVersion", "OpenCLRuntime", "RLDGraph", "RLDModels", "RLDMethods", "RLDReference", "RLDExecution",
                 "RLDDatasets", "RLDFormats", "RLDReports", "RLDTraining",
             ]),
-        .target(name: "RLDBenchmarks", dependencies: ["RLD"], path: "benchmarks", exclude: ["results", "peers", "run", "README.md"]),
+        .target(
+            name: "RLDBenchmarks", dependencies: ["RLD"], path: "benchmarks", exclude: ["results", "peers", "run", "README.md"]),
         .executableTarget(
             name: "RLDCommand",
             dependencies: [

@@ -40,7 +40,8 @@ public struct BenchmarkRecord: Sendable {
         }
         if let images = result.imagesPerSecond { metrics.append(("images", "images/s", images)) }
         metrics += [
-            ("launches", "per run", Spread([Double(result.launches)])), ("memory", "MiB", Spread([Double(result.memory) / 0x1p20])),
+            ("launches", "per run", Spread([Double(result.launches)])),
+            ("memory", "MiB", Spread([Double(result.memory) / 0x1p20])),
             ("setup", "s", Spread([result.setup])), ("building", "s", Spread([result.building])),
         ]
         return metrics.map { metric, unit, spread in
@@ -49,7 +50,8 @@ public struct BenchmarkRecord: Sendable {
     }
 
     /// A figure of its own: the copy bandwidth, the arithmetic peak, the first step.
-    public func row(_ name: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ value: Double) -> [String]
+    public func row(_ name: String, _ mode: String, _ metric: String, _ unit: String, _ shape: String, _ value: Double)
+        -> [String]
     {
         row(name, "rld", mode, metric, unit, shape, Spread([value]), runs: 1)
     }

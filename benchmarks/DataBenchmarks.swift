@@ -35,7 +35,9 @@ package struct AugmentationBenchmark: BenchmarkCase {
         return transform
     }
 
-    package func prepare(on engine: DeviceEngine) throws -> any BenchmarkRun { try AugmentationBenchmarkRun(self, engine: engine) }
+    package func prepare(on engine: DeviceEngine) throws -> any BenchmarkRun {
+        try AugmentationBenchmarkRun(self, engine: engine)
+    }
 }
 
 private final class AugmentationBenchmarkRun: BenchmarkRun {

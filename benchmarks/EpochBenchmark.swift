@@ -44,7 +44,9 @@ package struct EpochBenchmark {
                 launches.append(counters.launches)
             }
         ).run()
-        guard result.lastState.allFinite, ends.count == epochs + 1 else { throw BenchmarkError.wrong("epoch \(step.shape)", .nan) }
+        guard result.lastState.allFinite, ends.count == epochs + 1 else {
+            throw BenchmarkError.wrong("epoch \(step.shape)", .nan)
+        }
         // The first epoch builds kernels and plans.
         let times = Spread(zip(ends.dropFirst(), ends).map { seconds($1.duration(to: $0)) })
         return BenchmarkResult(

@@ -109,7 +109,8 @@ private final class LayerBenchmarkRun: BenchmarkRun {
         func chosen(_ values: [Double], _ size: Int) -> [Double] {
             compared.flatMap { values[$0 * size..<($0 + 1) * size] }
         }
-        let expected = try reference.forward(chosen(images, input), batch: compared.count, training: !benchmark.direction.isFrozen)
+        let expected = try reference.forward(
+            chosen(images, input), batch: compared.count, training: !benchmark.direction.isFrozen)
         let shape = network.nodes[network.output].shape
         var worst = Worst()
         try plan.forward()
@@ -120,7 +121,8 @@ private final class LayerBenchmarkRun: BenchmarkRun {
         // Sums over the batch see the compared images alone: the others' gradients are zeros.
         var gradient = [Double](repeating: 0, count: batch * output)
         // Next to the rectifier's edge rounding decides what passes; nothing flows there.
-        let edge = network.nodes[network.output].operation == .relu ? reference.value(of: network.nodes[network.output].inputs[0]) : []
+        let edge =
+            network.nodes[network.output].operation == .relu ? reference.value(of: network.nodes[network.output].inputs[0]) : []
         for image in compared {
             gradient.replaceSubrange(
                 image * output..<(image + 1) * output, with: outputGradient[image * output..<(image + 1) * output])
@@ -134,7 +136,8 @@ private final class LayerBenchmarkRun: BenchmarkRun {
         if let dx = plan.gradientOfInput {
             let found = Layout.toNCHW(try engine.read(dx), batch: batch, shape: network.inputShape)
             worst.add(
-                DeviceChecks.relativeError(chosen(found, input), reference.gradient(of: 0)) / DeviceChecks.bound, "input gradient")
+                DeviceChecks.relativeError(chosen(found, input), reference.gradient(of: 0)) / DeviceChecks.bound, "input gradient"
+            )
         }
         if benchmark.direction != .inputGradient {
             for parameter in network.parameters {

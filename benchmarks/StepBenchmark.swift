@@ -89,7 +89,6 @@ extension StepBenchmark {
     }
 }
 
-
 /// Networks, weights and plans of one step on one device.
 final class StepBenchmarkRun: BenchmarkRun {
     private static let checkedBatch = 2
@@ -105,7 +104,7 @@ final class StepBenchmarkRun: BenchmarkRun {
         table = benchmark.table
         states = benchmark.states
         executor = try DeviceExecutor(engine: engine)
-try Self.prepare(executor, benchmark, table, states)
+        try Self.prepare(executor, benchmark, table, states)
         try executor.prepareUpdates(StepBenchmark.update.rule)
         try executor.prepareSteps(training: [benchmark.batch], evaluation: [], method: StepBenchmark.method)
         // Every part reads what the ones before it left.

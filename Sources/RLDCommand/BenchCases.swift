@@ -56,7 +56,8 @@ extension BenchCommand {
     private func convolutionCases() throws -> [any BenchmarkCase] {
         func network(_ id: String) throws(InputError) -> Network {
             let isLarge = id.hasPrefix("imagenet_")
-            return try ModelCatalog.network(id, classes: isLarge ? 1000 : 100, input: [3, isLarge ? 224 : 32, isLarge ? 224 : 32])
+            return try ModelCatalog.network(
+                id, classes: isLarge ? 1000 : 100, input: [3, isLarge ? 224 : 32, isLarge ? 224 : 32])
         }
         let listed = try names(networks)?.flatMap { $0 == "paper" ? ConvolutionBenchmarks.paperNetworks : [$0] }.map(network)
         let cases = ConvolutionBenchmarks.cases(

@@ -45,7 +45,8 @@ struct BenchTable {
         if ["step", "epoch"].contains(group) { columns.append((right("images/s", 8), { number($0.imagesPerSecond?.p50, 1) })) }
         columns += [
             (right("launches", 8), { "\($0.launches)" }), (right("MiB", 6), { "\($0.memory >> 20)" }),
-            (right("runs", 5), { "\($0.runs)" }), (right("error/bound", 11), { $0.worstError.map { number($0, 3) } ?? "unchecked" }),
+            (right("runs", 5), { "\($0.runs)" }),
+            (right("error/bound", 11), { $0.worstError.map { number($0, 3) } ?? "unchecked" }),
             (right("setup s", 7), { number($0.setup, 1) }), (right("building s", 10), { number($0.building, 1) }),
         ]
         self.columns = columns
@@ -70,7 +71,8 @@ struct BenchTable {
         let total = times.reduce(0) { $0 + $1.seconds }
         return times.map { time in
             let share = NumberText.fixed(100 * time.seconds / total, decimals: 1)
-            return "    \(NumberText.fixed(time.seconds * 1e6, decimals: 0)) us, \(share) %, \(time.launches) launches: \(time.kernel)"
+            return
+                "    \(NumberText.fixed(time.seconds * 1e6, decimals: 0)) us, \(share) %, \(time.launches) launches: \(time.kernel)"
         }
     }
 }

@@ -54,14 +54,18 @@ struct TuneCommand: ParsableCommand {
         }
         let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
         let line = ProgressLine.standardError(quiet: quiet)
-        let tuner = try Tuner(step, device: device, profile: profile, budget: budget, progress: { progress in
-            let share = NumberText.fixed(100 * progress.best, decimals: 0)
-            line.show(
-                "\(progress.kernel): candidate \(progress.done + 1) of \(progress.total), best \(share) % of the time, "
-                    + "\(NumberText.duration(progress.secondsLeft)) left",
-                share: Double(progress.done) / Double(max(progress.total, 1)))
-        })
-        line.note("device: \(device.listing), driver \(device.driverVersion); before: \(try TuningStore.tuning(for: device).description)")
+        let tuner = try Tuner(
+            step, device: device, profile: profile, budget: budget,
+            progress: { progress in
+                let share = NumberText.fixed(100 * progress.best, decimals: 0)
+                line.show(
+                    "\(progress.kernel): candidate \(progress.done + 1) of \(progress.total), best \(share) % of the time, "
+                        + "\(NumberText.duration(progress.secondsLeft)) left",
+                    share: Double(progress.done) / Double(max(progress.total, 1)))
+            })
+        line.note(
+            "device: \(device.listing), driver \(device.driverVersion); before: \(try TuningStore.tuning(for: device).description)"
+        )
         try tuner.run()
         line.clear()
         Output.line(
@@ -74,10 +78,12 @@ struct TuneCommand: ParsableCommand {
                 rows: tuner.findings.map {
                     [
                         $0.kernel, NumberText.fixed($0.before, decimals: 3), NumberText.fixed($0.after, decimals: 3),
-                        NumberText.fixed($0.before / $0.after, decimals: 2), "\($0.tried)", "\($0.wrong)", "\($0.refused)", $0.choice,
+                        NumberText.fixed($0.before / $0.after, decimals: 2), "\($0.tried)", "\($0.wrong)", "\($0.refused)",
+                        $0.choice,
                     ]
                 }))
-        Output.line("times are those of the shapes that a kernel concerns, as often as a step of \(tuner.work.purpose) takes them")
+        Output.line(
+            "times are those of the shapes that a kernel concerns, as often as a step of \(tuner.work.purpose) takes them")
         guard !dryRun else { return }
         let entry = TuningStore.Entry(
             device, clblast: BuildVersion.clblast, created: Date().formatted(.iso8601), purpose: tuner.work.purpose,

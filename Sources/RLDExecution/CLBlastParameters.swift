@@ -33,7 +33,8 @@ enum CLBlastParameters {
             device.handle, kernel, CLBlastPrecisionSingle, ordered.count, &pointers, values)
         guard status == CLBlastSuccess else {
             throw DeviceError(
-                .blasFailed, "CLBlast refused the parameters of \(kernel) for \(device.name): \(parameters.sorted { $0.key < $1.key })",
+                .blasFailed,
+                "CLBlast refused the parameters of \(kernel) for \(device.name): \(parameters.sorted { $0.key < $1.key })",
                 status: CLStatus(rawValue: status.rawValue))
         }
     }

@@ -49,7 +49,8 @@ public final class DeviceExecutor: NetworkExecutor {
     public var tuning: ChosenTuning { engine.tuning }
 
     public var executorDescription: String {
-        "\(engine.device), \(engine.profile.rawValue) kernels, tuning \(tuning.tuning.hash)" + (watcher == nil ? "" : ", validated")
+        "\(engine.device), \(engine.profile.rawValue) kernels, tuning \(tuning.tuning.hash)"
+            + (watcher == nil ? "" : ", validated")
     }
 
     public func load(_ images: ImageTable, as name: String) throws {

@@ -68,7 +68,10 @@ import Testing
                 ["elementwise", "--student", "resnet8", "--batch", "2", "--only", "optimizer,augmentation"],
                 ["optimizer adamw", "augmentation, crop and flip"], ["bandwidth", "share of copy"]
             ),
-            (["epoch", "--teacher", "resnet8", "--student", "resnet8", "--batch", "2"], ["epoch", "resnet8->resnet8 2"], ["images"]),
+            (
+                ["epoch", "--teacher", "resnet8", "--student", "resnet8", "--batch", "2"], ["epoch", "resnet8->resnet8 2"],
+                ["images"]
+            ),
         ])
     func groups(arguments: [String], shown: [String], metrics: [String]) throws {
         let folder = Folder()
@@ -87,7 +90,8 @@ import Testing
             (["bench", "looses"], "losses"), (["bench", "losses", "--only", "rdl"], "rld"),
             (["bench", "losses", "--shapes", "3by4"], "3by4"),
             (["bench", "gemm", "--shapes", "3x4"], "MxNxK"), (["bench", "gemm", "--only", "nx"], "nn"),
-            (["bench", "convolution", "--networks", "resnet9"], "resnet8"), (["bench", "elementwise", "--only", "pool"], "max pool"),
+            (["bench", "convolution", "--networks", "resnet9"], "resnet8"),
+            (["bench", "elementwise", "--only", "pool"], "max pool"),
             (["bench", "epoch", "--only", "epochs"], "epoch"), (["bench", "gemm", "--record", "--unchecked"], "--unchecked"),
             (["bench", "step", "--only", "stepp"], "step"), (["bench", "step", "--student", "resnet9"], "resnet8"),
         ] {

@@ -7,7 +7,9 @@ import Testing
 
 /// What benchmarks run and write; no figure of theirs is looked at.
 @Suite struct BenchmarkCaseTests {
-    @Test("each distinct convolution appears once, with all its multiply-adds accounted for", arguments: ["resnet20", "MobileNetV2"])
+    @Test(
+        "each distinct convolution appears once, with all its multiply-adds accounted for",
+        arguments: ["resnet20", "MobileNetV2"])
     func layers(id: String) throws {
         let network = try ModelCatalog.network(id, classes: 100)
         let layers = ConvolutionBenchmarks.layers(of: [network])

@@ -6,11 +6,13 @@ import TestSupport
 import Testing
 
 @Suite struct TuneCommandTests {
-    @Test("a search keeps what is right and faster, and counts what is refused", .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    @Test(
+        "a search keeps what is right and faster, and counts what is refused",
+        .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func search() throws {
         let device = try TestDevice.device()
         let shipped = ShippedTuning.tuning(for: device).tuning
-        let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 2, input: [3, 16, 16])
+        let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 2, input: [3, 8, 8])
         var seen: [Tuner.Progress] = []
         let tuner = try Tuner(
             step, device: device, profile: .cpu, budget: 60, effort: .init(runs: 1, seconds: 0, longest: 0.1),
@@ -27,7 +29,8 @@ import Testing
         try tuner.run()
         #expect(Set(tuner.findings.map { $0.kernel }) == ["GemmRoutine", "Xgemm", "forward_narrow"])
         let refused = try #require(tuner.findings.first { $0.kernel == "Xgemm" })
-        #expect(refused.refused == 1 && refused.choice == "as before" && tuner.tuning.clblast["Xgemm"] == shipped.clblast["Xgemm"])
+        #expect(
+            refused.refused == 1 && refused.choice == "as before" && tuner.tuning.clblast["Xgemm"] == shipped.clblast["Xgemm"])
         #expect(tuner.findings.allSatisfy { $0.wrong == 0 && $0.after <= $0.before })
         #expect(seen.last.map { $0.done + 1 == $0.total } == true)
     }
@@ -49,7 +52,9 @@ import Testing
         }
     }
 
-    @Test("a stored tuning is used and shown; a damaged one is ignored with a warning", .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    @Test(
+        "a stored tuning is used and shown; a damaged one is ignored with a warning",
+        .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func stored() throws {
         let device = try TestDevice.device()
         let folder = Folder()
@@ -72,10 +77,13 @@ import Testing
         #expect(unusable.code == 2 && unusable.error.contains("RLD_TUNING"))
     }
 
-    @Test("tune names what it cannot use", arguments: [
-        (["tune", "--budget", "0"], "--budget"), (["tune", "--batch", "0"], "batch 0"), (["tune", "--teacher", "resnet9"], "resnet8"),
-        (["tune", "--profile", "tpu"], "tpu"),
-    ])
+    @Test(
+        "tune names what it cannot use",
+        arguments: [
+            (["tune", "--budget", "0"], "--budget"), (["tune", "--batch", "0"], "batch 0"),
+            (["tune", "--teacher", "resnet9"], "resnet8"),
+            (["tune", "--profile", "tpu"], "tpu"),
+        ])
     func badInput(arguments: [String], word: String) throws {
         let result = try Program.run(arguments)
         #expect(result.code == 2 && result.error.contains(word), "\(result.error)")

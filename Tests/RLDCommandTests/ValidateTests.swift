@@ -33,6 +33,8 @@ import Testing
         try wrong.write(toFile: file, atomically: true, encoding: .utf8)
         let stopped = try train("wrong", ["RLD_KERNEL_DIR": kernels])
         #expect(stopped.code == 1)
-        #expect(stopped.error.contains("RLD_VALIDATE: step 1, student forward, node ") && stopped.error.contains("(global_average_pool)"), "\(stopped.error)")
+        #expect(
+            stopped.error.contains("RLD_VALIDATE: step 1, student forward, node ")
+                && stopped.error.contains("(global_average_pool)"), "\(stopped.error)")
     }
 }

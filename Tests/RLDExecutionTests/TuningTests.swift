@@ -24,7 +24,9 @@ import Testing
         for use in RegisterTiles.Use.allCases { #expect(!use.rows.isEmpty) }
     }
 
-    @Test("a tuning is stored and found again; damaged files and other devices are not", .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    @Test(
+        "a tuning is stored and found again; damaged files and other devices are not",
+        .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func store() throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("rld-tuning-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }

@@ -32,7 +32,8 @@ import Testing
         executor = try Self.executor(engine, validator, rule)
     }
 
-    private static func executor(_ engine: DeviceEngine, _ validator: StepValidator, _ rule: UpdateRule) throws -> DeviceExecutor {
+    private static func executor(_ engine: DeviceEngine, _ validator: StepValidator, _ rule: UpdateRule) throws -> DeviceExecutor
+    {
         let executor = try DeviceExecutor(engine: engine)
         executor.watcher = validator
         try executor.load(table, as: "t")

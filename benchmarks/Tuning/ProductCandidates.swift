@@ -38,7 +38,8 @@ package enum ProductCandidates {
     /// Groups of MDIMC x NDIMC work-items, tiles of A and B in local memory or not.
     private static let groupProducts: [Parameters] = [
         (64, 64, 16, 8, 8, 4, 4, 1), (64, 64, 32, 8, 8, 4, 4, 1), (128, 64, 16, 16, 8, 4, 4, 1), (128, 128, 16, 16, 16, 4, 4, 1),
-        (128, 128, 32, 16, 16, 4, 4, 1), (128, 64, 32, 16, 16, 4, 2, 1), (64, 64, 16, 16, 16, 2, 2, 1), (32, 32, 16, 8, 8, 2, 2, 1),
+        (128, 128, 32, 16, 16, 4, 4, 1), (128, 64, 32, 16, 16, 4, 2, 1), (64, 64, 16, 16, 16, 2, 2, 1),
+        (32, 32, 16, 8, 8, 2, 2, 1),
         (64, 32, 16, 8, 8, 4, 2, 1), (64, 64, 32, 16, 8, 2, 4, 0), (64, 64, 16, 8, 8, 4, 4, 0), (32, 32, 32, 8, 8, 4, 4, 0),
     ].map { (m, n, k, itemsM, itemsN, vectorM, vectorN, local) in
         [
@@ -61,17 +62,23 @@ package enum ProductCandidates {
     ]
 
     private static func copies(_ profile: KernelProfile) -> [Parameters] {
-        let sets = profile == .cpu ? [(8, 8, 4, 1), (8, 8, 8, 1), (8, 8, 8, 4)] : [(8, 8, 4, 1), (16, 8, 4, 1), (32, 8, 4, 2), (8, 32, 2, 4)]
+        let sets =
+            profile == .cpu
+            ? [(8, 8, 4, 1), (8, 8, 8, 1), (8, 8, 8, 4)] : [(8, 8, 4, 1), (16, 8, 4, 1), (32, 8, 4, 2), (8, 32, 2, 4)]
         return sets.map { ["COPY_DIMX": $0.0, "COPY_DIMY": $0.1, "COPY_VW": $0.2, "COPY_WPT": $0.3] }
     }
 
     private static func pads(_ profile: KernelProfile) -> [Parameters] {
-        let sets = profile == .cpu ? [(8, 8, 1, 1), (8, 8, 4, 4), (16, 8, 4, 8)] : [(8, 8, 1, 1), (16, 8, 2, 2), (32, 8, 2, 1), (8, 16, 4, 4)]
+        let sets =
+            profile == .cpu
+            ? [(8, 8, 1, 1), (8, 8, 4, 4), (16, 8, 4, 8)] : [(8, 8, 1, 1), (16, 8, 2, 2), (32, 8, 2, 1), (8, 16, 4, 4)]
         return sets.map { ["PAD_DIMX": $0.0, "PAD_DIMY": $0.1, "PAD_WPTX": $0.2, "PAD_WPTY": $0.3] }
     }
 
     private static func transposes(_ profile: KernelProfile) -> [Parameters] {
-        let sets = profile == .cpu ? [(4, 0, 0, 4), (8, 0, 0, 4), (4, 0, 0, 8)] : [(8, 1, 0, 4), (16, 1, 0, 2), (16, 1, 1, 4), (8, 0, 0, 8)]
+        let sets =
+            profile == .cpu
+            ? [(4, 0, 0, 4), (8, 0, 0, 4), (4, 0, 0, 8)] : [(8, 1, 0, 4), (16, 1, 0, 2), (16, 1, 1, 4), (8, 0, 0, 8)]
         return sets.map { ["TRA_DIM": $0.0, "TRA_PAD": $0.1, "TRA_SHUFFLE": $0.2, "TRA_WPT": $0.3] }
     }
 

@@ -131,7 +131,7 @@ package final class Tuner {
         if !canReturn {
             finding.after = 1e3 * best
         } else if tuning != before {
-            let pairs = try (0..<3).map { _ in 
+            let pairs = try (0..<3).map { _ in
                 (try time(cases, before, checked: false) ?? .nan, try time(cases, tuning, checked: false) ?? .nan)
             }
             finding.before = 1e3 * Spread(pairs.map(\.0)).p50
@@ -150,7 +150,9 @@ package final class Tuner {
             device, profile: profile, effort: effort, tuning: ChosenTuning(tuning, source: "being tuned"))
         var sum = 0.0
         for (benchmark, count) in cases {
-            do { sum += Double(count) * (try session.run(benchmark, checked: checked).device.p50) } catch is BenchmarkError { return nil }
+            do { sum += Double(count) * (try session.run(benchmark, checked: checked).device.p50) } catch is BenchmarkError {
+                return nil
+            }
         }
         return sum
     }

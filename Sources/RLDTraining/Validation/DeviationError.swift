@@ -22,7 +22,8 @@ public struct DeviationError: Error, Sendable, Equatable, CustomStringConvertibl
     public var description: String {
         let size = abs(found - expected) / bound
         let times = size.isFinite ? String(format: "%.3g times the bound %.2g", size, bound) : "not comparable"
-        return "RLD_VALIDATE: step \(step), \(part), node \(node) (\(operation)): \(quantity)\(element) is \(found), the reference gives "
+        return
+            "RLD_VALIDATE: step \(step), \(part), node \(node) (\(operation)): \(quantity)\(element) is \(found), the reference gives "
             + "\(expected), \(times); 'rld doctor' checks every kernel of this device"
     }
 }

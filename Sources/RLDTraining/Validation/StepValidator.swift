@@ -72,7 +72,8 @@ package final class StepValidator: StepWatcher {
                 node, inputs: inputs, input: Extent(plan.network.nodes[node.inputs[0]].shape), batch: batch
             ) { state["\(node.name).\($0)"]?.values ?? [] }
             try self.compare(
-                found, expected, scale: scale, shape: [batch] + node.shape, Place(self.step, part, node.name, node.operation.label),
+                found, expected, scale: scale, shape: [batch] + node.shape,
+                Place(self.step, part, node.name, node.operation.label),
                 "value")
             return found
         }
@@ -229,6 +230,7 @@ package final class StepValidator: StepWatcher {
         func value(_ values: [Double]) -> Double { bad.index < values.count ? values[bad.index] : .nan }
         throw DeviationError(
             step: place.step, part: place.part, node: place.node, operation: place.operation, quantity: quantity,
-            element: element, found: value(found), expected: value(expected), bound: expected.isEmpty ? 0 : bound(min(bad.index, expected.count - 1)))
+            element: element, found: value(found), expected: value(expected),
+            bound: expected.isEmpty ? 0 : bound(min(bad.index, expected.count - 1)))
     }
 }
