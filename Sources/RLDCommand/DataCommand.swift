@@ -32,6 +32,7 @@ struct DataCommand: ParsableCommand {
             "\(found.data): \(found.trainImages) training images, \(found.testImages) test images, \(found.classes.count) classes"
         )
         Output.line("seen as \(found.input.map(String.init).joined(separator: "x")), content hash \(found.contentHash)")
+        for note in found.notes { Output.line(note) }
         let sizes = found.sizes.prefix(5).map { "\($0.width)x\($0.height) (\($0.images))" }.joined(separator: ", ")
         Output.line("sizes: \(sizes)\(found.sizes.count > 5 ? " and \(found.sizes.count - 5) others" : "")")
         func list(_ values: [Float]) -> String {

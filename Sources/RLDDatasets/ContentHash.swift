@@ -4,13 +4,14 @@ import RLDGraph
 struct ContentHash {
     private var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
-    /// Extents and class count, pixels, labels.
-    mutating func add(_ table: ImageTable) {
-        for number in [table.count, table.channels, table.height, table.width, table.classes] {
+    /// The end of a table's hash, after its pixels: extents, class count and labels.
+    mutating func add(
+        labels: [Int32], channels: Int, height: Int, width: Int, classes: Int
+    ) {
+        for number in [labels.count, channels, height, width, classes] {
             add((0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) })
         }
-        add(table.pixels)
-        for label in table.labels { add((0..<4).map { UInt8(truncatingIfNeeded: label >> (8 * $0)) }) }
+        for label in labels { add((0..<4).map { UInt8(truncatingIfNeeded: label >> (8 * $0)) }) }
     }
 
     mutating func add(_ bytes: [UInt8]) {

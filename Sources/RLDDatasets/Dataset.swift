@@ -12,6 +12,8 @@ public struct Dataset: Sendable, Equatable {
     public var transform: ImageTransform
     /// Files that were left out because they are damaged, and why.
     public var skipped: [InputError] = []
+    /// What a person should know of how the files were read, for example which of two folders became the test set.
+    public var notes: [String] = []
 
     public init(name: String, path: String, train: ImageTable, test: ImageTable, transform: ImageTransform) {
         self.name = name
@@ -30,11 +32,10 @@ public struct Dataset: Sendable, Equatable {
     /// What a network takes: [channels, height, width] after the transform.
     public var inputShape: [Int] { transform.inputShape(of: train) }
 
-    /// Identifies the contents, for environment records: both tables' hashes, 16 hexadecimal digits.
+    /// Identifies the contents, for environment records: a hash over both tables' hashes, 16 hexadecimal digits.
     public var contentHash: String {
         var hash = ContentHash()
-        hash.add(train)
-        hash.add(test)
+        hash.add(Array((train.contentHash + test.contentHash).utf8))
         return hash.text
     }
 }

@@ -140,7 +140,7 @@ public enum DatasetCatalog {
         Entry(
             "labels", "your pictures: labels.csv with a file and a class per line", .pictures(.labels),
             ImageTransform(mean: [], deviation: [], horizontalFlip: true)),
-        Entry("arrays", "images and labels in a .safetensors file", .arrays, ImageTransform(mean: [], deviation: [])),
+        Entry("arrays", "images and labels in an .npz or .safetensors file", .arrays, ImageTransform(mean: [], deviation: [])),
     ]
 }
 
@@ -153,7 +153,7 @@ extension DatasetCatalog {
         let set = PictureSet(
             name: entry.name, path: NSString(string: path).expandingTildeInPath, layout: layout, transform: entry.transform,
             options: options)
-        let (train, test) = try set.lists()
+        let (train, test, _) = try set.lists()
         return train.paths + test.paths
     }
 }

@@ -38,6 +38,8 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
     public var mean: [Float]
     public var deviation: [Float]
     public var contentHash: String
+    /// What a person should know of how the files were read.
+    public var notes: [String]
 
     /// Reads and counts everything; damaged files are listed, not fatal.
     /// - Parameter text: NAME[:PATH].
@@ -67,7 +69,7 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
             },
             imbalance: Double(train.max() ?? 0) / Double(max(train.min() ?? 0, 1)), sizes: sizes, input: dataset.inputShape,
             broken: dataset.skipped.map { Broken(file: $0.subject, problem: $0.problem) }, mean: statistics.mean,
-            deviation: statistics.deviation, contentHash: dataset.contentHash)
+            deviation: statistics.deviation, contentHash: dataset.contentHash, notes: dataset.notes)
         return (inspection, dataset)
     }
 

@@ -35,10 +35,11 @@ extension ImageTable {
     /// Keeps the split apart from the epochs' shuffles, which use the epoch as their stream.
     private static let splitStream: UInt64 = 0x5011_7000_0000_0000
 
-    /// Identifies extents, pixels and labels: 16 hexadecimal digits.
+    /// Identifies pixels, extents, class count and labels: 16 hexadecimal digits.
     public var contentHash: String {
         var hash = ContentHash()
-        hash.add(self)
+        hash.add(pixels)
+        hash.add(labels: labels, channels: channels, height: height, width: width, classes: classes)
         return hash.text
     }
 }

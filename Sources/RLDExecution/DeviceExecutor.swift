@@ -12,6 +12,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private var batches: [BatchKey: BatchBuffers] = [:]
     /// By number of values.
     private var knownLogits: [Int: Buffer] = [:]
+    /// Of all plans: one runs at a time.
+    private let planMemory: PlanMemory
     private var student: DeviceNetwork?
     private var teacher: DeviceNetwork?
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
@@ -38,6 +40,7 @@ public final class DeviceExecutor: NetworkExecutor {
     package init(engine: DeviceEngine) throws(DeviceError) {
         self.engine = engine
         accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
+        planMemory = PlanMemory(engine)
     }
 
     public var executorDescription: String { "\(engine.device), \(engine.profile.rawValue) kernels" }
@@ -67,12 +70,21 @@ public final class DeviceExecutor: NetworkExecutor {
             try current.load(state)
             return current
         }
-        return try DeviceNetwork(network, state: state, role: role, engine: engine)
+        return try DeviceNetwork(network, state: state, role: role, engine: engine, memory: planMemory)
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
         let student = try prepared(student, "student")
         let classes = student.network.classes
+        for size in Set(training) {
+            let images = try buffers(size, for: student).images
+            if method.needsTeacher, let teacher { try teacher.announce(batch: size, mode: .inference, input: images) }
+            try student.announce(batch: size, mode: .training, input: images)
+        }
+        for size in Set(evaluation) {
+            try student.announce(batch: size, mode: .inference, input: try buffers(size, for: student).images)
+        }
+        defer { planMemory.forgetAnnounced() }
         for size in Set(training).sorted(by: >) {
             let images = try buffers(size, for: student).images
             if method.needsTeacher, teacher != nil { _ = try teacherPlan(size, for: student, input: images) }

@@ -78,9 +78,10 @@ extension TrainingSession {
                 "device     \(executor.executorDescription)",
             ] + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
         for line in lines { try trainer.folder?.note(line) }
+        trainer.observer(.begins(lines))
+        for line in trainer.dataset.notes { try note(line) }
         for error in trainer.dataset.skipped.prefix(20) { try note("left out: \(error)") }
         if !trainer.dataset.skipped.isEmpty { try note("\(trainer.dataset.skipped.count) damaged files were left out") }
-        trainer.observer(.begins(lines))
         guard let resumption = trainer.resumption else { return }
         for error in resumption.broken { try note("passed over a checkpoint: \(error)") }
         trainer.folder?.checkpoints.setAside(resumption.broken)

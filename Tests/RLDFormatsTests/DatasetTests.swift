@@ -89,9 +89,9 @@ struct DatasetTests {
         #expect(table.selecting([5, 0]).labels == [7, 0])
         #expect(table.selecting([5, 0]).pixels == Array(30..<36) + Array(0..<6))
 
-        // FNV-1a over extents and class count (int64 each), pixels, labels (int32 each), little-endian.
+        // FNV-1a over pixels, extents and class count (int64 each), labels (int32 each), little-endian.
         let words = [6, 1, 2, 3, 10] as [Int64]
-        let text = bytes(words) + table.pixels + bytes(table.labels)
+        let text = table.pixels + bytes(words) + bytes(table.labels)
         let expected = text.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         #expect(table.contentHash == String(expected, radix: 16))
         var other = table

@@ -236,6 +236,62 @@ struct PictureTests {
             Issue.record("nothing was said")
         } catch { #expect("\(error)".contains("holds pictures") && "\(error)".contains("train_images")) }
     }
+
+    @Test("arrays in an .npz: bytes as they are, channels last, a test set drawn from the rest; other files are refused")
+    func npz() throws {
+        let folder = try TemporaryFolder()
+        func npy(_ type: String, _ shape: String, _ body: [UInt8]) -> [UInt8] {
+            NumPyTests.npy("{'descr': '\(type)', 'fortran_order': False, 'shape': (\(shape)), }\n", body)
+        }
+        // Five pictures of 2 x 1 pixels; channel c of pixel p of picture n is 40 n + 10 p + c.
+        var pixels: [UInt8] = []
+        for n in 0..<5 { for p in 0..<2 { for c in 0..<3 { pixels.append(UInt8(40 * n + 10 * p + c)) } } }
+        let arrays = [
+            (name: "images.npy", bytes: npy("|u1", "5, 2, 1, 3", pixels)),
+            (name: "labels.npy", bytes: npy(">i8", "5,", bytes((0..<5).map { Int64($0).bigEndian }))),
+            (name: "notes.npy", bytes: npy("<f4", "1,", floats([.nan]))),
+        ]
+        for deflated in [false, true] {
+            try folder.write(zip(arrays, deflated: deflated), "set.npz")
+            let set = try DatasetCatalog.load("arrays:\(folder.file("set.npz"))")
+            #expect(set.inputShape == [3, 2, 1] && set.train.count == 4 && set.test.count == 1 && set.train.classes == 5)
+            for table in [set.train, set.test] {
+                for (row, label) in table.labels.enumerated() {
+                    let wanted: [UInt8] = [0, 10, 1, 11, 2, 12]
+                    #expect(Array(table.pixels[6 * row..<6 * row + 6]) == wanted.map { $0 + 40 * UInt8(label) })
+                }
+            }
+            #expect(Set(set.train.labels + set.test.labels) == [0, 1, 2, 3, 4])
+        }
+        try folder.write(npy("|u1", "5, 2, 1, 3", pixels), "set.npy")
+        expectRefusal("is a NumPy array; give an .npz or .safetensors file") {
+            _ = try DatasetCatalog.load("arrays:\(folder.file("set.npy"))")
+        }
+        try folder.write(zip([arrays[0], (name: "labels.npy", bytes: npy("|u1", "4,", [0, 1, 0, 1]))]), "short.npz")
+        expectRefusal("labels: has 4 labels for 5 images") {
+            _ = try DatasetCatalog.load("arrays:\(folder.file("short.npz"))")
+        }
+    }
+
+    @Test("with both test and val beside train, test is the test set and val stays unused, and the data say so")
+    func testAndVal() throws {
+        let folder = try TemporaryFolder()
+        try pictures(folder, ["train/", "test/"])
+        #expect(try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12)).notes.isEmpty)
+        try pictures(folder, ["val/"])
+        try FileManager.default.removeItem(atPath: folder.path + "/val/dog/palette.png")
+        let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
+        #expect(set.train.count == 6 && set.test.count == 6)
+        #expect(set.notes == ["\(folder.path)/test is the test set; val/ is not used"], "\(set.notes)")
+        // Pictures without classes are no test set.
+        try FileManager.default.removeItem(atPath: folder.path + "/test/cat")
+        try FileManager.default.removeItem(atPath: folder.path + "/test/dog")
+        try folder.write([1], "test/1.jpg")
+        let other = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
+        #expect(
+            other.test.count == 5 && other.notes == ["\(folder.path)/val is the test set; test/ holds no classes and is not used"]
+        )
+    }
 }
 
 struct AugmentationTests {

@@ -4,7 +4,7 @@ import RLDGraph
 
 /// Images and labels as arrays in one file: `train_images`, `train_labels`, `test_images`, `test_labels` (or x_train, y_train,
 /// x_test, y_test; or `images` and `labels` alone). Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, bytes
-/// or numbers from 0 to 255, or fractions from 0 to 1.
+/// or numbers from 0 to 255, or fractions from 0 to 1. The file is .npz or .safetensors, told apart by what it holds.
 struct ArrayFiles {
     let name: String
     let path: String
@@ -16,14 +16,22 @@ struct ArrayFiles {
     ]
 
     func load() throws(InputError) -> Dataset {
-        let arrays = try read()
-        func find(_ names: [String]) -> (String, Tensor)? { names.lazy.compactMap { n in arrays[n].map { (n, $0) } }.first }
+        let file = try TensorFile(path: path)
+        guard file.format == .npz || file.format == .safetensors else {
+            throw InputError(
+                path, "is a \(file.format.rawValue)", advice: "give an .npz or .safetensors file of images and labels")
+        }
+        // Only what is used is read.
+        func find(_ names: [String]) throws(InputError) -> StoredTensor? {
+            guard let name = names.first(where: { file.entry($0) != nil }) else { return nil }
+            return try file.stored(name)
+        }
         var tables: [ImageTable] = []
         for (index, part) in Self.parts.enumerated() {
-            guard let images = find(part.images), let labels = find(part.labels) else {
+            guard let images = try find(part.images), let labels = try find(part.labels) else {
                 if index > 0 { continue }
                 throw InputError(
-                    path, "holds \(arrays.keys.sorted().joined(separator: ", "))",
+                    path, "holds \(file.entries.map(\.name).sorted().joined(separator: ", "))",
                     advice: "expected train_images and train_labels, or images and labels")
             }
             tables.append(try table(images, labels))
@@ -49,20 +57,8 @@ struct ArrayFiles {
         return Dataset(name: name, path: path, train: tables[0], test: tables[1], transform: transform)
     }
 
-    private func read() throws(InputError) -> [String: Tensor] {
-        guard path.hasSuffix(".safetensors") else {
-            throw InputError(path, "is not a kind of array file that can be read", advice: "give a .safetensors file")
-        }
-        let file = try SafetensorsFile(path: path)
-        var arrays: [String: Tensor] = [:]
-        for name in file.names { arrays[name] = try file.tensor(name) }
-        return arrays
-    }
-
-    private func table(_ images: (name: String, tensor: Tensor), _ labels: (name: String, tensor: Tensor)) throws(InputError)
-        -> ImageTable
-    {
-        let shape = images.tensor.shape
+    private func table(_ images: StoredTensor, _ labels: StoredTensor) throws(InputError) -> ImageTable {
+        let shape = images.shape
         func fail(_ name: String, _ problem: String) -> InputError { InputError("\(path): \(name)", problem) }
         let channelsLast = shape.count == 4 && [1, 3].contains(shape[3]) && ![1, 3].contains(shape[1])
         let (c, h, w): (Int, Int, Int) =
@@ -74,22 +70,16 @@ struct ArrayFiles {
         guard [1, 3].contains(c), h > 0, w > 0, shape[0] > 0 else {
             throw fail(images.name, "has shape \(shape), expected [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels")
         }
-        guard labels.tensor.count == shape[0] else {
-            throw fail(labels.name, "has \(labels.tensor.count) labels for \(shape[0]) images")
-        }
-        let values = images.tensor.values
-        let top = values.max() ?? 0
-        guard (values.min() ?? 0) >= 0, top <= 255 else { throw fail(images.name, "holds values outside 0...255") }
-        let scale = top <= 1 && values.contains { $0 != $0.rounded() } ? 255.0 : 1
-        var pixels = [UInt8](repeating: 0, count: values.count)
-        for n in 0..<shape[0] {
-            for i in 0..<c * h * w {
-                let source = channelsLast ? (i % (h * w)) * c + i / (h * w) : i
-                pixels[n * c * h * w + i] = UInt8((values[n * c * h * w + source] * scale).rounded())
+        guard labels.count == shape[0] else { throw fail(labels.name, "has \(labels.count) labels for \(shape[0]) images") }
+        var pixels = try bytes(images)
+        if channelsLast {
+            let stored = pixels
+            for n in 0..<shape[0] {
+                for i in 0..<c * h * w { pixels[n * c * h * w + i] = stored[n * c * h * w + (i % (h * w)) * c + i / (h * w)] }
             }
         }
         var numbers: [Int32] = []
-        for (index, value) in labels.tensor.values.enumerated() {
+        for (index, value) in try labels.doubles(source: path).enumerated() {
             guard value >= 0, value < 65536, value == value.rounded() else {
                 throw fail(labels.name, "label \(value) at index \(index)")
             }
@@ -98,5 +88,17 @@ struct ArrayFiles {
         return ImageTable(
             channels: c, height: h, width: w, pixels: pixels, labels: numbers,
             classNames: (0..<Int((numbers.max() ?? 0) + 1)).map(String.init))
+    }
+
+    /// Bytes as they are; other numbers from 0 to 255, or fractions from 0 to 1, rounded.
+    private func bytes(_ images: StoredTensor) throws(InputError) -> [UInt8] {
+        if images.type == .uint8 { return images.bytes }
+        let values = try images.doubles(source: path)
+        let top = values.max() ?? 0
+        guard values.allSatisfy({ $0 >= 0 && $0 <= 255 }) else {
+            throw InputError("\(path): \(images.name)", "holds values outside 0...255")
+        }
+        let scale = top <= 1 && values.contains { $0 != $0.rounded() } ? 255.0 : 1
+        return values.map { UInt8(($0 * scale).rounded()) }
     }
 }

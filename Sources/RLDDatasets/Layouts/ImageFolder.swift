@@ -9,27 +9,34 @@ struct ImageFolder {
     private static let trainNames = ["train", "training"]
     private static let testNames = ["test", "val", "valid", "validation"]
 
-    /// Training files, and test files where the layout has them.
-    func lists() throws(InputError) -> (train: ImageList, test: ImageList?) {
+    /// Training files, test files where the layout has them, and what a person should know of the choice.
+    func lists() throws(InputError) -> (train: ImageList, test: ImageList?, notes: [String]) {
         guard Self.isFolder(path) else {
             throw InputError(
                 path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
         }
         guard let trainFolder = Self.trainNames.map({ "\(path)/\($0)" }).first(where: Self.isFolder) else {
-            return (try list(of: path, classes: nil), nil)
+            return (try list(of: path, classes: nil), nil, [])
         }
         let train = try list(of: trainFolder, classes: nil)
-        for name in Self.testNames {
-            let folder = "\(path)/\(name)"
-            guard Self.isFolder(folder) else { continue }
-            if FileManager.default.fileExists(atPath: folder + "/val_annotations.txt") {
-                return (train, try annotated(folder, classes: train.classNames))
-            }
-            // A folder of pictures without classes (a contest's test set) says nothing about accuracy.
-            guard !Self.folders(in: folder).isEmpty else { continue }
-            return (train, try list(of: folder, classes: train.classNames))
+        let present = Self.testNames.filter { Self.isFolder("\(path)/\($0)") }
+        func isAnnotated(_ name: String) -> Bool {
+            FileManager.default.fileExists(atPath: "\(path)/\(name)/val_annotations.txt")
         }
-        return (train, nil)
+        // A folder of pictures without classes (a contest's test set) says nothing about accuracy.
+        func hasClasses(_ name: String) -> Bool { isAnnotated(name) || !Self.folders(in: "\(path)/\(name)").isEmpty }
+        func unused(_ names: [String]) -> String {
+            names.map { hasClasses($0) ? "\($0)/ is not used" : "\($0)/ holds no classes and is not used" }.joined(
+                separator: ", ")
+        }
+        guard let chosen = present.first(where: hasClasses) else {
+            return (train, nil, present.isEmpty ? [] : ["\(path): \(unused(present))"])
+        }
+        let folder = "\(path)/\(chosen)"
+        let test =
+            try isAnnotated(chosen) ? annotated(folder, classes: train.classNames) : list(of: folder, classes: train.classNames)
+        let others = present.filter { $0 != chosen }
+        return (train, test, others.isEmpty ? [] : ["\(folder) is the test set; \(unused(others))"])
     }
 
     /// Every picture below the folder's own folders, each of which is a class.

@@ -9,7 +9,7 @@ struct LabelsFile {
     /// - Parameter path: the file, or a folder that holds labels.csv.
     init(path: String) { self.path = ImageFolder.isFolder(path) ? path + "/labels.csv" : path }
 
-    func lists() throws(InputError) -> (train: ImageList, test: ImageList?) {
+    func lists() throws(InputError) -> (train: ImageList, test: ImageList?, notes: [String]) {
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw InputError(path, FileManager.default.fileExists(atPath: path) ? "cannot be read as text" : "no such file")
         }
@@ -58,7 +58,7 @@ struct LabelsFile {
                 train.append(row.path, numbers[row.label] ?? 0)
             }
         }
-        return (train, test.count > 0 ? test : nil)
+        return (train, test.count > 0 ? test : nil, [])
     }
 
     /// Cells of one line; a cell in double quotes may hold commas, and two double quotes for one.
