@@ -244,8 +244,8 @@ package final class FusedLoss {
 
     /// Of the last call, per row, whether its label is the student's first largest logit; waits for it.
     func correctRows(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> [Bool] {
-        // ROW_TOP1 and the faults of common/loss_row.clh.
-        try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0xF0 == 0 }
+        // ROW_TOP1 and the faults of common/loss_row.clh; an infinite loss is none of the ranks.
+        try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0x70 == 0 }
     }
 
     /// Classes of each row that a work-item of the gpu profile keeps in local memory: at most 24 KiB in all.
