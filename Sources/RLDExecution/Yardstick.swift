@@ -14,9 +14,9 @@ package final class ArithmeticPeak {
     private let width: Int
 
     /// - Parameters:
-    ///   - rounds: multiply-adds of each chain; few for simulators.
+    ///   - rounds: multiply-adds of each chain, by default so many that every compute unit gets its share; few for simulators.
     ///   - items: work-items; nil for enough to fill the device.
-    package init(on engine: DeviceEngine, rounds: Int = 4096, items: Int? = nil) throws(DeviceError) {
+    package init(on engine: DeviceEngine, rounds: Int = 1 << 16, items: Int? = nil) throws(DeviceError) {
         self.engine = engine
         self.rounds = rounds
         // One of the profile's vectors per chain: as wide as the registers on a CPU, a single float on a GPU.
