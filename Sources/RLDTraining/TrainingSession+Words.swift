@@ -108,7 +108,7 @@ extension TrainingSession {
             model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean,
             deviation: transform.deviation, classNames: trainer.dataset.classNames)
         return model.text.merging([
-            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
+            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": objective.id, "data": configuration.data,
             "data_hash": trainer.dataHash, "config": configuration.yaml,
         ]) { $1 }
     }

@@ -9,6 +9,7 @@ final class FakeExecutor: NetworkExecutor {
         var method: Method
         var warmup: Double
         var optimizer: SGD
+        var objective: Objective
     }
 
     var trainCalls: [TrainCall] = []
@@ -16,7 +17,7 @@ final class FakeExecutor: NetworkExecutor {
     var teacherCalls = 0
     var evaluateCalls: [BatchSelection] = []
     var studentsPrepared = 0
-    var teacher: Network?
+    var teachers: [Int: Network] = [:]
     var metricsTaken = 0
     var tables: [String: ImageTable] = [:]
     /// The training step, counted from 1 over the run, whose loss is nan.
@@ -41,25 +42,27 @@ final class FakeExecutor: NetworkExecutor {
         studentsPrepared += 1
     }
 
-    func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {}
+    func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {}
 
-    func prepareTeacher(_ network: Network, state: NetworkState) throws { teacher = network }
+    func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws { teachers[index] = network }
 
     func prepareUpdates(_ rule: UpdateRule) throws {}
 
     func exchangeWithAverage() throws {}
 
-    func teacherLogits(_ batch: BatchSelection) throws -> [Float] {
+    func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float] {
         teacherCalls += 1
-        return (0..<batch.indices.count * (teacher?.classes ?? 0)).map { Float($0 % 7) }
+        return (0..<batch.indices.count * (teachers[index]?.classes ?? 0)).map { Float($0 % 7 + index) }
     }
 
-    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
+    func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
         guard case .sgd(let optimizer) = update.rule.optimizer else {
             throw InputError("optimizer", "is none that the fake knows")
         }
         updates.append(update)
-        trainCalls.append(TrainCall(batch: batch, method: method, warmup: warmup, optimizer: optimizer))
+        let part = objective.components[0]
+        trainCalls.append(
+            TrainCall(batch: batch, method: part.method, warmup: part.warmup, optimizer: optimizer, objective: objective))
         beforeStep(trainCalls.count)
         guard var weight = state["fc.weight"], var bias = state["fc.bias"], let classes = network?.classes else { return }
         let rate = optimizer.learningRate / Double(batch.indices.count)
@@ -80,7 +83,7 @@ final class FakeExecutor: NetworkExecutor {
         state["fc.weight"] = weight
         state["fc.bias"] = bias
         metrics.totalSum += loss
-        metrics.termSums = method.termNames.indices.map {
+        metrics.termSums = objective.termNames.indices.map {
             (metrics.termSums.isEmpty ? 0 : metrics.termSums[$0]) + ($0 == 0 ? loss : 0)
         }
     }

@@ -121,6 +121,13 @@ struct Setting: Sendable {
         return safe || Int(text) != nil && text == "\(Int(text) ?? 0)" ? text : "\"\(escaped)\""
     }
 
+    /// What `quoted` was given.
+    static func unquoted(_ text: String) -> String {
+        guard text.count >= 2, text.hasPrefix("\""), text.hasSuffix("\"") else { return text }
+        return text.dropFirst().dropLast().replacingOccurrences(of: "\\\"", with: "\"")
+            .replacingOccurrences(of: "\\\\", with: "\\")
+    }
+
     // MARK: - Kinds of settings
 
     private typealias Path<Value> = WritableKeyPath<TrainingConfiguration, Value> & Sendable
