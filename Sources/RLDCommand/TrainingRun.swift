@@ -21,8 +21,8 @@ struct TrainingRun {
             if !common.quiet { Output.error("the run in \(folder.path) is finished; its result:") }
             return try report(RunSummary(json: result, source: folder.file("result.json")), folder: folder)
         }
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
         let executor = try makeExecutor(device: configuration.device)
+        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
         let result = try Trainer(
@@ -57,8 +57,8 @@ struct TrainingRun {
     private func plan(base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)]) throws {
         var none: Resumption?
         let configuration = try configuration(base: base, settings: settings, resumption: &none)
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
         let executor = try makeExecutor(device: configuration.device)
+        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
         let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
         if common.json { return try Output.json(estimate) }
         for line in estimate.plan { Output.line(line) }

@@ -37,9 +37,12 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public var executorDescription: String { "\(engine.device), \(engine.profile.rawValue) kernels" }
 
-    public func load(_ images: ImageTable, as name: String) throws {
+    /// A quarter of the memory, since there are two tables and a network, and what fits in one buffer.
+    public var residentImageBytes: Int? { min(engine.allocationLimit, engine.memoryLimit / 4) }
+
+    public func load(_ images: ImageTable, as name: String, staged: Bool) throws {
         tables[name] = nil
-        tables[name] = try DeviceImageTable(images, name: name, engine: engine)
+        tables[name] = try DeviceImageTable(images, name: name, staged: staged, engine: engine)
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
@@ -67,6 +70,7 @@ public final class DeviceExecutor: NetworkExecutor {
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
         let student = try prepared(student, "student")
         let classes = student.network.classes
+        for table in tables.values { try table.reserve(images: (training + evaluation).max() ?? 0) }
         for size in Set(training).sorted(by: >) {
             let images = try buffers(size, for: student).images
             for index in objective.teachers where teachers[index] != nil {

@@ -17,6 +17,8 @@ public struct BatchSelection: Sendable, Equatable {
     public var mixing: BatchMixing?
     /// By index of the teacher its logits for the images as they are transformed, [rows, classes], where they are known already.
     public var teacherLogits: [Int: [Float]] = [:]
+    /// The images of the batch as they are stored, in batch order: needed where the table is staged, not looked at elsewhere.
+    public var pixels: [UInt8]?
 
     public init(table: String, indices: [Int], transform: ImageTransform, seed: UInt64 = 0, epoch: Int = 0) {
         self.table = table
@@ -24,6 +26,18 @@ public struct BatchSelection: Sendable, Equatable {
         self.transform = transform
         self.seed = seed
         self.epoch = epoch
+    }
+}
+
+extension BatchSelection {
+    /// The batch's own pixels.
+    /// - Throws: when there are none, or not one image per index.
+    package func stagedPixels(imageSize: Int) throws(InputError) -> [UInt8] {
+        guard let pixels, pixels.count == indices.count * imageSize else {
+            throw InputError(
+                "batch of '\(table)'", "brings \(pixels?.count ?? 0) bytes of pixels, needed are \(indices.count * imageSize)")
+        }
+        return pixels
     }
 }
 
@@ -66,8 +80,12 @@ public protocol NetworkExecutor: AnyObject {
     /// What computes, for logs ("PoCL: cpu ...", "reference (Double, host)").
     var executorDescription: String { get }
 
+    /// Bytes of the largest table of images that it holds; nil for as many as the host does.
+    var residentImageBytes: Int? { get }
+
     /// Takes in a table of images under a name; a table of the same name is replaced.
-    func load(_ images: ImageTable, as name: String) throws
+    /// - Parameter staged: without its pixels: each batch brings its own (`BatchSelection.pixels`).
+    func load(_ images: ImageTable, as name: String, staged: Bool) throws
 
     /// Makes a student ready to train. Momentum starts empty.
     func prepareStudent(_ network: Network, state: NetworkState) throws
@@ -166,6 +184,10 @@ extension NetworkExecutor {
 }
 
 extension NetworkExecutor {
+    public func load(_ images: ImageTable, as name: String) throws { try load(images, as: name, staged: false) }
+
+    public var residentImageBytes: Int? { nil }
+
     public var plannedBytes: Int? { nil }
 
     public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {

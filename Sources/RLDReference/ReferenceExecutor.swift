@@ -5,6 +5,8 @@ import RLDMethods
 /// recipe where there is none. Slow.
 public final class ReferenceExecutor: NetworkExecutor {
     private var tables: [String: ImageTable] = [:]
+    /// Names of the tables whose batches bring their pixels.
+    private var stagedTables: Set<String> = []
     private var student: ReferenceNetwork?
     private var teachers: [Int: ReferenceNetwork] = [:]
     private var metrics = StepMetrics()
@@ -14,7 +16,13 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public var executorDescription: String { "reference (Double, host)" }
 
-    public func load(_ images: ImageTable, as name: String) { tables[name] = images }
+    public func load(_ images: ImageTable, as name: String, staged: Bool) {
+        tables[name] = images
+        stagedTables.remove(name)
+        guard staged else { return }
+        tables[name]?.pixels = []
+        stagedTables.insert(name)
+    }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
         student = try ReferenceNetwork(network, state: state)
@@ -172,7 +180,13 @@ public final class ReferenceExecutor: NetworkExecutor {
         }
         var images: [Double] = []
         images.reserveCapacity(batch.indices.count * batch.transform.inputShape(of: table).reduce(1, *))
-        let placed = batch.indices.map { batch.transform.apply(to: table, index: $0, seed: batch.seed, epoch: batch.epoch) }
+        let isStaged = stagedTables.contains(batch.table)
+        let pixels = isStaged ? try batch.stagedPixels(imageSize: table.imageSize) : table.pixels
+        let placed = batch.indices.enumerated().map { row, index in
+            let start = (isStaged ? row : index) * table.imageSize
+            return batch.transform.apply(
+                to: pixels[start..<start + table.imageSize], of: table, index: index, seed: batch.seed, epoch: batch.epoch)
+        }
         let shape = batch.transform.inputShape(of: table)
         for (row, image) in placed.enumerated() {
             let other = placed[placed.count - 1 - row]

@@ -38,8 +38,9 @@ struct TrainingSession {
     }
 
     mutating func run(teachers: [(index: Int, teacher: Trainer.Teacher)]) throws -> TrainingResult {
-        try executor.load(trainer.dataset.train, as: Self.trainTable)
-        if trainer.dataset.test.count > 0 { try executor.load(trainer.dataset.test, as: Self.testTable) }
+        for name in [Self.trainTable, Self.testTable] where table(name).count > 0 {
+            try executor.load(table(name), as: name, staged: isStaged(name))
+        }
         for (index, teacher) in teachers {
             var sum = Checksum()
             sum.add(teacher.state)
@@ -81,6 +82,18 @@ struct TrainingSession {
         return result
     }
 
+    // MARK: - Images
+
+    func table(_ name: String) -> ImageTable { name == Self.testTable ? trainer.dataset.test : trainer.dataset.train }
+
+    /// Whether the table's images come to the device batch by batch.
+    func isStaged(_ name: String) -> Bool { configuration.stages(table(name), on: executor) }
+
+    /// What brings the images of these batches to the device; nil when they are there.
+    func loader(_ name: String, _ batches: some Sequence<ArraySlice<Int>>) -> BatchLoader? {
+        isStaged(name) ? BatchLoader(table(name), batches: batches.map(Array.init)) : nil
+    }
+
     // MARK: - One epoch
 
     /// Trains and evaluates what is left of the current epoch.
@@ -91,6 +104,7 @@ struct TrainingSession {
         let batches = TrainingOrder.batches(order, size: configuration.batchSize)
         let objective = objective.at(epoch: epoch)
         let transform = configuration.trainingTransform(trainer.dataset)
+        let loader = loader(Self.trainTable, batches[min(progress.step, batches.count)...])
         for index in progress.step..<batches.count {
             if trainer.shouldStop() {
                 try stop("after step \(index) of \(batches.count)")
@@ -101,6 +115,7 @@ struct TrainingSession {
             var selection = BatchSelection(
                 table: Self.trainTable, indices: Array(batches[index]), transform: transform, seed: configuration.seed,
                 epoch: epoch)
+            selection.pixels = try loader?.next()
             selection.labelSmoothing = configuration.labelSmoothing
             selection.mixing = transform.mixing(
                 seed: configuration.seed, step: (epoch - 1) * batches.count + index, height: network.inputShape[1],

@@ -127,6 +127,32 @@ struct PictureTests {
         #expect(abs(Double(inspection.mean[0]) - sum / 255 / 864) < 1e-6)
     }
 
+    @Test("a streamed set is the set in memory: order, pixels, mean, hash, what is left out")
+    func streamed() throws {
+        let folder = try TemporaryFolder()
+        try pictures(folder, ["train/", "test/"], broken: true)
+        func load(_ streaming: Streaming, bytes: Int? = nil) throws -> Dataset {
+            try DatasetCatalog.load(
+                "folder:\(folder.path)",
+                options: DatasetOptions(imageSize: 12, skipBroken: true, streaming: streaming, residentBytes: bytes))
+        }
+        let (held, streamed) = (try load(.off, bytes: 1), try load(.on))
+        #expect(held.train.stream == nil && streamed.train.stream != nil && streamed.train.pixels.isEmpty)
+        #expect(streamed.train.labels == held.train.labels && streamed.transform == held.transform)
+        #expect(streamed.skipped == held.skipped && streamed.skipped.count == 1)
+        #expect(streamed.contentHash == held.contentHash && streamed.train.contentHash == held.train.contentHash)
+        for (a, b) in [(streamed.train, held.train), (streamed.test, held.test)] {
+            for index in 0..<6 { #expect(try a.image(index) == b.image(index)) }
+            let chosen = a.selecting([4, 1])
+            #expect(try chosen.image(1) == b.image(1) && chosen.labels == [b.labels[4], b.labels[1]])
+        }
+        // Six images of 432 bytes: held where they fit.
+        #expect(try load(.auto, bytes: 2592).train.stream == nil && load(.auto, bytes: 2591).train.stream != nil)
+        try streamed.writeContactSheet(folder.file("a.png"))
+        try held.writeContactSheet(folder.file("b.png"))
+        #expect(try contents(of: folder.file("a.png")) == contents(of: folder.file("b.png")))
+    }
+
     @Test("labels.csv names files and classes, with quotes, a header and parts")
     func labels() throws {
         let folder = try TemporaryFolder()

@@ -33,7 +33,13 @@ final class FakeExecutor: NetworkExecutor {
 
     let executorDescription = "fake"
 
-    func load(_ images: ImageTable, as name: String) throws { tables[name] = images }
+    var stagedTables: Set<String> = []
+    var residentImageBytes: Int?
+
+    func load(_ images: ImageTable, as name: String, staged: Bool) throws {
+        tables[name] = images
+        if staged { stagedTables.insert(name) }
+    }
 
     func prepareStudent(_ network: Network, state: NetworkState) throws {
         try state.validate(for: network, source: "state")
@@ -126,9 +132,11 @@ final class FakeExecutor: NetworkExecutor {
     private func visit(_ batch: BatchSelection, _ body: ([Double], Int, [Double]) -> Void) throws {
         guard let table = tables[batch.table] else { throw InputError("table \(batch.table)", "was never loaded") }
         guard let weight = state["fc.weight"], let bias = state["fc.bias"] else { return }
-        for index in batch.indices {
-            let start = index * table.imageSize
-            let image = (0..<features).map { $0 < table.imageSize ? Double(table.pixels[start + $0]) / 255 : 0 }
+        let isStaged = stagedTables.contains(batch.table)
+        let pixels = isStaged ? batch.pixels ?? [] : table.pixels
+        for (row, index) in batch.indices.enumerated() {
+            let start = (isStaged ? row : index) * table.imageSize
+            let image = (0..<features).map { $0 < table.imageSize ? Double(pixels[start + $0]) / 255 : 0 }
             let label = Int(table.labels[index])
             let logits = bias.values.indices.map { k in
                 bias.values[k] + (0..<features).reduce(0) { $0 + weight.values[k * features + $1] * image[$1] }

@@ -1,7 +1,7 @@
 import Foundation
 import RLDGraph
 
-/// A data set made of picture files, decoded into memory at one size.
+/// A data set made of picture files, decoded at one size, into memory or whenever they are needed.
 struct PictureSet {
     enum Layout: Sendable {
         case folder, labels, tinyImageNet, imageNet
@@ -38,8 +38,9 @@ struct PictureSet {
         let seen = options.imageSize ?? automaticSize(train)
         // Room for the centred crop of 7/8 by which ImageNet is evaluated.
         let stored = layout == .imageNet ? Int((Double(seen) / 0.875).rounded()) : seen
-        let trained = try train.table(size: stored, skipBroken: options.skipBroken)
-        let tested = try test.table(size: stored, skipBroken: options.skipBroken)
+        let streaming = options.streams([train, test].map { $0.count * 3 * stored * stored })
+        let trained = try train.table(size: stored, skipBroken: options.skipBroken, streaming: streaming)
+        let tested = try test.table(size: stored, skipBroken: options.skipBroken, streaming: streaming)
         guard trained.table.count > 0, tested.table.count > 0 else { throw InputError(path, "has no pictures that can be read") }
         var transform = transform
         if transform.mean.isEmpty { (transform.mean, transform.deviation) = trained.table.channelStatistics }

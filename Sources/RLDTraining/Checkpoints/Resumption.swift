@@ -12,7 +12,7 @@ public struct Resumption: Sendable {
     public var allowed: Set<String> = []
 
     /// Settings that change nothing about the numbers that a run gives.
-    static let free: Set<String> = ["checkpoint.every", "checkpoint.keep"]
+    static let free: Set<String> = ["checkpoint.every", "checkpoint.keep", "streaming"]
 
     init(checkpoint: Checkpoint, best: NetworkState?, broken: [InputError]) throws(InputError) {
         self.checkpoint = checkpoint

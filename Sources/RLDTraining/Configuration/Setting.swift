@@ -1,4 +1,5 @@
 import Foundation
+import RLDDatasets
 import RLDGraph
 import RLDMethods
 
@@ -24,6 +25,9 @@ struct Setting: Sendable {
         optionalInteger("image_size", \.imageSize),
         number("test_share", \.testShare),
         flag("skip_broken", \.skipBroken),
+        choice(
+            "streaming", Streaming.allCases.map(\.rawValue), get: { quoted($0.streaming.rawValue) },
+            set: { assign(Streaming($1), to: &$0.streaming) }),
         number("validation", \.validation),
         Setting(
             key: "seed", get: { String($0.seed) },

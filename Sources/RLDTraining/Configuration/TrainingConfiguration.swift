@@ -1,4 +1,5 @@
 import Foundation
+import RLDDatasets
 import RLDFormats
 import RLDGraph
 import RLDMethods
@@ -17,6 +18,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var testShare = 0.2
     /// Leave damaged files out instead of stopping at the first.
     public var skipBroken = false
+    /// Whether images come to the device batch by batch instead of all at once. Decides nothing about the numbers.
+    public var streaming = Streaming.auto
     /// Below 1 a share of the training images, from 1 on a number of images; 0 for no validation part.
     public var validation: Double = 0.1
     /// Of the fresh weights, the order of the images and their augmentation.
