@@ -25,10 +25,17 @@ struct TrainingRun {
         let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
-        let result = try Trainer(
+        let trainer = Trainer(
             configuration: configuration, executor: executor, dataset: dataset, folder: folder, resuming: resumption,
-            shouldStop: { Interruption.requested }, observer: display.show
-        ).run()
+            shouldStop: { Interruption.requested }, observer: display.show)
+        let result: TrainingResult
+        do {
+            result = try trainer.run()
+        } catch let error as DeviceError where error.code == .deviceLost {
+            throw DeviceError(
+                error.code, "\(error.message) (--resume goes on from the newest checkpoint in \(folder.path))",
+                status: error.status)
+        }
         display.finish()
         if result.interrupted {
             throw CommandEnd(

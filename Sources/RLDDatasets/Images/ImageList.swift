@@ -2,6 +2,17 @@ import Foundation
 import RLDGraph
 import Synchronization
 
+/// What a layout of picture files holds.
+struct PictureLists {
+    var train: ImageList
+    /// Nil where the layout has none.
+    var test: ImageList?
+    /// What a person should know of the choice.
+    var notes: [String] = []
+    /// What was left out because it is damaged.
+    var skipped: [InputError] = []
+}
+
 /// Picture files with their classes, in a fixed order.
 struct ImageList: Sendable {
     var paths: [String] = []
