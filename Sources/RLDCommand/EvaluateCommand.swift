@@ -28,6 +28,9 @@ struct EvaluateCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (own pictures: 64).")
     var imageSize: Int?
 
+    @Flag(help: "Leave damaged files, labels and pictures out instead of stopping at the first.")
+    var skipBroken = false
+
     @Option(parsing: .unconditional, help: "Images per step.")
     var batchSize = 64
 
@@ -54,7 +57,9 @@ struct EvaluateCommand: ParsableCommand {
         if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
         let executor = try makeExecutor(device: common.device)
         let dataset = try DatasetCatalog.load(
-            data, options: DatasetOptions(imageSize: imageSize, residentBytes: executor.residentImageBytes))
+            data,
+            options: DatasetOptions(
+                imageSize: imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes))
         let table = part == "test" ? dataset.test : dataset.train
         guard table.count > 0 else { throw InputError(data, "has no \(part) images") }
         let network = try dataset.network(model)

@@ -1,7 +1,7 @@
 import Foundation
 import RLD
 
-/// An executor that is cheap, deterministic and writes down what it is asked: softmax regression on the first 64 pixels, held
+/// An executor that is cheap, deterministic and writes down what it is asked: softmax regression on the first pixels, held
 /// in the network's last layer ("fc.weight", "fc.bias"). Everything else of the network's state stays as it came.
 final class FakeExecutor: NetworkExecutor {
     struct TrainCall: Equatable {
@@ -45,6 +45,7 @@ final class FakeExecutor: NetworkExecutor {
         try state.validate(for: network, source: "state")
         self.network = network
         self.state = state
+        features = state["fc.weight"]?.shape.last ?? 0
         studentsPrepared += 1
     }
 

@@ -188,6 +188,7 @@ struct StreamingTests {
         let executor = FakeExecutor()
         executor.residentImageBytes = bandData().train.bytes - 1
         var configuration = recipe(augmented: false)
+        configuration.model = "resnet8"
         var notes: [String] = []
         _ = try Trainer(
             configuration: configuration, executor: executor, dataset: bandData(),
