@@ -90,6 +90,8 @@ final class StepBenchmarkRun: BenchmarkRun {
             classNames: (0..<benchmark.student.classes).map(String.init))
         executor = try DeviceExecutor(engine: engine)
         try Self.prepare(executor, benchmark, table)
+        try executor.prepareUpdates(Self.rule)
+        try executor.prepareSteps(training: [benchmark.batch], evaluation: [], method: Self.method)
         // Every part reads what the ones before it left.
         try executor.trainStep(
             selection(benchmark.batch), method: Self.method, warmup: 1, update: ParameterUpdate(Self.rule, number: 1))

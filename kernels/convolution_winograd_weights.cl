@@ -63,18 +63,20 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_
     }
 }
 
-// sums[f][output][channel] (+)= sum over tiles of dy[f][tile][output] x[f][tile][channel], a tile of ROWS outputs by BLOCK
-// channels at a time. Rows beyond the last output repeat it and are dropped. Global size: [channels / BLOCK, 36].
+// sums[f][output][channel] (+)= sum over tiles of dy[f][tile][output] x[f][tile][channel] for `count` outputs from first_output on, a
+// tile of ROWS outputs (which divide both) by BLOCK channels at a time. Global size: [channels / BLOCK, 36].
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_weight_multiply(
-    const int tiles, const int channels, const int outputs, global const float *restrict transformed,
-    const ulong transformed_offset, global float *restrict sums, const ulong sums_offset, const int accumulate)
+    const int tiles, const int channels, const int outputs, const int first_output, const int count,
+    global const float *restrict transformed, const ulong transformed_offset, global float *restrict sums,
+    const ulong sums_offset, const int accumulate)
 {
     const int f = (int)get_global_id(1), lane0 = (int)get_global_id(0) * BLOCK;
     const ulong input_stride = (ulong)tiles * channels + 16, output_stride = (ulong)tiles * outputs + 16;
     global const float *restrict input = transformed + transformed_offset + f * input_stride + lane0;
-    global const float *restrict output = transformed + transformed_offset + 36 * input_stride + f * output_stride;
-    for (int o = 0; o + ROWS <= outputs; o += ROWS) {
-        global float *restrict first = sums + sums_offset + ((ulong)f * outputs + o) * channels + lane0;
+    global const float *restrict output =
+        transformed + transformed_offset + 36 * input_stride + f * output_stride + first_output;
+    for (int o = 0; o + ROWS <= count; o += ROWS) {
+        global float *restrict first = sums + sums_offset + ((ulong)f * count + o) * channels + lane0;
         const int first_stride = channels;
         EACH_ROW(TILE_ZERO)
         if (accumulate) { EACH_ROW(TILE_LOAD) }
@@ -92,13 +94,13 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_
     }
 }
 
-// d weight [outputs, channels, 3, 3] = G^T sums G. Global size: [channels / LANES, outputs].
+// d weight [count, channels, 3, 3] = G^T sums G. Global size: [channels / LANES, count].
 kernel void convolution_winograd_weight_finish(
-    const int channels, const int outputs, global const float *restrict sums, const ulong sums_offset,
+    const int channels, const int count, global const float *restrict sums, const ulong sums_offset,
     global float *restrict gradients, const ulong gradients_offset)
 {
     const ulong c = get_global_id(0) * LANES, o = get_global_id(1);
-    const ulong stride = (ulong)outputs * channels;
+    const ulong stride = (ulong)count * channels;
     global const float *restrict m = sums + sums_offset + o * channels + c;
     real_v r[18];
     _Pragma("unroll") for (int i = 0; i < 6; ++i) {

@@ -13,10 +13,12 @@
 
 #define FIELDS 7  // per table entry: source, target (elements), outputs, inputs, taps, kind, block
 
-// Global size: [any, entries]; the first dimension strides over an entry.
-kernel void pack_weights(global const long *restrict table, global const float *restrict parameters, global float *restrict packed)
+// Global size: [any, entries from first_entry on]; the first dimension strides over an entry.
+kernel void pack_weights(
+    const int first_entry, global const long *restrict table, global const float *restrict parameters,
+    global float *restrict packed)
 {
-    global const long *restrict entry = table + get_global_id(1) * FIELDS;
+    global const long *restrict entry = table + (first_entry + get_global_id(1)) * FIELDS;
     const int outputs = (int)entry[2], inputs = (int)entry[3], taps = (int)entry[4], kind = (int)entry[5], block = (int)entry[6];
     const int transposed = kind == 1 || kind == 3;
     const int outer = transposed ? inputs : outputs, inner = transposed ? outputs : inputs;

@@ -54,6 +54,9 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "A few short runs for a look; the figures scatter.")
     var quick = false
 
+    @Flag(help: "Leave out the comparison with the reference, whose time and memory are its own. Not with --record.")
+    var unchecked = false
+
     @Flag(help: "Append the results to benchmarks/results/GROUP.csv.")
     var record = false
 
@@ -70,18 +73,19 @@ struct BenchCommand: ParsableCommand {
     ])
 
     func run() throws {
+        guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
         let cases = try cases()
         let session = try BenchmarkSession(
             Device.select(device), profile: try profile.map(knownProfile), effort: quick ? .quick : .full)
         Output.error(
             "device: \(session.device.listing), driver \(session.device.driverVersion), \(session.profile.rawValue) kernels")
-        let copy = try session.copyBandwidth()
-        Output.line("copy bandwidth: \(NumberText.fixed(copy, decimals: 1)) GB/s (256 MB buffers)")
+        let copy = try cases.contains { $0.bytes > 0 } ? session.copyBandwidth() : nil
+        if let copy { Output.line("copy bandwidth: \(NumberText.fixed(copy, decimals: 1)) GB/s (256 MB buffers)") }
         Output.line(Self.table.header)
         var results: [BenchmarkResult] = []
         do {
             for benchmark in cases {
-                let result = try session.run(benchmark)
+                let result = try session.run(benchmark, checked: !unchecked)
                 results.append(result)
                 Output.line(Self.table.row(row(result, copy: copy)))
                 if kernels { printKernels(result) }
@@ -98,12 +102,12 @@ struct BenchCommand: ParsableCommand {
         }
         if let path = csv ?? (record ? "benchmarks/results/\(group).csv" : nil) {
             let record = BenchmarkRecord(session: session, parameters: "not used")
-            try BenchmarkRecord.append([record.copyRow(copy)] + results.flatMap { record.rows($0, copy: copy) }, to: path)
+            try BenchmarkRecord.append((copy.map { [record.copyRow($0)] } ?? []) + results.flatMap { record.rows($0, copy: copy) }, to: path)
             Output.error("recorded in \(path)")
         }
     }
 
-    private func row(_ result: BenchmarkResult, copy: Double) -> [String] {
+    private func row(_ result: BenchmarkResult, copy: Double?) -> [String] {
         func microseconds(_ value: Double) -> String { NumberText.fixed(value * 1e6, decimals: value < 1e-3 ? 1 : 0) }
         let bandwidth = result.bandwidth?.p50
         return [
@@ -111,9 +115,9 @@ struct BenchCommand: ParsableCommand {
             microseconds(result.device.p50),
             "\(microseconds(result.device.p20)) .. \(microseconds(result.device.p80))", microseconds(result.wall.p50),
             bandwidth.map { NumberText.fixed($0, decimals: 2) } ?? "",
-            bandwidth.map { NumberText.fixed(100 * $0 / copy, decimals: 1) + " %" } ?? "",
+            bandwidth.flatMap { b in copy.map { NumberText.fixed(100 * b / $0, decimals: 1) + " %" } } ?? "",
             result.rate.map { NumberText.fixed($0.p50, decimals: 1) } ?? "", "\(result.memory >> 20)",
-            "\(result.runs)", NumberText.fixed(result.worstError, decimals: 3), NumberText.fixed(result.setup, decimals: 1),
+            "\(result.runs)", result.worstError.map { NumberText.fixed($0, decimals: 3) } ?? "unchecked", NumberText.fixed(result.setup, decimals: 1),
         ]
     }
 

@@ -10,6 +10,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private var tables: [String: DeviceImageTable] = [:]
     private var batches: [BatchKey: BatchBuffers] = [:]
     private var knownLogits: [KnownKey: Buffer] = [:]
+    /// Of all plans: one runs at a time.
+    private let planMemory: PlanMemory
     private var student: DeviceNetwork?
     private var teachers: [Int: DeviceNetwork] = [:]
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
@@ -33,6 +35,7 @@ public final class DeviceExecutor: NetworkExecutor {
     package init(engine: DeviceEngine) throws(DeviceError) {
         self.engine = engine
         losses = try ObjectiveLoss(engine: engine)
+        planMemory = PlanMemory(engine)
     }
 
     public var executorDescription: String { "\(engine.device), \(engine.profile.rawValue) kernels" }
@@ -64,13 +67,24 @@ public final class DeviceExecutor: NetworkExecutor {
             try current.load(state)
             return current
         }
-        return try DeviceNetwork(network, state: state, role: role, engine: engine)
+        return try DeviceNetwork(network, state: state, role: role, engine: engine, memory: planMemory)
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
         let student = try prepared(student, "student")
         let classes = student.network.classes
         for table in tables.values { try table.reserve(images: (training + evaluation).max() ?? 0) }
+        for size in Set(training) {
+            let images = try buffers(size, for: student).images
+            for index in objective.teachers {
+                try teachers[index]?.announce(batch: size, mode: .inference, input: images)
+            }
+            try student.announce(batch: size, mode: .training, input: images)
+        }
+        for size in Set(evaluation) {
+            try student.announce(batch: size, mode: .inference, input: try buffers(size, for: student).images)
+        }
+        defer { planMemory.forgetAnnounced() }
         for size in Set(training).sorted(by: >) {
             let images = try buffers(size, for: student).images
             for index in objective.teachers where teachers[index] != nil {

@@ -21,23 +21,40 @@ package final class DeviceNetwork {
         let batch: Int
         let training: Bool
         let input: ObjectIdentifier?
+
+        init(batch: Int, mode: NetworkPlan.Mode, input: DeviceSlice?) {
+            self.batch = batch
+            training = mode == .training
+            self.input = input.map { ObjectIdentifier($0.buffer) }
+        }
     }
     private var plans: [PlanKey: NetworkPlan] = [:]
+    /// Plans that are announced but not made yet.
+    private var drafts: [PlanKey: NetworkPlan.Draft] = [:]
+    private let memory: PlanMemory
+    /// The network before batch norms were folded into it; students keep theirs.
+    private let folding: BatchNormFolding?
     private struct InspectionKey: Hashable {
         let batch: Int
         let features: [String]
     }
     private var inspections: [InspectionKey: NetworkPlan] = [:]
 
-    /// - Parameter inputGradient: plans will also be asked for d loss / d input.
+    /// - Parameters:
+    ///   - memory: for the plans, shared with networks that never run at the same time; the network's own if nil.
+    ///   - inputGradient: plans will also be asked for d loss / d input.
     /// - Throws: `InputError` naming the tensors of the state that do not fit, `DeviceError` if the device fails.
-    package init(_ original: Network, state: NetworkState, role: Role, engine: DeviceEngine, inputGradient: Bool = false) throws {
+    package init(
+        _ original: Network, state: NetworkState, role: Role, engine: DeviceEngine, memory: PlanMemory? = nil,
+        inputGradient: Bool = false
+    ) throws {
         try state.validate(for: original, source: "state")
         self.original = original
         self.engine = engine
         self.role = role
-        let folded = role == .teacher ? original.foldingBatchNorm(state: state) : (network: original, state: state)
-        network = folded.network.fusingEpilogues(for: role == .teacher ? .inference : .training)
+        self.memory = memory ?? PlanMemory(engine)
+        folding = role == .teacher ? original.foldingBatchNorm() : nil
+        network = (folding?.network ?? original).fusingEpilogues(for: role == .teacher ? .inference : .training)
         var needsInputGradient: Set<Network.NodeID> = []
         if role == .student {
             for step in network.backwardPass(includingInput: inputGradient).steps where step.inputGradients.first != .some(nil) {
@@ -46,22 +63,45 @@ package final class DeviceNetwork {
         }
         store = try ParameterStore(
             network, engine: engine, trainable: role == .student, needsInputGradient: needsInputGradient)
-        try store.load(folded.state)
+        try write(state)
     }
 
     /// Replaces the weights; gradients and velocity start again from 0. Plans stay.
     package func load(_ state: NetworkState) throws {
         try state.validate(for: original, source: "state")
-        try store.load(role == .teacher ? original.foldingBatchNorm(state: state).state : state)
+        try write(state)
+    }
+
+    /// Tensor by tensor: a folded copy of a large network's state never exists as a whole.
+    private func write(_ state: NetworkState) throws(DeviceError) {
+        try store.load { name in folding.map { $0.tensor(name, of: state) } ?? state[name] }
+    }
+
+    /// Lays out the plan for a batch size and mode, so that the shared memory is made large enough for it from the start.
+    func announce(batch: Int, mode: NetworkPlan.Mode, input: DeviceSlice? = nil) throws {
+        let key = PlanKey(batch: batch, mode: mode, input: input)
+        if plans[key] == nil { memory.announce(try draft(key, mode: mode, input: input).arenaCounts) }
+    }
+
+    private func draft(_ key: PlanKey, mode: NetworkPlan.Mode, input: DeviceSlice?) throws -> NetworkPlan.Draft {
+        if let draft = drafts[key] { return draft }
+        // A teacher's logits are read after the student has run in the same memory.
+        let output =
+            role == .teacher
+            ? DeviceSlice(try engine.makeBuffer(key.batch * network.classes, label: "logits of \(network.id)")) : nil
+        let draft = try NetworkPlan.Draft(network, store: store, batch: key.batch, mode: mode, input: input, output: output)
+        drafts[key] = draft
+        return draft
     }
 
     /// The plan for a batch size and mode, made at the first request.
     /// - Parameter input: where the batch's images lie; nil lets the plan have its own place.
     package func plan(batch: Int, mode: NetworkPlan.Mode, input: DeviceSlice? = nil) throws -> NetworkPlan {
-        let key = PlanKey(batch: batch, training: mode == .training, input: input.map { ObjectIdentifier($0.buffer) })
+        let key = PlanKey(batch: batch, mode: mode, input: input)
         if let plan = plans[key] { return plan }
-        let plan = try NetworkPlan(network, store: store, batch: batch, mode: mode, input: input)
+        let plan = try NetworkPlan(draft(key, mode: mode, input: input), memory: memory)
         plans[key] = plan
+        drafts[key] = nil
         return plan
     }
 
@@ -75,7 +115,8 @@ package final class DeviceNetwork {
         let kept = Set(try original.features(named: names).values)
         let network = original.fusingEpilogues(for: .training, keeping: kept)
         let plan = try NetworkPlan(
-            network, store: store, batch: batch, mode: .inference, keeping: Set(try network.features(named: names).values))
+            network, store: store, batch: batch, mode: .inference, memory: memory,
+            keeping: Set(try network.features(named: names).values))
         inspections[key] = plan
         return plan
     }

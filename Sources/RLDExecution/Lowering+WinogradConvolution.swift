@@ -7,6 +7,8 @@ extension Lowering {
     private static let workerScratch = 100 << 10
     /// Elements between the launches of a weight gradient that stay in a level-3 cache.
     private static let chunkScratch = 5 << 18
+    /// Elements of the sums of a weight gradient; with more it is computed some output channels at a time.
+    private static let sumsScratch = 1 << 20
 
     /// y = the convolution of x with packed weights: the forward pass, or with dy and dx in their places the input gradient.
     func lowerWinograd(
@@ -55,8 +57,11 @@ extension Lowering {
         // Each chunk of images reads and writes all sums once: they should not outweigh its own values.
         let limit = min(max(Self.chunkScratch, 2 * winogradSums(g)), engine.allocationLimit / 4)
         let images = max(1, min(batch, limit / winogradTransformed(g, images: 1)))
+        // With all images in one chunk, sums of some outputs after the other.
+        let fitting = min(Self.sumsScratch, engine.allocationLimit / 32) / (36 * c.inputChannels) / tile.rows * tile.rows
+        let outputs = images < batch ? c.outputChannels : min(c.outputChannels, max(tile.rows, fitting))
         let transformed = builder.value(winogradTransformed(g, images: images))
-        let sums = builder.value(winogradSums(g))
+        let sums = builder.value(36 * c.inputChannels * outputs)
         builder.step(reads: [x, dy], writes: [transformed, sums]) { memory throws(DeviceError) in
             var launches: [Launch] = []
             func launch(_ function: String, _ global: [Int], heavy: Bool = true, _ arguments: [KernelArgument])
@@ -79,16 +84,24 @@ extension Lowering {
                         .slice(memory[x].slice(first * inputSize, count * inputSize)),
                         .slice(memory[dy].slice(first * outputSize, count * outputSize)), .slice(memory[transformed]),
                     ])
-                try launch(
-                    "multiply", [c.inputChannels / tile.block, 36],
-                    [
-                        .int(tiles), .int(c.inputChannels), .int(c.outputChannels), .slice(memory[transformed]),
-                        .slice(memory[sums]), .int(first == 0 ? 0 : 1),
-                    ])
+                for output in stride(from: 0, to: c.outputChannels, by: outputs) {
+                    let some = min(outputs, c.outputChannels - output)
+                    try launch(
+                        "multiply", [c.inputChannels / tile.block, 36],
+                        [
+                            .int(tiles), .int(c.inputChannels), .int(c.outputChannels), .int(output), .int(some),
+                            .slice(memory[transformed]), .slice(memory[sums]), .int(first == 0 ? 0 : 1),
+                        ])
+                    guard first + count == batch else { continue }
+                    let size = c.inputChannels * c.kernel * c.kernel
+                    try launch(
+                        "finish", [c.inputChannels / tile.lanes, some], heavy: false,
+                        [
+                            .int(c.inputChannels), .int(some), .slice(memory[sums]),
+                            .slice(dweight.slice(output * size, some * size)),
+                        ])
+                }
             }
-            try launch(
-                "finish", [c.inputChannels / tile.lanes, c.outputChannels], heavy: false,
-                [.int(c.inputChannels), .int(c.outputChannels), .slice(memory[sums]), .slice(dweight)])
             return launches
         }
     }

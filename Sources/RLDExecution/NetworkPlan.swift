@@ -29,33 +29,68 @@ package final class NetworkPlan {
     private let visible: [Network.NodeID: DeviceSlice]
     private let memory: PlanBuilder.Memory
 
+    /// A plan that is laid out, without memory yet.
+    final class Draft {
+        fileprivate let lowering: Lowering
+        fileprivate let keeping: Set<Network.NodeID>
+        fileprivate let inputGradient: Bool
+        fileprivate let plan: MemoryPlan
+        /// Elements of each arena.
+        var arenaCounts: [Int] { plan.arenaCounts }
+
+        /// - Throws: `InputError` if one value exceeds the device's largest allocation, `DeviceError` if the device fails.
+        init(
+            _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil,
+            output: DeviceSlice? = nil, keeping: Set<Network.NodeID> = [], inputGradient: Bool = false
+        ) throws {
+            let engine = store.engine
+            var lowering = Lowering(
+                network: network, batch: batch, mode: mode, engine: engine, store: store,
+                pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil)
+            if let input { lowering.builder.bind(lowering.value(0), to: input) }
+            if let output { lowering.builder.bind(lowering.value(network.output), to: output) }
+            do {
+                try lowering.lower(keeping: keeping)
+                plan = try lowering.builder.plan(arenaLimit: engine.allocationLimit / 4)
+            } catch {
+                lowering.builder.discard()
+                throw error
+            }
+            self.lowering = lowering
+            self.keeping = keeping
+            self.inputGradient = inputGradient
+        }
+
+        deinit { lowering.builder.discard() }
+    }
+
     /// - Parameters:
     ///   - network: what to run; fuse it first (`Network.fusingEpilogues`). Its parameters must be those of the store.
     ///   - input: where the input lies, if it is not to have a place of its own.
+    ///   - memory: shared with other plans, whose runs overwrite what this one leaves there; its own if nil.
     ///   - keeping: nodes whose values stay readable (`value(of:)`).
     ///   - inputGradient: also compute d loss / d input; it stays readable (`gradientOfInput`).
     /// - Throws: `InputError` if the plan does not fit the device's memory, `DeviceError` if the device fails.
-    package init(
-        _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil,
-        keeping: Set<Network.NodeID> = [],
-        inputGradient: Bool = false
+    package convenience init(
+        _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil, memory: PlanMemory? = nil,
+        keeping: Set<Network.NodeID> = [], inputGradient: Bool = false
     ) throws {
-        self.network = network
-        self.batch = batch
-        self.mode = mode
-        self.store = store
-        engine = store.engine
-        var lowering = Lowering(
-            network: network, batch: batch, mode: mode, engine: engine, store: store,
-            pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil)
-        let builder = lowering.builder
-        defer { builder.discard() }
-        if let input { lowering.builder.bind(lowering.value(0), to: input) }
-        try lowering.lower(keeping: keeping)
+        try self.init(
+            Draft(network, store: store, batch: batch, mode: mode, input: input, keeping: keeping, inputGradient: inputGradient),
+            memory: memory)
+    }
 
-        let arenaLimit = engine.allocationLimit / 4
-        let plan = try lowering.builder.plan(arenaLimit: arenaLimit)
-        let needed = plan.totalCount * 4
+    /// - Throws: `InputError` if the plan does not fit the device's memory, `DeviceError` if the device fails.
+    init(_ draft: Draft, memory shared: PlanMemory?) throws {
+        let (lowering, plan) = (draft.lowering, draft.plan)
+        network = lowering.network
+        batch = lowering.batch
+        mode = lowering.mode
+        store = lowering.store
+        engine = store.engine
+        // Guard zones do not bear other plans.
+        let pool = engine.guardElements > 0 ? PlanMemory(engine) : shared ?? PlanMemory(engine)
+        let needed = pool.missingBytes(plan.arenaCounts)
         let free = engine.memoryLimit - engine.context.counters.allocatedBytes
         guard needed <= free else {
             let fitting = max(free, 0) * batch / needed
@@ -64,30 +99,27 @@ package final class NetworkPlan {
                 "\(network.id) needs \(needed >> 20) MiB for it, \(engine.device.name) has \(max(free, 0) >> 20) MiB left",
                 advice: fitting > 0 ? "a batch of about \(fitting) would fit" : "use a smaller network or another device")
         }
-        let (memory, phases) = try lowering.builder.build(plan, engine: engine, label: "activations of \(network.id)")
+        let (memory, phases) = try lowering.builder.build(
+            plan, arenas: pool.arenas(plan.arenaCounts), queue: engine.queue)
         forwardLaunches = phases[0]
         backwardLaunches = phases.count > 1 ? phases[1] : []
-        self.input = memory[lowering.value(0)]
+        input = memory[lowering.value(0)]
         output = memory[lowering.value(network.output)]
         outputGradient = mode == .training ? memory[lowering.gradient(network.output)] : nil
-        visible = Dictionary(uniqueKeysWithValues: keeping.map { ($0, memory[lowering.value($0)]) })
-        gradientOfInput = inputGradient && mode == .training ? memory[lowering.gradient(0)] : nil
-        bytes = memory.bytes
+        visible = Dictionary(uniqueKeysWithValues: draft.keeping.map { ($0, memory[lowering.value($0)]) })
+        gradientOfInput = draft.inputGradient && mode == .training ? memory[lowering.gradient(0)] : nil
+        bytes = plan.totalCount * 4
         self.memory = memory
     }
 
-    /// Bytes of activations, gradients and workspaces that a plan would take, without allocating anything.
+    /// Bytes of activations, gradients and workspaces that a plan would take, without allocating them.
     /// - Throws: as `init`, but not for memory that is in use.
     package static func plannedBytes(_ network: Network, batch: Int, mode: Mode, on engine: DeviceEngine) throws -> Int {
         let pass = mode == .training ? network.backwardPass() : nil
         let needsInputGradient = Set((pass?.steps ?? []).filter { $0.inputGradients.first != .some(nil) }.map(\.node))
         let store = try ParameterStore(
             network, engine: engine, trainable: mode == .training, needsInputGradient: needsInputGradient)
-        var lowering = Lowering(network: network, batch: batch, mode: mode, engine: engine, store: store, pass: pass)
-        let builder = lowering.builder
-        defer { builder.discard() }
-        try lowering.lower(keeping: [])
-        return try lowering.builder.plan(arenaLimit: engine.allocationLimit / 4).totalCount * 4
+        return try Draft(network, store: store, batch: batch, mode: mode).plan.totalCount * 4
     }
 
     /// d loss / d input, [batch, height, width, channels], if it was asked for.

@@ -1,8 +1,9 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Copies of convolution weights in the order in which the kernels of the cpu profile read them, made by one launch per buffer
-/// after the optimiser.
+/// Copies of convolution weights in the order in which the kernels of the cpu profile read them. Those of a trained network are made
+/// after the optimiser, by one launch per buffer; a frozen network's one by one when it is loaded, from a place that all share, and
+/// are the only ones that stay.
 struct PackedWeights {
     /// What a copy is for; the numbers are the kernel's.
     private enum Kind: Int {
@@ -39,9 +40,21 @@ struct PackedWeights {
 
     private var places: [Key: Place] = [:]
     private var launches: [Launch] = []
+    /// Of a frozen network, by parameter.
+    private var single: [String: Launch] = [:]
     private let engine: DeviceEngine
 
+    /// The parameters of a network that get a packed copy.
+    static func names(_ network: Network, engine: DeviceEngine) -> Set<String> {
+        guard engine.profile == .cpu else { return [] }
+        return Set(
+            network.nodes.compactMap {
+                if case .convolution(let c) = $0.operation, c.groups == 1 { "\($0.name).weight" } else { nil }
+            })
+    }
+
     /// - Parameters:
+    ///   - parameters: where the weights are read.
     ///   - trainable: the forward pass is one that is differentiated. Winograd's algorithm rounds a little more than a plain sum, and
     ///     a rectifier whose input is 0 within rounding passes or stops a whole gradient: there the forward pass takes patches.
     ///   - needsInputGradient: convolutions that get a second, transposed copy.
@@ -78,12 +91,12 @@ struct PackedWeights {
                 count += entries[taken].count
                 taken += 1
             }
-            try pack(Array(entries[..<taken]), count: count, parameters: parameters)
+            try pack(Array(entries[..<taken]), count: count, parameters: parameters, together: trainable)
             entries.removeFirst(taken)
         }
     }
 
-    private mutating func pack(_ entries: [Entry], count: Int, parameters: Buffer) throws(DeviceError) {
+    private mutating func pack(_ entries: [Entry], count: Int, parameters: Buffer, together: Bool) throws(DeviceError) {
         let buffer = try engine.makeBuffer(count, label: "packed weights")
         var table: [Int64] = []
         var target = 0
@@ -99,15 +112,23 @@ struct PackedWeights {
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
         try engine.queue.write(table, to: list)
         let lanes = engine.registers.forwardTile(block: 16).lanes
-        launches.append(
+        func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
-                "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [16, entries.count],
-                heavyItems: true, [.buffer(list), .buffer(parameters), .buffer(buffer)]))
+                "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [16, count],
+                heavyItems: true, [.int(first), .buffer(list), .buffer(parameters), .buffer(buffer)])
+        }
+        if together { return launches.append(try launch(0, entries.count)) }
+        for (index, entry) in entries.enumerated() { single["\(entry.key.node).weight"] = try launch(index, 1) }
     }
 
     /// A convolution's weights for its forward pass or, transposed, for its input gradient; nil where there is no copy.
     func place(_ node: String, transposed: Bool) -> Place? { places[Key(node: node, transposed: transposed)] }
 
-    /// Enqueues the copying.
+    /// Enqueues the copying of everything.
     func update() throws(DeviceError) { try engine.replay(launches) }
+
+    /// Enqueues the copying of one parameter of a frozen network, which lies where `parameters` begins.
+    func update(_ parameter: String) throws(DeviceError) {
+        if let launch = single[parameter] { try engine.replay([launch]) }
+    }
 }

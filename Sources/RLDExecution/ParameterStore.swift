@@ -3,7 +3,8 @@ import RLDGraph
 import RLDMethods
 
 /// A network's weights on the device: flat buffers in state-dict order and OIHW, one each for parameters, gradients
-/// and running statistics, and the packed copies that the convolutions of the cpu profile read.
+/// and running statistics, and the packed copies that the convolutions of the cpu profile read. What a frozen network has a packed
+/// copy of is nowhere else.
 package final class ParameterStore {
     package let network: Network
     let engine: DeviceEngine
@@ -18,6 +19,9 @@ package final class ParameterStore {
     private var offsets: [String: Int] = [:]
     private let runningCount: Int
     private var packed: PackedWeights?
+    /// Parameters of a frozen network that exist packed only, and where each lies until it is.
+    private let packedOnly: Set<String>
+    private let staging: Buffer?
     private var updater: ParameterUpdater?
     /// Steps that updated running statistics, added to num_batches_tracked when the state is read.
     private var batchesTracked: [String: Double] = [:]
@@ -30,10 +34,13 @@ package final class ParameterStore {
     {
         self.network = network
         self.engine = engine
+        let packedOnly = trainable ? [] : PackedWeights.names(network, engine: engine)
         var parameterCount = 0
         var runningCount = 0
+        var stagingCount = 0
         for tensor in network.stateTensors {
             switch tensor.kind {
+            case .parameter where packedOnly.contains(tensor.name): stagingCount = max(stagingCount, tensor.count)
             case .parameter:
                 offsets[tensor.name] = parameterCount
                 parameterCount += tensor.count
@@ -45,12 +52,14 @@ package final class ParameterStore {
         }
         self.parameterCount = parameterCount
         self.runningCount = runningCount
+        self.packedOnly = packedOnly
         parameters = try engine.makeBuffer(parameterCount, label: "parameters")
         gradients = trainable ? try engine.makeBuffer(parameterCount, label: "gradients") : nil
         running = try engine.makeBuffer(runningCount, label: "running statistics")
+        staging = stagingCount > 0 ? try engine.makeBuffer(stagingCount, label: "weights to pack") : nil
         packed = try PackedWeights(
-            network, parameters: parameters, engine: engine, trainable: trainable, needsInputGradient: needsInputGradient,
-            offset: { offsets[$0] ?? 0 })
+            network, parameters: staging ?? parameters, engine: engine, trainable: trainable,
+            needsInputGradient: needsInputGradient, offset: { offsets[$0] ?? 0 })
         if let gradients {
             updater = ParameterUpdater(store: self, gradients: gradients, running: running, runningCount: runningCount)
         }
@@ -74,31 +83,47 @@ package final class ParameterStore {
     // MARK: State
 
     /// Writes a state that is valid for the network, resets gradients and what the optimiser remembers.
-    package func load(_ state: NetworkState) throws(DeviceError) {
-        var flat = [Float](repeating: 0, count: parameterCount)
-        var statistics = [Float](repeating: 0, count: runningCount)
-        for tensor in network.stateTensors {
-            guard let values = state[tensor.name]?.values else { continue }
-            let offset = offsets[tensor.name] ?? 0
-            switch tensor.kind {
-            case .parameter: for i in values.indices { flat[offset + i] = Float(values[i]) }
-            case .buffer: for i in values.indices { statistics[offset + i] = Float(values[i]) }
-            case .counter: batchesTracked[tensor.name] = values[0]
+    package func load(_ state: NetworkState) throws(DeviceError) { try load { state[$0] } }
+
+    /// The same tensor by tensor, so that no other copy of a large network is ever whole.
+    /// - Parameter tensor: by name; what it does not have stays as it is.
+    func load(_ tensor: (String) -> Tensor?) throws(DeviceError) {
+        var written = 0
+        for entry in network.stateTensors {
+            guard let values = tensor(entry.name)?.values else { continue }
+            let offset = offsets[entry.name] ?? 0
+            switch entry.kind {
+            case .counter: batchesTracked[entry.name] = values[0]
+            case .buffer: try engine.queue.write(values.map(Float.init), to: running, at: offset)
+            case .parameter:
+                if let staging, packedOnly.contains(entry.name) {
+                    try engine.queue.write(values.map(Float.init), to: staging)
+                    try packed?.update(entry.name)
+                } else {
+                    try engine.queue.write(values.map(Float.init), to: parameters, at: offset)
+                }
+                // Copies that wait to be written are bounded.
+                written += values.count
+                if written > Self.mostPending {
+                    try engine.queue.finish()
+                    written = 0
+                }
             }
         }
-        try engine.queue.write(flat, to: parameters)
-        if runningCount > 0 { try engine.queue.write(statistics, to: running) }
         if let gradients { try engine.queue.fill(gradients, Float(0)) }
         try updater?.reset()
         try packed?.update()
     }
 
-    /// The state as it is after everything enqueued so far.
+    /// Elements that are written before the host waits for them.
+    private static let mostPending = 4 << 20
+
+    /// The state as it is after everything enqueued so far, without what exists packed only.
     package func state() throws(DeviceError) -> NetworkState {
         let flat = try engine.queue.read(Float.self, from: parameters, count: parameterCount)
         let statistics = runningCount > 0 ? try engine.queue.read(Float.self, from: running, count: runningCount) : []
         var state = NetworkState()
-        for tensor in network.stateTensors {
+        for tensor in network.stateTensors where !packedOnly.contains(tensor.name) {
             let offset = offsets[tensor.name] ?? 0
             let values: [Double] =
                 switch tensor.kind {

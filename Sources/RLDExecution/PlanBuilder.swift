@@ -100,15 +100,11 @@ final class PlanBuilder {
             }, arenaLimit: arenaLimit)
     }
 
-    /// Allocates and makes the launches, one list per phase.
-    func build(_ plan: MemoryPlan, engine: DeviceEngine, label: String) throws(DeviceError) -> (Memory, [[Launch]]) {
-        var arenas: [Buffer] = []
-        for count in plan.arenaCounts {
-            let arena = try engine.makeBuffer(count, label: label)
-            if guardElements > 0 {
-                try engine.queue.write([UInt32](repeating: Self.sentinel, count: arena.bytes / 4), to: arena)
-            }
-            arenas.append(arena)
+    /// Makes the launches, one list per phase.
+    /// - Parameter arenas: the plan's, each at least as large as planned.
+    func build(_ plan: MemoryPlan, arenas: [Buffer], queue: CommandQueue) throws(DeviceError) -> (Memory, [[Launch]]) {
+        if guardElements > 0 {
+            for arena in arenas { try queue.write([UInt32](repeating: Self.sentinel, count: arena.bytes / 4), to: arena) }
         }
         let memory = Memory(
             arenas: arenas, placements: plan.placements, counts: counts, bound: bound, guardElements: guardElements)

@@ -1,47 +1,67 @@
-extension Network {
-    /// Folds every batch norm that follows a convolution into that convolution: for frozen networks in evaluation mode.
-    ///
-    /// weight' = weight * g, bias' = (bias - mean) * g + beta with g = gamma / sqrt(var + epsilon), per output channel.
-    /// A batch norm elsewhere (pre-activation networks) stays. Computed in Double, then rounded to float32 by whoever stores it.
-    /// - Parameters:
-    ///   - state: valid for this network (`NetworkState.validate`).
-    ///   - keeping: nodes whose values must stay visible (features that are asked for); other features may vanish.
-    public func foldingBatchNorm(
-        state: NetworkState, keeping: Set<NodeID> = []
-    ) -> (network: Network, state: NetworkState) {
-        var rewriter = Rewriter(self, keeping: keeping)
-        var folded = NetworkState()
-        let readers = readerCounts(keeping: keeping)
+/// A network whose batch norms are folded into the convolutions that they follow: for frozen networks in evaluation mode.
+///
+/// weight' = weight * g, bias' = (bias - mean) * g + beta with g = gamma / sqrt(var + epsilon), per output channel.
+/// A batch norm elsewhere (pre-activation networks) stays.
+public struct BatchNormFolding: Sendable {
+    public let network: Network
+    /// The batch norm that each convolution absorbed, by the convolution's name.
+    private let norms: [String: (name: String, norm: BatchNorm)]
 
-        for (id, node) in nodes.enumerated() {
+    fileprivate init(_ original: Network, keeping: Set<Network.NodeID>) {
+        var rewriter = Rewriter(original, keeping: keeping)
+        var norms: [String: (name: String, norm: BatchNorm)] = [:]
+        let readers = original.readerCounts(keeping: keeping)
+        for (id, node) in original.nodes.enumerated() {
             guard case .batchNorm(let norm) = node.operation, let source = node.inputs.first,
-                case .convolution(var convolution) = nodes[source].operation, readers[source] == 1, !keeping.contains(source),
-                convolution.epilogue == Epilogue(), norm.epilogue == Epilogue(),
-                let weight = state["\(nodes[source].name).weight"], let gamma = state["\(node.name).weight"],
-                let beta = state["\(node.name).bias"], let mean = state["\(node.name).running_mean"],
-                let variance = state["\(node.name).running_var"]
+                case .convolution(var convolution) = original.nodes[source].operation, readers[source] == 1,
+                !keeping.contains(source), convolution.epilogue == Epilogue(), norm.epilogue == Epilogue()
             else { continue }
-            let bias = state["\(nodes[source].name).bias"]?.values ?? Array(repeating: 0, count: norm.channels)
-            let factor = (0..<norm.channels).map { gamma.values[$0] / (variance.values[$0] + norm.epsilon).squareRoot() }
-            var scaled = weight
-            let perChannel = weight.count / norm.channels
-            for channel in 0..<norm.channels {
-                for i in channel * perChannel..<(channel + 1) * perChannel { scaled.values[i] *= factor[channel] }
-            }
-            folded["\(nodes[source].name).weight"] = scaled
-            folded["\(nodes[source].name).bias"] = Tensor(
-                shape: [norm.channels],
-                values: (0..<norm.channels).map { (bias[$0] - mean.values[$0]) * factor[$0] + beta.values[$0] })
+            norms[original.nodes[source].name] = (node.name, norm)
             convolution.bias = true
             rewriter.replace(source, with: .convolution(convolution))
             rewriter.forward(id, to: source)
         }
+        network = rewriter.network()
+        self.norms = norms
+    }
 
-        let network = rewriter.network()
-        // Everything that was not folded keeps its tensors, in the new network's order.
-        var ordered = NetworkState()
-        for tensor in network.stateTensors { ordered[tensor.name] = folded[tensor.name] ?? state[tensor.name] }
-        return (network, ordered)
+    /// One tensor of the folded network, computed in Double, from a state that is valid for the original.
+    public func tensor(_ name: String, of state: NetworkState) -> Tensor? {
+        let parts = name.split(separator: ".")
+        let node = parts.dropLast().joined(separator: ".")
+        guard let (norm, settings) = norms[node], let gamma = state["\(norm).weight"], let beta = state["\(norm).bias"],
+            let mean = state["\(norm).running_mean"], let variance = state["\(norm).running_var"]
+        else { return state[name] }
+        let factor = (0..<settings.channels).map { gamma.values[$0] / (variance.values[$0] + settings.epsilon).squareRoot() }
+        guard parts.last == "weight" else {
+            let bias = state[name]?.values ?? Array(repeating: 0, count: settings.channels)
+            return Tensor(
+                shape: [settings.channels],
+                values: (0..<settings.channels).map { (bias[$0] - mean.values[$0]) * factor[$0] + beta.values[$0] })
+        }
+        guard var scaled = state[name] else { return nil }
+        let perChannel = scaled.count / settings.channels
+        for channel in 0..<settings.channels {
+            for i in channel * perChannel..<(channel + 1) * perChannel { scaled.values[i] *= factor[channel] }
+        }
+        return scaled
+    }
+}
+
+extension Network {
+    /// Folds every batch norm that follows a convolution into that convolution.
+    /// - Parameter keeping: nodes whose values must stay visible (features that are asked for); other features may vanish.
+    public func foldingBatchNorm(keeping: Set<NodeID> = []) -> BatchNormFolding { BatchNormFolding(self, keeping: keeping) }
+
+    /// The same with the whole folded state, in Double, in the new network's order.
+    /// - Parameter state: valid for this network (`NetworkState.validate`).
+    public func foldingBatchNorm(
+        state: NetworkState, keeping: Set<NodeID> = []
+    ) -> (network: Network, state: NetworkState) {
+        let folding = foldingBatchNorm(keeping: keeping)
+        var folded = NetworkState()
+        for tensor in folding.network.stateTensors { folded[tensor.name] = folding.tensor(tensor.name, of: state) }
+        return (folding.network, folded)
     }
 }
 

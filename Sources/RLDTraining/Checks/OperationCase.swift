@@ -38,6 +38,10 @@ package struct OperationCase: Sendable {
             OperationCase("tiny 3x3 convolution, 16 channels, folded", input: [16, 3, 5], batch: 1, folded: true) {
                 $0.relu($0.convolution($1, 16, kernel: 3, bias: true, name: "c"))
             },
+            // So many sums that its weight gradient is computed some outputs at a time.
+            OperationCase("tiny 3x3 convolution, 192 channels", input: [192, 3, 4], batch: 1) {
+                $0.convolution($1, 176, kernel: 3, name: "c")
+            },
             OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
             OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in
                 residualBlock(&net, x, width: 4, stride: 2)
