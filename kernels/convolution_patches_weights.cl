@@ -1,5 +1,5 @@
 // Weight gradient of any convolution for CPU devices (the cpu profile): tiles of ROWS output channels by BLOCK columns of the
-// patches, summed over a group of output pixels per work-item; a second launch adds the groups in order and writes OIHW.
+// patches, summed over a group of output pixels per work-item; convolution_weight_combine.cl adds the groups.
 #include "common/tile.clh"
 
 inline void gather_row(
@@ -75,22 +75,5 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_w
                 EACH_ROW(KEEP_ROW)
             }
         }
-    }
-}
-
-// d weight [outputs, channels, taps] from [outputs][taps][channels], the groups added in order.
-// Global size: [channels, outputs].
-kernel void convolution_patches_weight_combine(
-    const int groups, const int channels, const int outputs, const int taps, const int padded_depth,
-    global const float *restrict partial, const ulong partial_offset, global float *restrict gradients,
-    const ulong gradients_offset)
-{
-    const ulong c = get_global_id(0), o = get_global_id(1);
-    global const float *restrict in = partial + partial_offset + o * padded_depth + c;
-    global float *restrict out = gradients + gradients_offset + (o * channels + c) * taps;
-    for (int t = 0; t < taps; ++t) {
-        float sum = 0.0f;
-        for (int g = 0; g < groups; ++g) sum += in[(ulong)g * outputs * padded_depth + (ulong)t * channels];
-        out[t] = sum;
     }
 }

@@ -1,11 +1,60 @@
-// 3x3 convolution at stride 1 for CPU devices (the cpu profile) by Winograd's F(4x4, 3x3): forward, and with turned weights
-// the input gradient. Channels-last values; channels and outputs are multiples of 16; weights packed by pack_weights.cl.
+// 3x3 convolution at stride 1 for CPU devices (the cpu profile) by Winograd's F(4x4, 3x3) or F(2x2, 3x3): forward, and with turned
+// weights the input gradient. Channels-last values; channels and outputs are multiples of 16; weights packed by pack_weights.cl.
 //
 // A work-item takes every get_global_size(0)-th group of tiles and carries each through all three steps in scratch memory of
-// its own that stays in cache: 36 transformed values per tile and channel, 36 matrix products, the way back with bias,
+// its own that stays in cache: AREA transformed values per tile and channel, AREA matrix products, the way back with bias,
 // residual and rectifier. A tile's result depends on nothing but the tile.
+#ifndef RESULTS
+#define RESULTS 4  // rows and columns of a tile of results: 4 or 2
+#endif
+#define AREA ((RESULTS + 2) * (RESULTS + 2))
 #include "common/tile.clh"
 #include "common/winograd.clh"
+
+#if RESULTS == 4
+#define READ_TILE WINOGRAD_READ_TILE
+#define TRANSFORM_COLUMN(j) { \
+        real_v o0, o1, o2, o3, o4, o5; \
+        WINOGRAD_INPUT(r[j], r[6 + j], r[12 + j], r[18 + j], r[24 + j], r[30 + j], o0, o1, o2, o3, o4, o5) \
+        store_v(o0, to + j * input_stride); \
+        store_v(o1, to + (6 + j) * input_stride); \
+        store_v(o2, to + (12 + j) * input_stride); \
+        store_v(o3, to + (18 + j) * input_stride); \
+        store_v(o4, to + (24 + j) * input_stride); \
+        store_v(o5, to + (30 + j) * input_stride); \
+    }
+#define RETURN_ROW(i) WINOGRAD_OUTPUT( \
+        load_v(m + i * 6 * output_stride), load_v(m + (i * 6 + 1) * output_stride), load_v(m + (i * 6 + 2) * output_stride), \
+        load_v(m + (i * 6 + 3) * output_stride), load_v(m + (i * 6 + 4) * output_stride), \
+        load_v(m + (i * 6 + 5) * output_stride), r[i * 4], r[i * 4 + 1], r[i * 4 + 2], r[i * 4 + 3])
+#define RETURN_COLUMN(j) { \
+        real_v y0, y1, y2, y3; \
+        WINOGRAD_OUTPUT(r[j], r[4 + j], r[8 + j], r[12 + j], r[16 + j], r[20 + j], y0, y1, y2, y3) \
+        FINISH(y0, row, column + j) \
+        FINISH(y1, row + 1, column + j) \
+        FINISH(y2, row + 2, column + j) \
+        FINISH(y3, row + 3, column + j) \
+    }
+#else
+#define READ_TILE WINOGRAD2_READ_TILE
+#define TRANSFORM_COLUMN(j) { \
+        real_v o0, o1, o2, o3; \
+        WINOGRAD2_INPUT(r[j], r[4 + j], r[8 + j], r[12 + j], o0, o1, o2, o3) \
+        store_v(o0, to + j * input_stride); \
+        store_v(o1, to + (4 + j) * input_stride); \
+        store_v(o2, to + (8 + j) * input_stride); \
+        store_v(o3, to + (12 + j) * input_stride); \
+    }
+#define RETURN_ROW(i) WINOGRAD2_OUTPUT( \
+        load_v(m + i * 4 * output_stride), load_v(m + (i * 4 + 1) * output_stride), load_v(m + (i * 4 + 2) * output_stride), \
+        load_v(m + (i * 4 + 3) * output_stride), r[i * 2], r[i * 2 + 1])
+#define RETURN_COLUMN(j) { \
+        real_v y0, y1; \
+        WINOGRAD2_OUTPUT(r[j], r[2 + j], r[4 + j], r[6 + j], y0, y1) \
+        FINISH(y0, row, column + j) \
+        FINISH(y1, row + 1, column + j) \
+    }
+#endif
 
 #define FINISH(value, row, column) \
     if ((row) < output_height && (column) < output_width) { \
@@ -16,8 +65,8 @@
         store_v(v, y + at); \
     }
 
-// group_tiles: tiles per group, a multiple of ROWS. scratch: 36 * (group_tiles * (channels + BLOCK) + 32) floats per work-item.
-// packed: [36][outputs / BLOCK][channels][BLOCK]. The residual may be y itself. Global size: [workers].
+// group_tiles: tiles per group, a multiple of ROWS. scratch: AREA * (group_tiles * (channels + BLOCK) + 32) floats per work-item.
+// packed: [AREA][outputs / BLOCK][channels][BLOCK]. The residual may be y itself. Global size: [workers].
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int padding, const int group_tiles,
@@ -26,41 +75,32 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     global float *y, const ulong y_offset, global float *restrict scratch, const ulong scratch_offset,
     const int add_bias, const int add_residual, const int rectify)
 {
-    const int columns = (output_width + 3) / 4, rows = (output_height + 3) / 4;
+    const int columns = (output_width + RESULTS - 1) / RESULTS, rows = (output_height + RESULTS - 1) / RESULTS;
     const int tiles = batch * columns * rows;
-    // 16 floats more than a power of two: 36 addresses at equal distances must not share one cache set.
+    // 16 floats more than a power of two: AREA addresses at equal distances must not share one cache set.
     const int input_stride = group_tiles * channels + 16, output_stride = group_tiles * BLOCK + 16;
     global float *restrict transformed =
-        scratch + scratch_offset + get_global_id(0) * (ulong)(36 * (input_stride + output_stride));
-    global float *restrict products = transformed + 36 * input_stride;
+        scratch + scratch_offset + get_global_id(0) * (ulong)(AREA * (input_stride + output_stride));
+    global float *restrict products = transformed + AREA * input_stride;
 
     for (int begin = (int)get_global_id(0) * group_tiles; begin < tiles; begin += (int)get_global_size(0) * group_tiles) {
         const int count = min(group_tiles, tiles - begin);
         const int padded_count = (count + ROWS - 1) / ROWS * ROWS;
         for (int t = 0; t < padded_count; ++t) {
             const int tile = begin + min(t, count - 1);  // rows beyond the last tile repeat it and are dropped
-            const int left = tile % columns * 4 - padding, top = tile / columns % rows * 4 - padding;
+            const int left = tile % columns * RESULTS - padding, top = tile / columns % rows * RESULTS - padding;
             global const float *tile_origin =
                 x + x_offset + (((long)(tile / columns / rows) * height + top) * width + left) * channels;
             for (int c = 0; c < channels; c += LANES) {
-                real_v r[36];
+                real_v r[AREA];
                 global const float *origin = tile_origin + c;
-                WINOGRAD_READ_TILE(r, origin, top, left, height, width, channels)
+                READ_TILE(r, origin, top, left, height, width, channels)
                 global float *restrict to = transformed + t * channels + c;
-                _Pragma("unroll") for (int j = 0; j < 6; ++j) {
-                    real_v o0, o1, o2, o3, o4, o5;
-                    WINOGRAD_INPUT(r[j], r[6 + j], r[12 + j], r[18 + j], r[24 + j], r[30 + j], o0, o1, o2, o3, o4, o5)
-                    store_v(o0, to + j * input_stride);
-                    store_v(o1, to + (6 + j) * input_stride);
-                    store_v(o2, to + (12 + j) * input_stride);
-                    store_v(o3, to + (18 + j) * input_stride);
-                    store_v(o4, to + (24 + j) * input_stride);
-                    store_v(o5, to + (30 + j) * input_stride);
-                }
+                _Pragma("unroll") for (int j = 0; j < RESULTS + 2; ++j) TRANSFORM_COLUMN(j)
             }
         }
         for (int lane0 = 0; lane0 < outputs; lane0 += BLOCK) {
-            for (int f = 0; f < 36; ++f) {
+            for (int f = 0; f < AREA; ++f) {
                 global const float *restrict weights = packed + packed_offset + ((ulong)f * outputs + lane0) * channels;
                 for (int t = 0; t < padded_count; t += ROWS) {
                     global const float *restrict a = transformed + f * input_stride + t * channels;
@@ -74,27 +114,14 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
             }
             for (int t = 0; t < count; ++t) {
                 const int tile = begin + t;
-                const int column = tile % columns * 4, row = tile / columns % rows * 4, n = tile / columns / rows;
+                const int column = tile % columns * RESULTS, row = tile / columns % rows * RESULTS, n = tile / columns / rows;
                 for (int b = 0; b < BLOCK; b += LANES) {
                     const int lane = lane0 + b;
                     const real_v start = add_bias ? load_v(bias + bias_offset + lane) : splat_v(0.0f);
-                    real_v r[24];
+                    real_v r[(RESULTS + 2) * RESULTS];
                     global const float *restrict m = products + t * BLOCK + b;
-                    _Pragma("unroll") for (int i = 0; i < 6; ++i) {
-                        WINOGRAD_OUTPUT(
-                            load_v(m + i * 6 * output_stride), load_v(m + (i * 6 + 1) * output_stride),
-                            load_v(m + (i * 6 + 2) * output_stride), load_v(m + (i * 6 + 3) * output_stride),
-                            load_v(m + (i * 6 + 4) * output_stride), load_v(m + (i * 6 + 5) * output_stride), r[i * 4],
-                            r[i * 4 + 1], r[i * 4 + 2], r[i * 4 + 3])
-                    }
-                    _Pragma("unroll") for (int j = 0; j < 4; ++j) {
-                        real_v y0, y1, y2, y3;
-                        WINOGRAD_OUTPUT(r[j], r[4 + j], r[8 + j], r[12 + j], r[16 + j], r[20 + j], y0, y1, y2, y3)
-                        FINISH(y0, row, column + j)
-                        FINISH(y1, row + 1, column + j)
-                        FINISH(y2, row + 2, column + j)
-                        FINISH(y3, row + 3, column + j)
-                    }
+                    _Pragma("unroll") for (int i = 0; i < RESULTS + 2; ++i) { RETURN_ROW(i) }
+                    _Pragma("unroll") for (int j = 0; j < RESULTS; ++j) RETURN_COLUMN(j)
                 }
             }
         }

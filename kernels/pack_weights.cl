@@ -2,7 +2,9 @@
 // channels that a convolution computes, `inner` those that it sums over: forward the output and the input channels, for the
 // input gradient (transposed) the other way round. Lanes beyond the last outer channel are 0.
 //   kind 0, 1 (transposed): [blocks of outer][taps][inner][block]
-//   kind 2, 3 (transposed, taps turned): Winograd's G w G^T, [36][blocks of outer][inner][block]; outer is a multiple of 16
+//   kind 2, 3 (transposed, taps turned): Winograd's G w G^T for F(4x4, 3x3), [36][blocks of outer][inner][block]; outer is a
+//   multiple of 16
+//   kind 4: the same for F(2x2, 3x3), [16][blocks of outer][inner][block]
 #ifndef LANES
 #define LANES 16  // outer channels at a time; divides every block
 #endif
@@ -37,9 +39,26 @@ kernel void pack_weights(
         } else {
             float lanes[9 * LANES];
             for (int l = 0; l < LANES; ++l)
-                for (int t = 0; t < 9; ++t) lanes[(kind == 2 ? t : 8 - t) * LANES + l] = weight[l * outer_step + t];
+                for (int t = 0; t < 9; ++t) lanes[(kind == 3 ? 8 - t : t) * LANES + l] = weight[l * outer_step + t];
             global float *restrict out = to + ((ulong)(o / block) * inner + i) * block + o % block;
             const ulong stride = (ulong)outer * inner;
+            if (kind == 4) {
+                real_v r[12];
+                _Pragma("unroll") for (int j = 0; j < 3; ++j) {
+                    const real_v w0 = load_v(lanes + j * LANES), w1 = load_v(lanes + (3 + j) * LANES);
+                    const real_v w2 = load_v(lanes + (6 + j) * LANES);
+                    WINOGRAD2_WEIGHT(w0, w1, w2, r[j], r[3 + j], r[6 + j], r[9 + j])
+                }
+                _Pragma("unroll") for (int f = 0; f < 4; ++f) {
+                    real_v o0, o1, o2, o3;
+                    WINOGRAD2_WEIGHT(r[f * 3], r[f * 3 + 1], r[f * 3 + 2], o0, o1, o2, o3)
+                    store_v(o0, out + (f * 4) * stride);
+                    store_v(o1, out + (f * 4 + 1) * stride);
+                    store_v(o2, out + (f * 4 + 2) * stride);
+                    store_v(o3, out + (f * 4 + 3) * stride);
+                }
+                continue;
+            }
             real_v r[18];
             _Pragma("unroll") for (int j = 0; j < 3; ++j) {
                 const real_v w0 = load_v(lanes + j * LANES), w1 = load_v(lanes + (3 + j) * LANES);

@@ -102,7 +102,8 @@ struct BenchCommand: ParsableCommand {
         }
         if let path = csv ?? (record ? "benchmarks/results/\(group).csv" : nil) {
             let record = BenchmarkRecord(session: session, parameters: "not used")
-            try BenchmarkRecord.append((copy.map { [record.copyRow($0)] } ?? []) + results.flatMap { record.rows($0, copy: copy) }, to: path)
+            try BenchmarkRecord.append(
+                (copy.map { [record.copyRow($0)] } ?? []) + results.flatMap { record.rows($0, copy: copy) }, to: path)
             Output.error("recorded in \(path)")
         }
     }
@@ -117,7 +118,8 @@ struct BenchCommand: ParsableCommand {
             bandwidth.map { NumberText.fixed($0, decimals: 2) } ?? "",
             bandwidth.flatMap { b in copy.map { NumberText.fixed(100 * b / $0, decimals: 1) + " %" } } ?? "",
             result.rate.map { NumberText.fixed($0.p50, decimals: 1) } ?? "", "\(result.memory >> 20)",
-            "\(result.runs)", result.worstError.map { NumberText.fixed($0, decimals: 3) } ?? "unchecked", NumberText.fixed(result.setup, decimals: 1),
+            "\(result.runs)", result.worstError.map { NumberText.fixed($0, decimals: 3) } ?? "unchecked",
+            NumberText.fixed(result.setup, decimals: 1),
         ]
     }
 

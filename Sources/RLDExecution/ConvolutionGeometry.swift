@@ -18,16 +18,21 @@ struct ConvolutionGeometry {
     var isPlainProduct: Bool { c.kernel == 1 && c.stride == 1 && c.padding == 0 }
 
     /// Winograd tiles per image for results of this extent.
-    static func winogradTiles(_ extent: Extent) -> Int { ceilDivide(extent.height, 4) * ceilDivide(extent.width, 4) }
-
-    /// Whether the cpu profile takes Winograd's F(4x4, 3x3) where `extent` is computed (the output, or the input's gradient).
-    private func prefersWinograd(_ extent: Extent) -> Bool {
-        c.kernel == 3 && c.stride == 1 && c.padding <= 2 && c.inputChannels % 16 == 0 && c.outputChannels % 16 == 0
-            // A tile costs 36 products: at least half of its 16 results must be wanted.
-            && 16 * Self.winogradTiles(extent) <= 2 * extent.plane
+    static func winogradTiles(_ extent: Extent, results: Int = 4) -> Int {
+        ceilDivide(extent.height, results) * ceilDivide(extent.width, results)
     }
 
-    /// The forward pass and the weight gradient.
+    /// Whether the cpu profile takes Winograd's F(results x results, 3x3) where `extent` is computed (the output, or the input's
+    /// gradient).
+    private func prefersWinograd(_ extent: Extent, results: Int = 4) -> Bool {
+        c.kernel == 3 && c.stride == 1 && c.padding <= 2 && c.inputChannels % 16 == 0 && c.outputChannels % 16 == 0
+            // A tile costs all its products: at least half of its results must be wanted.
+            && results * results * Self.winogradTiles(extent, results: results) <= 2 * extent.plane
+    }
+
+    /// The forward pass of a frozen network, and the weight gradient.
     var winogradForward: Bool { prefersWinograd(output) }
+    /// F(2x2, 3x3) in a forward pass that is differentiated.
+    var smallWinogradForward: Bool { prefersWinograd(output, results: 2) }
     var winogradInputGradient: Bool { prefersWinograd(input) }
 }

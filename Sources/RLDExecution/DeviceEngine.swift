@@ -70,14 +70,16 @@ public final class DeviceEngine {
     // MARK: Launches
 
     /// A kernel with its arguments set.
-    /// - Parameter heavyItems: each work-item does much work, so a CPU device gets work-groups of one.
+    /// - Parameters:
+    ///   - local: the work-group, for kernels that need one.
+    ///   - heavyItems: each work-item does much work, so a CPU device gets work-groups of one.
     func launch(
         _ node: String, _ file: String, _ function: String, defines: [(String, String)] = [], global: [Int],
-        heavyItems: Bool = false, _ arguments: [KernelArgument]
+        local: [Int]? = nil, heavyItems: Bool = false, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let kernel = try programs.kernel(file, function, defines: defines)
         try kernel.setArguments(arguments)
-        let local = heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : nil
+        let local = heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : local
         return Launch(node: node, work: .kernel(kernel, global: global, local: local))
     }
 

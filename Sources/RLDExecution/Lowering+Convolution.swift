@@ -1,22 +1,28 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Convolution: Winograd's algorithm and patches in register tiles on the cpu profile, patches and CLBlast on the gpu profile.
+/// Convolution: Winograd's algorithm and patches in register tiles on the cpu profile, tiles in local memory on the gpu profile and
+/// CLBlast for what is a plain matrix product.
 extension Lowering {
     func lowerConvolution(_ id: Network.NodeID, _ c: Convolution) throws(DeviceError) {
         let node = network.nodes[id]
         let g = ConvolutionGeometry(network, id, c)
         let bias = c.bias ? store.parameter("\(node.name).bias", count: c.outputChannels) : nil
         let residual = c.epilogue.residual ? value(node.inputs[1]) : nil
-        guard let packed = store.packedWeights(node.name, transposed: false) else {
-            lowerProductConvolution(id, g, bias: bias, residual: residual)
-            return
-        }
         let x = value(node.inputs[0])
         let finish = ConvolutionFinish(bias: bias, residual: residual, relu: c.epilogue.relu)
-        if packed.isWinograd {
+        guard let packed = store.packedWeights(node.name, transposed: false) else {
+            if takesTiles(g) {
+                lowerTiles(id, c, from: x, g.input, to: value(id), g.output, transposed: false, finish: finish)
+            } else {
+                lowerProductConvolution(id, g, bias: bias, residual: residual)
+            }
+            return
+        }
+        if let results = packed.winogradResults {
             lowerWinograd(
-                id, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed.slice, finish: finish)
+                id, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed.slice, results: results,
+                finish: finish)
         } else {
             lowerPatches(id, g, packed: packed.slice, finish: finish)
         }
@@ -34,23 +40,27 @@ extension Lowering {
         }
         let dweight = store.gradient("\(name).weight", count: c.outputChannels * c.fanIn)
         if store.packedWeights(name, transposed: false) == nil {
-            lowerProductWeightGradient(id, g, dweight)
+            if takesTiles(g) { lowerTileWeightGradient(id, g, dweight) } else { lowerProductWeightGradient(id, g, dweight) }
         } else if g.winogradForward, fitsWinogradWeightGradient(g) {
             lowerWinogradWeightGradient(id, g, dweight)
         } else {
             lowerPatchWeightGradient(id, g, dweight)
         }
         guard let target = target(step, input: 0) else { return }
+        let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
         guard let packed = store.packedWeights(name, transposed: true) else {
-            lowerProductInputGradient(id, g, target)
+            if takesTiles(g) {
+                lowerTiles(id, c, from: dy, g.output, to: target.value, g.input, transposed: true, finish: finish)
+            } else {
+                lowerProductInputGradient(id, g, target)
+            }
             return
         }
-        if packed.isWinograd {
+        if let results = packed.winogradResults {
             // A convolution of dy with the turned weights.
-            let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
             lowerWinograd(
                 id, from: dy, g.output, to: target.value, g.input, padding: c.kernel - 1 - c.padding, packed: packed.slice,
-                finish: finish)
+                results: results, finish: finish)
         } else {
             lowerPatchInputGradient(id, g, packed: packed.slice, target)
         }

@@ -86,13 +86,8 @@ extension Lowering {
                         .long(groupPixels), .int(chunk), .int(depth), .slice(memory[x]), .slice(memory[dy]),
                         .slice(memory[partial]), .slice(memory[scratch]),
                     ]),
-                try engine.launch(
-                    node.name, "convolution_patches_weights.cl", "convolution_patches_weight_combine", defines: tile.defines,
-                    global: [c.inputChannels, c.outputChannels],
-                    [
-                        .int(groups), .int(c.inputChannels), .int(c.outputChannels), .int(g.taps), .int(depth),
-                        .slice(memory[partial]), .slice(dweight),
-                    ]),
+                try combineWeightGradient(
+                    id, g, groups: groups, depth: depth, partial: memory[partial], into: dweight),
             ]
         }
     }

@@ -1,33 +1,35 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// 3x3 convolutions at stride 1 on the cpu profile, by Winograd's F(4x4, 3x3) in all three directions.
+/// 3x3 convolutions at stride 1 on the cpu profile, by Winograd's F(4x4, 3x3), or F(2x2, 3x3) where a forward pass is differentiated.
 extension Lowering {
     /// Elements of one worker's cache-resident scratch memory: about half of a level-2 cache of 1 MiB.
     private static let workerScratch = 100 << 10
     /// Elements between the launches of a weight gradient that stay in a level-3 cache.
     private static let chunkScratch = 5 << 18
     /// Elements of the sums of a weight gradient; with more it is computed some output channels at a time.
-    private static let sumsScratch = 1 << 20
+    private static let sumsScratch = 1 << 19
 
     /// y = the convolution of x with packed weights: the forward pass, or with dy and dx in their places the input gradient.
     func lowerWinograd(
         _ id: Network.NodeID, from x: PlanBuilder.Value, _ input: Extent, to y: PlanBuilder.Value, _ output: Extent, padding: Int,
-        packed: DeviceSlice, finish: ConvolutionFinish
+        packed: DeviceSlice, results: Int, finish: ConvolutionFinish
     ) {
         let tile = engine.registers.forwardTile(block: engine.registers.block(output.channels))
-        let tiles = batch * ConvolutionGeometry.winogradTiles(output)
+        let tiles = batch * ConvolutionGeometry.winogradTiles(output, results: results)
+        let area = (results + 2) * (results + 2)
         // As many tiles as keep their values in cache, at least two rows of register tiles.
-        let perTile = 36 * (input.channels + tile.block)
-        let wanted = max(2, min(48, Self.workerScratch / perTile) / tile.rows)
+        let perTile = area * (input.channels + tile.block)
+        let wanted = max(2, min(768 / (results * results), Self.workerScratch / perTile) / tile.rows)
         let groupTiles = min(wanted, ceilDivide(tiles, tile.rows)) * tile.rows
-        let scratchSize = 36 * (groupTiles * (input.channels + tile.block) + 32)
+        let scratchSize = area * (groupTiles * (input.channels + tile.block) + 32)
         let workers = engine.workers(ceilDivide(tiles, groupTiles), scratch: scratchSize)
         let scratch = builder.value(workers * scratchSize)
         builder.step(reads: [x] + finish.reads, writes: [y, scratch]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    network.nodes[id].name, "convolution_winograd.cl", "convolution_winograd", defines: tile.defines,
+                    network.nodes[id].name, "convolution_winograd.cl", "convolution_winograd",
+                    defines: tile.defines + [("RESULTS", "\(results)")],
                     global: [workers], heavyItems: true,
                     [
                         .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),
@@ -58,8 +60,9 @@ extension Lowering {
         let limit = min(max(Self.chunkScratch, 2 * winogradSums(g)), engine.allocationLimit / 4)
         let images = max(1, min(batch, limit / winogradTransformed(g, images: 1)))
         // With all images in one chunk, sums of some outputs after the other.
-        let fitting = min(Self.sumsScratch, engine.allocationLimit / 32) / (36 * c.inputChannels) / tile.rows * tile.rows
-        let outputs = images < batch ? c.outputChannels : min(c.outputChannels, max(tile.rows, fitting))
+        let slices =
+            images < batch ? 1 : ceilDivide(winogradSums(g), min(Self.sumsScratch, engine.allocationLimit / 32))
+        let outputs = min(ceilDivide(ceilDivide(c.outputChannels, slices), tile.rows) * tile.rows, c.outputChannels)
         let transformed = builder.value(winogradTransformed(g, images: images))
         let sums = builder.value(36 * c.inputChannels * outputs)
         builder.step(reads: [x, dy], writes: [transformed, sums]) { memory throws(DeviceError) in

@@ -11,8 +11,16 @@ struct PackedWeights {
         case patchesTransposed = 1
         case winograd = 2
         case winogradTransposed = 3
+        case smallWinograd = 4
 
-        var isWinograd: Bool { self == .winograd || self == .winogradTransposed }
+        /// Rows and columns of the results of one Winograd tile; nil for patches.
+        var winogradResults: Int? {
+            switch self {
+            case .patches, .patchesTransposed: nil
+            case .winograd, .winogradTransposed: 4
+            case .smallWinograd: 2
+            }
+        }
         var isTransposed: Bool { self == .patchesTransposed || self == .winogradTransposed }
     }
 
@@ -24,7 +32,10 @@ struct PackedWeights {
         let block: Int
         var outer: Int { kind.isTransposed ? c.inputChannels : c.outputChannels }
         var inner: Int { kind.isTransposed ? c.outputChannels : c.inputChannels }
-        var count: Int { ceilDivide(outer, block) * block * inner * (kind.isWinograd ? 36 : c.kernel * c.kernel) }
+        var count: Int {
+            let side = kind.winogradResults.map { $0 + 2 } ?? c.kernel
+            return ceilDivide(outer, block) * block * inner * side * side
+        }
     }
 
     private struct Key: Hashable {
@@ -35,7 +46,8 @@ struct PackedWeights {
     /// Where a copy lies, and for which algorithm it is.
     struct Place {
         let slice: DeviceSlice
-        let isWinograd: Bool
+        /// Of Winograd's F(results x results, 3x3); nil for patches.
+        let winogradResults: Int?
     }
 
     private var places: [Key: Place] = [:]
@@ -55,8 +67,8 @@ struct PackedWeights {
 
     /// - Parameters:
     ///   - parameters: where the weights are read.
-    ///   - trainable: the forward pass is one that is differentiated. Winograd's algorithm rounds a little more than a plain sum, and
-    ///     a rectifier whose input is 0 within rounding passes or stops a whole gradient: there the forward pass takes patches.
+    ///   - trainable: the forward pass is one that is differentiated. F(4x4, 3x3) rounds two to three times as much as a plain sum, and
+    ///     a rectifier whose input is 0 within rounding passes or stops a whole gradient: there the forward pass takes F(2x2, 3x3).
     ///   - needsInputGradient: convolutions that get a second, transposed copy.
     ///   - offset: of a parameter in `parameters`, by name.
     init(
@@ -72,7 +84,9 @@ struct PackedWeights {
             let source = offset("\(node.name).weight")
             entries.append(
                 Entry(
-                    key: Key(node: node.name, transposed: false), kind: g.winogradForward && !trainable ? .winograd : .patches,
+                    key: Key(node: node.name, transposed: false),
+                    kind: trainable
+                        ? (g.smallWinogradForward ? .smallWinograd : .patches) : g.winogradForward ? .winograd : .patches,
                     c: c,
                     source: source,
                     block: engine.registers.block(c.outputChannels)))
@@ -106,7 +120,7 @@ struct PackedWeights {
                 entry.kind.rawValue, entry.block,
             ].map(Int64.init)
             places[entry.key] = Place(
-                slice: DeviceSlice(buffer, offset: target, count: entry.count), isWinograd: entry.kind.isWinograd)
+                slice: DeviceSlice(buffer, offset: target, count: entry.count), winogradResults: entry.kind.winogradResults)
             target += entry.count
         }
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")

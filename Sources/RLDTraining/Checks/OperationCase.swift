@@ -39,8 +39,8 @@ package struct OperationCase: Sendable {
                 $0.relu($0.convolution($1, 16, kernel: 3, bias: true, name: "c"))
             },
             // So many sums that its weight gradient is computed some outputs at a time.
-            OperationCase("tiny 3x3 convolution, 192 channels", input: [192, 3, 4], batch: 1) {
-                $0.convolution($1, 176, kernel: 3, name: "c")
+            OperationCase("tiny 3x3 convolution, 128 channels", input: [128, 3, 4], batch: 1) {
+                $0.convolution($1, 128, kernel: 3, name: "c")
             },
             OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
             OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in

@@ -1,0 +1,184 @@
+// Convolution of any size, stride and padding for GPU devices (the gpu profile), as a product whose tiles are gathered from the
+// images into local memory when they are needed: no patches in global memory. Channels-last values, OIHW weights.
+//
+// A work-group of SIDE x SIDE items computes a tile of SIDE * 4 by SIDE * LANES sums, DEPTH products at a time; each item 4 by
+// LANES of them. Every sum is added in one order, whatever the device.
+#ifndef LANES
+#define LANES 4  // sums per item along the channels that are computed: 1, 2 or 4
+#endif
+#define SIDE 16
+#define DEPTH 16
+
+// The product's depth runs over (kernel position, channel): the position `tap` and the channel `c` of element `d` of a chunk.
+// Channels in whole chunks keep one position per chunk, all positions of 16 channels after each other: their weights are
+// neighbours in memory.
+#define LOCATE(d, c, tap) \
+    if (whole) { \
+        c = chunk / taps * DEPTH + (d); \
+        tap = chunk % taps; \
+    } else { \
+        tap = (chunk * DEPTH + (d)) / channels; \
+        c = (chunk * DEPTH + (d)) % channels; \
+    }
+
+// y [batch, output_height, output_width, outputs] from x [batch, height, width, channels].
+// transposed 0: the forward pass. 1: the input gradient, x is dy and y is dx. Pixels of dx whose row and column have the same
+// remainders by the stride see the same kernel positions: each such phase is a product of its own, and the third dimension.
+// The residual may be y itself. Work-groups: [rows of tiles of the largest phase, outputs / (SIDE * LANES), phases].
+kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_tiles(
+    const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
+    const int outputs, const int kernel_size, const int stride, const int padding, const int transposed,
+    global const float *restrict x, const ulong x_offset, global const float *restrict weights, const ulong weights_offset,
+    global const float *restrict bias, const ulong bias_offset, global const float *residual, const ulong residual_offset,
+    global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify)
+{
+    local float rows[DEPTH][SIDE * 4 + 1], lanes[DEPTH][SIDE * LANES + 1];
+    const int column = (int)get_local_id(0), line = (int)get_local_id(1), item = line * SIDE + column;
+    const int row0 = (int)get_group_id(0) * SIDE * 4, lane0 = (int)get_group_id(1) * SIDE * LANES;
+    const int phase = (int)get_group_id(2);
+
+    // Results of this phase lie `step` apart; result (a, b) reads (a, b) * move + start, then `turn` further per position.
+    const int step = transposed ? stride : 1, move = transposed ? 1 : stride, turn = transposed ? -1 : 1;
+    const int h_first = phase / step, w_first = phase % step;
+    const int lines = h_first < output_height ? (output_height - h_first - 1) / step + 1 : 0;
+    const int columns = w_first < output_width ? (output_width - w_first - 1) / step + 1 : 0;
+    const int results = batch * lines * columns;
+    const int kh_first = transposed ? (h_first + padding) % stride : 0, kw_first = transposed ? (w_first + padding) % stride : 0;
+    const int kh_taps = kh_first < kernel_size ? (kernel_size - kh_first - 1) / step + 1 : 0;
+    const int kw_taps = kw_first < kernel_size ? (kernel_size - kw_first - 1) / step + 1 : 0;
+    const int h_start = transposed ? (h_first + padding - kh_first) / stride : -padding;
+    const int w_start = transposed ? (w_first + padding - kw_first) / stride : -padding;
+    const int taps = kh_taps * kw_taps, area = kernel_size * kernel_size;
+    const int lane_step = transposed ? area : channels * area, depth_step = transposed ? outputs * area : area;
+    const int whole = channels % DEPTH == 0;
+    const int chunks = whole ? channels / DEPTH * taps : (taps * channels + DEPTH - 1) / DEPTH;
+
+    // What this item gathers: element item % DEPTH of four rows.
+    int h_from[4], w_from[4];
+    ulong image[4];
+    for (int r = 0; r < 4; ++r) {
+        const int result = row0 + item / DEPTH + SIDE * r;
+        const int inside = result < results;
+        const int b = inside ? result % columns : 0, a = inside ? result / columns % lines : 0;
+        h_from[r] = inside ? a * move + h_start : -(1 << 30);
+        w_from[r] = b * move + w_start;
+        image[r] = x_offset + (inside ? (ulong)(result / columns / lines) * (ulong)(height * width) * channels : 0);
+    }
+
+    float sum[4][LANES];
+    for (int r = 0; r < 4; ++r)
+        for (int q = 0; q < LANES; ++q) sum[r][q] = 0.0f;
+
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+        int c, tap;
+        LOCATE(item % DEPTH, c, tap)
+        const int i = tap < taps ? tap / kw_taps * turn : 0, j = tap < taps ? tap % kw_taps * turn : 0;
+        for (int r = 0; r < 4; ++r) {
+            const int h = h_from[r] + i, w = w_from[r] + j;
+            float v = 0.0f;
+            if (tap < taps && h >= 0 && h < height && w >= 0 && w < width)
+                v = x[image[r] + ((ulong)h * width + w) * channels + c];
+            rows[item % DEPTH][item / DEPTH + SIDE * r] = v;
+        }
+        for (int q = 0; q < LANES; ++q) {
+            // Neighbouring items read neighbouring weights.
+            const int d = transposed ? item / (SIDE * LANES) + DEPTH / LANES * q : item % DEPTH;
+            const int l = transposed ? item % (SIDE * LANES) : item / DEPTH + SIDE * q;
+            LOCATE(d, c, tap)
+            float v = 0.0f;
+            if (tap < taps && lane0 + l < outputs) {
+                const int position = (kh_first + tap / kw_taps * step) * kernel_size + kw_first + tap % kw_taps * step;
+                v = weights[weights_offset + (ulong)(lane0 + l) * lane_step + (ulong)c * depth_step + position];
+            }
+            lanes[d][l] = v;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int d = 0; d < DEPTH; ++d) {
+            float b[LANES];
+            for (int q = 0; q < LANES; ++q) b[q] = lanes[d][column + SIDE * q];
+            for (int r = 0; r < 4; ++r) {
+                const float a = rows[d][line * 4 + r];
+                for (int q = 0; q < LANES; ++q) sum[r][q] = fma(a, b[q], sum[r][q]);
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+
+    for (int r = 0; r < 4; ++r) {
+        const int result = row0 + line * 4 + r;
+        if (result < results) {
+            const int h = result / columns % lines * step + h_first, w = result % columns * step + w_first;
+            const ulong at =
+                (((ulong)(result / columns / lines) * output_height + h) * output_width + w) * outputs + lane0 + column;
+            for (int q = 0; q < LANES; ++q) {
+                const int lane = lane0 + column + SIDE * q;
+                if (lane < outputs) {
+                    float v = sum[r][q];
+                    if (add_bias) v += bias[bias_offset + lane];
+                    if (add_residual) v += residual[residual_offset + at + SIDE * q];
+                    y[y_offset + at + SIDE * q] = rectify && v < 0.0f ? 0.0f : v;
+                }
+            }
+        }
+    }
+}
+
+// partial[group][output][kernel position][channel]: the weight gradient of the group_pixels output pixels of a group, SIDE *
+// LANES outputs by SIDE * 4 columns at a time. Work-groups: [columns / (SIDE * 4), outputs / (SIDE * LANES), groups].
+kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_tiles_weight_partial(
+    const int pixels, const int height, const int width, const int channels, const int output_height, const int output_width,
+    const int outputs, const int kernel_size, const int stride, const int padding, const int group_pixels,
+    global const float *restrict x, const ulong x_offset, global const float *restrict dy, const ulong dy_offset,
+    global float *restrict partial, const ulong partial_offset)
+{
+    local float rows[DEPTH][SIDE * LANES + 1], lanes[DEPTH][SIDE * 4 + 1];
+    const int column = (int)get_local_id(0), line = (int)get_local_id(1), item = line * SIDE + column;
+    const int column0 = (int)get_group_id(0) * SIDE * 4, output0 = (int)get_group_id(1) * SIDE * LANES;
+    const int depth = kernel_size * kernel_size * channels;
+    const int begin = (int)get_group_id(2) * group_pixels, end = min(begin + group_pixels, pixels);
+
+    // The column of the patches that this item gathers.
+    const int own = column0 + item % (SIDE * 4), tap = own / channels, c = own % channels;
+    const int h_start = tap / kernel_size - padding, w_start = tap % kernel_size - padding;
+
+    float sum[LANES][4];
+    for (int r = 0; r < LANES; ++r)
+        for (int q = 0; q < 4; ++q) sum[r][q] = 0.0f;
+
+    for (int first = begin; first < end; first += DEPTH) {
+        for (int q = 0; q < 4; ++q) {
+            const int d = item / (SIDE * 4) + 4 * q, pixel = first + d;
+            float v = 0.0f;
+            if (own < depth && pixel < end) {
+                const int h = pixel / output_width % output_height * stride + h_start, w = pixel % output_width * stride + w_start;
+                if (h >= 0 && h < height && w >= 0 && w < width)
+                    v = x[x_offset + (((ulong)(pixel / output_width / output_height) * height + h) * width + w) * channels + c];
+            }
+            lanes[d][item % (SIDE * 4)] = v;
+        }
+        for (int q = 0; q < LANES; ++q) {
+            const int d = item / (SIDE * LANES) + DEPTH / LANES * q, o = item % (SIDE * LANES);
+            rows[d][o] =
+                first + d < end && output0 + o < outputs ? dy[dy_offset + (ulong)(first + d) * outputs + output0 + o] : 0.0f;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int d = 0; d < DEPTH; ++d) {
+            float b[4];
+            for (int q = 0; q < 4; ++q) b[q] = lanes[d][column + SIDE * q];
+            for (int r = 0; r < LANES; ++r) {
+                const float a = rows[d][line * LANES + r];
+                for (int q = 0; q < 4; ++q) sum[r][q] = fma(a, b[q], sum[r][q]);
+            }
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+
+    for (int r = 0; r < LANES; ++r) {
+        const int o = output0 + line * LANES + r;
+        for (int q = 0; q < 4; ++q) {
+            const int at = column0 + column + SIDE * q;
+            if (o < outputs && at < depth)
+                partial[partial_offset + ((ulong)get_group_id(2) * outputs + o) * depth + at] = sum[r][q];
+        }
+    }
+}
