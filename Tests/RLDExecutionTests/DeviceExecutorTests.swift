@@ -96,7 +96,7 @@ import Testing
                 table: "train", indices: (0..<8).map { ($0 * 3 + index) % 50 }, transform: transform, seed: 1, epoch: 1)
             selection.labelSmoothing = 0.1
             selection.mixing = BatchMixing(share: 0.75, box: [1, 2, 6, 6])
-            selection.teacherLogits = (0..<80).map { Float($0 * 7 % 13) / 3 }
+            selection.teacherLogits[0] = (0..<80).map { Float($0 * 7 % 13) / 3 }
             try executor.trainStep(
                 selection, method: .refinedLogitDistillation(RefinedLogitDistillation()), warmup: 1,
                 update: ParameterUpdate(rule, number: index / 2 + 1, share: 0.5, begins: index % 2 == 0, ends: index % 2 == 1))

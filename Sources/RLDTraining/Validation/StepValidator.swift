@@ -12,7 +12,7 @@ import RLDReference
 /// by 1e-6 of itself and `DeviceChecks.bound` of the largest movement in its tensor.
 package final class StepValidator: StepWatcher {
     private let reference = ReferenceExecutor()
-    private var teacher: (network: Network, state: NetworkState)?
+    private var teachers: [Int: (network: Network, state: NetworkState)] = [:]
     private var selection: BatchSelection?
     /// The network of the last forward pass in training mode, as the device computed it.
     private var student: ReferenceNetwork?
@@ -28,11 +28,13 @@ package final class StepValidator: StepWatcher {
 
     package init() {}
 
-    package func loads(_ images: ImageTable, as name: String) { reference.load(images, as: name) }
+    package func loads(_ images: ImageTable, as name: String, staged: Bool) {
+        reference.load(images, as: name, staged: staged)
+    }
 
-    package func preparesTeacher(_ network: Network, state: NetworkState) {
+    package func preparesTeacher(_ network: Network, state: NetworkState, at index: Int) {
         let folded = network.foldingBatchNorm(state: state)
-        teacher = (folded.network.fusingEpilogues(for: .inference), folded.state)
+        teachers[index] = (folded.network.fusingEpilogues(for: .inference), folded.state)
     }
 
     // MARK: Parts of a step
@@ -49,12 +51,12 @@ package final class StepValidator: StepWatcher {
         try compare(foundLabels.map(Double.init), labels.map(Double.init), scale: 0, shape: [labels.count], place, "label")
     }
 
-    package func forward(_ plan: NetworkPlan, of network: DeviceNetwork) throws {
+    package func forward(_ plan: NetworkPlan, of network: DeviceNetwork, teacher index: Int?) throws {
         let part = plan.mode == .training ? "student forward" : "teacher forward"
         let state: NetworkState
         if plan.mode == .training {
             state = try network.store.state()
-        } else if let teacher, teacher.network == plan.network {
+        } else if let teacher = index.flatMap({ teachers[$0] }), teacher.network == plan.network {
             state = teacher.state
         } else {
             throw InputError("RLD_VALIDATE", "the teacher's network is not the one that was prepared")
@@ -90,27 +92,36 @@ package final class StepValidator: StepWatcher {
 
     package func loss(_ loss: WatchedLoss, engine: DeviceEngine) throws {
         guard let selection else { return }
-        try beforeComparing("loss", loss.method.id, loss.gradient)
+        let components = loss.objective.components
+        let id = components.map(\.method.id).joined(separator: "+")
+        try beforeComparing("loss", id, loss.gradient)
         let logits = try engine.read(loss.student)
-        let teacher = try loss.teacher.map(engine.read)
+        let teachers = try loss.teachers.mapValues { try engine.read($0) }
         let (_, labels) = try reference.gather(selection)
         // A loss that is not finite is the trainer's to report.
-        guard logits.allSatisfy(\.isFinite), teacher?.allSatisfy(\.isFinite) ?? true else { return }
-        var expected = try ReferenceLoss.evaluate(
-            loss.method, student: logits, teacher: teacher, labels: labels, classes: loss.classes, warmup: loss.warmup)
-        expected.soften(selection, method: loss.method, warmup: loss.warmup, logits: logits, labels: labels)
-        guard expected.total.isFinite else { return }
-        let place = Place(step, "loss", "loss", loss.method.id)
-        let found = try engine.read(loss.gradient)
+        guard logits.allSatisfy(\.isFinite), teachers.values.allSatisfy({ $0.allSatisfy(\.isFinite) }) else { return }
+        let place = Place(step, "loss", "loss", id)
+        var gradient = [Double](repeating: 0, count: logits.count)
+        for (index, part) in components.enumerated() {
+            var expected = try ReferenceLoss.evaluate(
+                part.method, student: logits, teacher: teachers[part.teacher], labels: labels, classes: loss.classes,
+                warmup: part.warmup)
+            expected.soften(selection, method: part.method, warmup: part.warmup, logits: logits, labels: labels)
+            guard expected.total.isFinite else { return }
+            for i in gradient.indices { gradient[i] += part.weight * expected.gradient[i] }
+            // A method's rows are those of its last component.
+            guard !components[(index + 1)...].contains(where: { $0.method.id == part.method.id }) else { continue }
+            for (name, (a, b)) in zip(part.method.termNames, zip(try loss.perRow(part.method), expected.perRow)) {
+                try compare(
+                    a.map(Double.init), b, bound: { 2e-5 * abs(b[$0]) + 1e-4 * ErrorScale.largest(b) + 1e-6 },
+                    shape: [loss.rows], place, "term \(name), row ")
+            }
+        }
         // What cancels where two classes pull against each other is of the order of 1 / rows.
         let scale = loss.classes == 2 ? 0.2 / Double(loss.rows) : 0
-        try compare(found, expected.gradient, scale: scale, shape: [loss.rows, loss.classes], place, "gradient of the logits")
-        let perRow = try loss.loss.perRow(rows: loss.rows, on: engine.queue)
-        for (name, (a, b)) in zip(loss.method.termNames, zip(perRow, expected.perRow)) {
-            try compare(
-                a.map(Double.init), b, bound: { 2e-5 * abs(b[$0]) + 1e-4 * ErrorScale.largest(b) + 1e-6 }, shape: [loss.rows],
-                place, "term \(name), row ")
-        }
+        try compare(
+            try engine.read(loss.gradient), gradient, scale: scale, shape: [loss.rows, loss.classes], place,
+            "gradient of the logits")
     }
 
     package func backward(_ plan: NetworkPlan, of network: DeviceNetwork) throws {
