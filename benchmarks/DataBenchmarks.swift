@@ -61,7 +61,7 @@ private final class AugmentationBenchmarkRun: BenchmarkRun {
 
     func check() throws -> Double {
         let reference = ReferenceExecutor()
-        reference.load(table, as: "benchmark")
+        reference.load(table, as: "benchmark", staged: false)
         let (images, labels) = try reference.gather(selection)
         let found = Layout.toNCHW(
             try engine.read(buffers.images), batch: labels.count, shape: AugmentationBenchmark.input)
