@@ -19,9 +19,8 @@ __kernel void label_revision_group_rows(
     __global const teacher_t *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
     __global uint *restrict row_groups, const ulong row_groups_offset,
-    const int ignore_label, const uint row_mode)
+    const int ignore_label, const uint row_mode, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
     const uint row = (uint)get_group_id(0);
     const __global teacher_t *t = teacher + teacher_offset + (ulong)row * classes;
@@ -51,9 +50,9 @@ __kernel void label_revision_rows_fused(
     __global float *restrict term_rows, const ulong term_rows_offset,
     __global uint *restrict row_status, const ulong row_status_offset,
     const int ignore_label, const uint row_mode, const float gradient_scale,
-    const float weight_ce, const float weight_right, const float weight_wrong, const float eta AUDIT_ARGUMENTS)
+    const float weight_ce, const float weight_right, const float weight_wrong, const float eta AUDIT_ARGUMENTS,
+    __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f), lowest = ROW_SPLAT(-INFINITY);
     const uint row = (uint)get_group_id(0);
     const ulong first = (ulong)row * classes;

@@ -18,6 +18,7 @@
 #define STATUS_TOP1 2u
 #define STATUS_TOP5 4u
 #define STATUS_BAD 0xF0u
+#define STATUS_UNREADABLE 0x70u // logits or label at fault; an infinite loss (0x80) leaves the ranks as they are
 
 // high + low += x, exact to about 48 bits (Knuth's two-sum; valid without fast-math, whatever the magnitudes).
 static float2 pair_add(const float2 pair, const float x)
@@ -85,8 +86,8 @@ __kernel void loss_reduce_rows(
         const uint status = row_status[row_status_offset + row];
         const uint bad = status & STATUS_BAD;
         found[ACCUMULATOR_ROWS] += status & STATUS_COUNTED;
-        found[ACCUMULATOR_TOP1] += bad ? 0u : (status & STATUS_TOP1) / STATUS_TOP1;
-        found[ACCUMULATOR_TOP5] += bad ? 0u : (status & STATUS_TOP5) / STATUS_TOP5;
+        found[ACCUMULATOR_TOP1] += status & STATUS_UNREADABLE ? 0u : (status & STATUS_TOP1) / STATUS_TOP1;
+        found[ACCUMULATOR_TOP5] += status & STATUS_UNREADABLE ? 0u : (status & STATUS_TOP5) / STATUS_TOP5;
         found[ACCUMULATOR_BAD_ROWS] += bad ? 1u : 0u;
         found[ACCUMULATOR_BAD_BITS] |= bad;
         if (bad && !found[ACCUMULATOR_FIRST_BAD]) {

@@ -180,9 +180,8 @@ __kernel void mlkd_rows_fused(
     const int ignore_label, const uint row_mode, const float gradient_scale,
     const float weight_ce, const float weight_kd, const float weight_cc, const float weight_bc,
     const uint standardize, const uint level_count, float8 temperatures, float8 repeats, __global const float *restrict levels
-    AUDIT_ARGUMENTS)
+    AUDIT_ARGUMENTS, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
     const uint row = (uint)get_group_id(0);
     const ulong first = (ulong)row * classes;

@@ -32,6 +32,8 @@ enum KernelArgument {
     case slice(DeviceSlice)
     /// A buffer alone.
     case buffer(Buffer)
+    /// Local memory, in bytes.
+    case local(Int)
 }
 
 extension Kernel {
@@ -44,6 +46,7 @@ extension Kernel {
             case .long(let value): try setArgument(index, UInt64(value))
             case .float(let value): try setArgument(index, Float(value))
             case .buffer(let buffer): try setArgument(index, buffer)
+            case .local(let bytes): try setLocalMemory(index, bytes)
             case .slice(let slice):
                 try setArgument(index, slice.buffer)
                 index += 1

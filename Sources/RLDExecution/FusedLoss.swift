@@ -24,6 +24,8 @@ package final class FusedLoss {
     private let alignment: MultiLevelAlignment?
     private let programs: ProgramCache
     private let localSize: Int
+    /// Local memory for a block of the logits; nil for the methods whose kernels keep none.
+    private let blockBytes: Int?
     private let reduceSize: Int
     private let terms: Int
     /// [terms, capacity]; the last call's terms per row, [terms, rows], lie at its beginning.
@@ -51,10 +53,6 @@ package final class FusedLoss {
         }
         let context = programs.context
         let device = context.device
-        guard storage.isTrusted(profile, on: device) else {
-            throw DeviceError(
-                .shapeMismatch, "half logits by gpu kernels are not to be trusted on a CPU device; store float32")
-        }
         methodID = method.id
         self.programs = programs
         self.classes = classes
@@ -80,6 +78,13 @@ package final class FusedLoss {
             let fits = first.maxWorkGroupSize >= wanted
             self.localSize = fits ? wanted : max(1, first.maxWorkGroupSize)
             rowKernel = fits ? first : try build(self.localSize)
+        }
+        switch method {
+        case .labelRevision, .multiLevelLogitDistillation: blockBytes = nil
+        default:
+            // A cpu work-item keeps them in private memory.
+            let kept = profile == .gpu ? self.localSize * Self.keptClasses(self.localSize) : 1
+            blockBytes = 4 * kept * (method.needsTeacher ? 2 : 1)
         }
         reduceSize = min(64, device.maxWorkGroupSize)
         let defines = [("LOCAL_SIZE", "\(reduceSize)")]
@@ -190,6 +195,8 @@ package final class FusedLoss {
             try value(Float(temperature))
             try value(UInt32(standardize ? 1 : 0))
         }
+        try rowKernel.setLocalMemory(next, 16 * localSize)
+        if let blockBytes { try rowKernel.setLocalMemory(next + 1, blockBytes) }
         try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
         if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
             try alignment.enqueueAlignments(
@@ -237,15 +244,18 @@ package final class FusedLoss {
 
     /// Of the last call, per row, whether its label is the student's first largest logit; waits for it.
     func correctRows(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> [Bool] {
-        // ROW_TOP1 and the faults of common/loss_row.clh.
-        try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0xF0 == 0 }
+        // ROW_TOP1 and the faults of common/loss_row.clh; an infinite loss is none of the ranks.
+        try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0x70 == 0 }
     }
+
+    /// Classes of each row that a work-item of the gpu profile keeps in local memory: at most 24 KiB in all.
+    private static func keptClasses(_ localSize: Int) -> Int { localSize > 256 ? 4 : 8 }
 
     /// What a row kernel is built with.
     static func defines(_ profile: KernelProfile, localSize: Int, device: Device) -> [(String, String)] {
         switch profile {
         case .cpu: [("PROFILE_CPU", "1"), ("ROW_WIDTH", device.nativeFloatWidth >= 16 ? "16" : "8")]
-        case .gpu: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(localSize)")]
+        case .gpu: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(localSize)"), ("ROW_KEEP", "\(keptClasses(localSize))")]
         }
     }
 

@@ -60,6 +60,7 @@ final class LossRowScale {
         if let groupKernel, let groups, let teacher {
             try groupKernel.setArguments([
                 .int(rows), .int(classes), .slice(teacher), .slice(labels), .slice(DeviceSlice(groups)), .int(label), .int(flag),
+                .local(16 * localSize),
             ])
             try queue.enqueue(groupKernel, global: [rows * localSize], local: [localSize])
         }

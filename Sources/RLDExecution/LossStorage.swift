@@ -21,12 +21,6 @@ package struct LossStorage: Sendable, Hashable {
         self.gradient = gradient
     }
 
-    /// Whether the kernels of a profile give right rows. On PoCL 3.1 the gpu kernels with half logits gave wrong ones now and then
-    /// in a process's first launches; the same kernels at float32, and the cpu kernels at half, never did.
-    package func isTrusted(_ profile: KernelProfile, on device: Device) -> Bool {
-        self == LossStorage() || profile == .cpu || !device.isCPU
-    }
-
     /// What the row kernels are built with; nothing for float32, so that programs are shared.
     var defines: [(String, String)] {
         [("STUDENT_HALF", student), ("TEACHER_HALF", teacher), ("GRADIENT_HALF", gradient)]

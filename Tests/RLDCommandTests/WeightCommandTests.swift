@@ -32,6 +32,30 @@ struct WeightCommandTests {
         expectClose(logits.values, golden.logits_f64.flatMap { $0 }, .ofMax(1e-7), "logits")
     }
 
+    @Test(
+        "predict on a network of every family, its weights in PyTorch's layout, gives the authors' logits",
+        arguments: try Goldens.modelIDs().filter { try Goldens.model($0).evaluation != nil })
+    func predictGolden(id: String) throws {
+        let golden = try Goldens.model(id)
+        let network = try ModelCatalog.network(id, classes: golden.classes, input: golden.input)
+        let state = formulaState(for: network, runningVarScale: golden.runningVarScale ?? 1)
+        let (weights, input, output) = (folder.path + "/w.pth", folder.path + "/images.npy", folder.path + "/logits.npy")
+        try TensorFile.write(
+            network.stateTensors.map { tensor in
+                try StoredTensor("module." + tensor.name, #require(state[tensor.name]), as: .float32, source: weights)
+            }, to: weights)
+        try TensorFile.write([StoredTensor("images", golden.evaluationImages(), as: .float32, source: input)], to: input)
+        let result = try Program.run(
+            [
+                "predict", "--model", id, "--classes", String(golden.classes), "--weights", weights, "--images", input,
+                "--output", output,
+            ] + (TestDevice.enabled ? [] : ["--device", "reference"]))
+        #expect(result.code == 0, "\(result.error)")
+        let logits = try TensorFile(path: output).tensor("logits")
+        #expect(logits.shape.last == golden.classes)
+        try golden.expectLogits(logits.values, .float32(id))
+    }
+
     @Test("convert and back keeps every bit; listing shows names, types and what is beside the weights")
     func convert() throws {
         let source = Goldens.path("checkpoints/resnet8_c10.pth")

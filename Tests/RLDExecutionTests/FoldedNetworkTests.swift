@@ -31,10 +31,12 @@ import Testing
         expectClose(try fused.forward(images, batch: 1, training: false), plain, .ofMax(Self.referenceBound), id)
 
         guard TestDevice.enabled else { return }
-        let engine = try DeviceEngine(TestDevice.device())
-        let plan = try DeviceNetwork(network, state: state, role: .teacher, engine: engine).plan(batch: 1, mode: .inference)
-        try plan.write(images)
-        try plan.forward()
-        expectClose(try engine.read(plan.output), plain, .ofMax(Self.deviceBound), "\(id), folded on a device")
+        for profile in KernelProfile.allCases {
+            let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+            let plan = try DeviceNetwork(network, state: state, role: .teacher, engine: engine).plan(batch: 1, mode: .inference)
+            try plan.write(images)
+            try plan.forward()
+            expectClose(try engine.read(plan.output), plain, .ofMax(Self.deviceBound), "\(id), folded on a device, \(profile)")
+        }
     }
 }

@@ -265,6 +265,17 @@ import Testing
             #expect(found.faults == fault && found.faultyRows == 1 && found.firstFaultyRow == row, "\(fault) in row \(row)")
             #expect(found.metrics.rows == 5 && !found.metrics.totalSum.isFinite)
         }
+        // An infinite loss leaves the ranks as they are: the student excludes a class of the teacher's, and is right.
+        var excluding = Batch(5, 33)
+        for row in 0..<5 {
+            let label = Int(excluding.labels[row])
+            excluding.student[33 * row + label] = 50
+            excluding.student[33 * row + (label + 1) % 33] = -.infinity
+        }
+        let plain = try LossDevice(engine, Self.plain, rows: 5, classes: 33).run(
+            Self.plain, student: excluding.student, teacher: excluding.teacher, labels: excluding.labels
+        ).totals
+        #expect(plain.faultyRows == 5 && plain.metrics.top1 == 5 && plain.metrics.top5 == 5)
         let two = try totals { ($0.labels[3], $0.student[33]) = (99, .nan) }
         #expect(two.faults == [.label, .student] && two.faultyRows == 2 && two.firstFaultyRow == 1)
         #expect(two.faults.description.contains("out of range"))

@@ -2,11 +2,13 @@
 """RLD in PyTorch, loss and gradient, eager and compiled: what `rld bench losses` is compared with.
 
 Written from the formulas in README.md: SCD and MCD with the mask t >= t_y, log-sum-exp throughout. Times a whole call on the
-host, from the first operation to the end on the device. Prints rows in the columns of results/losses.csv.
+host, from the first operation to the end on the device. Prints rows in the columns of results/losses.csv, and how many times
+faster the last row of ours in that file is.
 
     python losses.py [--device cpu|cuda] [--shapes 64x100,512x1000] [--modes eager,compiled] [--threads 2] [--csv FILE]
 """
 import argparse
+import csv
 import datetime
 import os
 import platform
@@ -75,6 +77,19 @@ def device_name(device):
     return f"{name} ({torch.get_num_threads()} threads)", f"Python {platform.python_version()}"
 
 
+def ours(path, shape):
+    """Wall time of the last rld row of this shape in a results file, or None."""
+    if not path or not os.path.exists(path):
+        return None
+    with open(path, newline="") as file:
+        found = [
+            row for row in csv.DictReader(file)
+            if row["case"] == "rld" and row["shape"] == shape and row["metric"] == "wall time" and row["provider"].startswith("rld ")
+            and row["provider"] != "rld unfused"
+        ]
+    return float(found[-1]["p50"]) if found else None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -95,6 +110,7 @@ def main():
         student = (4 * torch.randn(batch, classes, generator=generator)).to(options.device).requires_grad_()
         teacher = (4 * torch.randn(batch, classes, generator=generator)).to(options.device)
         label = torch.randint(classes, (batch,), generator=generator).to(options.device)
+        mine = ours(options.csv, shape)
         for mode in options.modes.split(","):
             loss = torch.compile(rld, dynamic=False) if mode == "compiled" else rld
 
@@ -114,6 +130,8 @@ def main():
                     f'{p80:.4g},{len(times)},"{name}",{driver},,,,,{now}'
                 )
                 print(rows[-1], flush=True)
+            if mine:
+                print(f"peer-ratio rld {shape} {mode} {1e6 * spread[0] / mine:.2f}", flush=True)
     if options.csv:
         new = not os.path.exists(options.csv)
         with open(options.csv, "a") as file:

@@ -37,8 +37,7 @@ extension DeviceChecks {
         }
         let (rows, classes) = tiny ? (3, 5) : (7, 33)
         let variants = ["rld", "lr"].flatMap { id in
-            (halfStorage.isTrusted(engine.profile, on: engine.device) ? ["audit rows", "half storage"] : ["audit rows"]).map {
-                what in
+            ["audit rows", "half storage"].map { what in
                 Check(name: "\(what) of \(id) \(rows)x\(classes)") { engine in
                     let method = try Method.make(id: id).method
                     let name = "\(what) of \(id) \(rows)x\(classes)"
