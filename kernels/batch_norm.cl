@@ -104,8 +104,7 @@ kernel void batch_norm_normalize(
     (rectified == 1 ? relu_gradient_v(g, fma(load_v(x + x_offset + (i)) - mean, scale, beta)) \
      : rectified == 2 ? relu_gradient_v(g, load_v(y + y_offset + (i))) : g)
 
-// Sums of g and g * xhat per chunk, g = dy masked by the rectifier: partial[0], partial[1]. Even and odd rows are added apart, so that
-// one sum need not wait for the other.
+// Sums of g and g * xhat per chunk, g = dy masked by the rectifier: partial[0], partial[1].
 // Global size: [channels / VECTOR, chunks].
 kernel void batch_norm_gradient_partial(
     const ulong rows, const int channels, const int rows_per_chunk,
@@ -124,24 +123,13 @@ kernel void batch_norm_gradient_partial(
     const real_v mean = load_v(statistics + statistics_offset + c);
     const real_v inverse = load_v(statistics + statistics_offset + channels + c);
     const real_v scale = inverse * load_v(parameters + gamma_offset + c), beta = load_v(parameters + beta_offset + c);
-    real_v sum = (real_v)(0.0f), product = (real_v)(0.0f), odd_sum = (real_v)(0.0f), odd_product = (real_v)(0.0f);
-    ulong r = first;
-    for (; r + 1 < last; r += 2) {
-        const ulong i = r * channels + c, j = i + channels;
-        const real_v g = MASKED(load_v(dy + dy_offset + i), i), h = MASKED(load_v(dy + dy_offset + j), j);
-        sum += g;
-        odd_sum += h;
-        product = fma(g, (load_v(x + x_offset + i) - mean) * inverse, product);
-        odd_product = fma(h, (load_v(x + x_offset + j) - mean) * inverse, odd_product);
-    }
-    if (r < last) {
+    real_v sum = (real_v)(0.0f), product = (real_v)(0.0f);
+    for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
         const real_v g = MASKED(load_v(dy + dy_offset + i), i);
         sum += g;
         product = fma(g, (load_v(x + x_offset + i) - mean) * inverse, product);
     }
-    sum += odd_sum;
-    product += odd_product;
     global float *restrict out = partial + partial_offset;
     store_v(sum, out + chunk * channels + c);
     store_v(product, out + (chunks + chunk) * channels + c);
