@@ -9,9 +9,8 @@ __kernel void kl_divergence_rows_forward(
     __global const float *restrict log_p, const ulong log_p_offset,
     __global const float *restrict log_q, const ulong log_q_offset,
     __global float *restrict divergence, const ulong divergence_offset,
-    const float factor)
+    const float factor, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
     const uint row = (uint)get_group_id(0);
     const __global float *lp = log_p + log_p_offset + (ulong)row * classes;

@@ -26,9 +26,8 @@ __kernel void mlkd_confidence_rows(
     __global const int *restrict labels, const ulong labels_offset,
     __global const float *restrict row_scale, const ulong row_scale_offset,
     __global float *restrict row_confidence, __global float *restrict row_peak,
-    const int ignore_label, const uint row_mode)
+    const int ignore_label, const uint row_mode, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f), lowest = ROW_SPLAT(-INFINITY);
     const uint row = (uint)get_group_id(0);
     const __global float *t = teacher + teacher_offset + (ulong)row * classes;
@@ -254,9 +253,8 @@ __kernel void mlkd_correlate_rows(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
     __global const float *restrict teacher, const ulong teacher_offset,
-    __global const float *restrict row_weights, __global float *restrict z, const float temperature)
+    __global const float *restrict row_weights, __global float *restrict z, const float temperature, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f), lowest = ROW_SPLAT(-INFINITY);
     const uint row = (uint)get_group_id(0);
     const __global float *s = student + student_offset + (ulong)row * classes;
@@ -295,9 +293,8 @@ __kernel void mlkd_correlate_rows(
 __kernel void mlkd_align_rows(
     const uint rows, __global float *restrict products, __global const float *restrict row_weights,
     __global const float *restrict levels, __global float *restrict term_rows, const ulong term_rows_offset,
-    const float gradient_scale, const float weight_cc, const float weight_bc, const float repeat)
+    const float gradient_scale, const float weight_cc, const float weight_bc, const float repeat, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
     const uint row = (uint)get_group_id(0);
     __global float *of_sigma = products + (ulong)row * 2 * rows;
@@ -335,9 +332,8 @@ __kernel void mlkd_align_rows(
 // gradient += p (u - p . u) / T, the way of u = d loss / d p back through the softmax; p = (sigma + delta) / 2.
 __kernel void mlkd_propagate_rows(
     const uint rows, const uint classes, __global const float *restrict z, __global const float *restrict u,
-    __global float *restrict gradient, const ulong gradient_offset, const float temperature)
+    __global float *restrict gradient, const ulong gradient_offset, const float temperature, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
     const uint row = (uint)get_group_id(0);
     const __global float *sigma = z + (ulong)row * classes;

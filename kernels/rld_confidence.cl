@@ -28,9 +28,8 @@ __kernel void rld_confidence_rows_forward(
     __global const int *restrict labels, const ulong labels_offset,
     __global float *restrict pairs, const ulong pairs_offset,
     __global float *restrict divergence, const ulong divergence_offset,
-    const float temperature, const uint teacher_label)
+    const float temperature, const uint teacher_label, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float lowest = ROW_SPLAT(-INFINITY);
     const uint row = (uint)get_group_id(0);
     const __global float *s = student + student_offset + (ulong)row * classes;
@@ -70,9 +69,8 @@ __kernel void rld_confidence_rows_backward(
     __global const float *restrict pairs, const ulong pairs_offset,
     __global const float *restrict upstream, const ulong upstream_offset,
     __global float *restrict d_student, const ulong d_student_offset,
-    const float temperature, const float factor, const uint accumulate)
+    const float temperature, const float factor, const uint accumulate, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const uint row = (uint)get_group_id(0);
     const __global float *s = student + student_offset + (ulong)row * classes;
     __global float *d = d_student + d_student_offset + (ulong)row * classes;

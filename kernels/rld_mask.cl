@@ -9,9 +9,8 @@ __kernel void rld_mask_rows_forward(
     __global const float *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
     __global float *restrict mask, const ulong mask_offset,
-    __global int *restrict counts, const ulong counts_offset)
+    __global int *restrict counts, const ulong counts_offset, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
     const uint row = (uint)get_group_id(0);
     const __global float *t = teacher + teacher_offset + (ulong)row * classes;

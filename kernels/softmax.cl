@@ -9,9 +9,8 @@ __kernel void softmax_rows_forward(
     __global const float *restrict logits, const ulong logits_offset,
     __global const float *restrict subset, const ulong subset_offset,
     __global float *restrict output, const ulong output_offset,
-    const float temperature, const uint has_subset, const uint logarithm)
+    const float temperature, const uint has_subset, const uint logarithm, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f), lowest = ROW_SPLAT(-INFINITY);
     const ulong first = (ulong)get_group_id(0) * classes;
     const __global float *x = logits + logits_offset + first;
@@ -54,9 +53,8 @@ __kernel void softmax_rows_backward(
     __global const float *restrict output, const ulong output_offset,
     __global const float *restrict d_output, const ulong d_output_offset,
     __global float *restrict d_logits, const ulong d_logits_offset,
-    const float temperature, const uint logarithm, const uint accumulate)
+    const float temperature, const uint logarithm, const uint accumulate, __local float4 *scratch)
 {
-    __local float4 scratch[LOCAL_SIZE];
     const row_float zero = ROW_SPLAT(0.0f);
     const ulong first = (ulong)get_group_id(0) * classes;
     const __global float *y = output + output_offset + first;

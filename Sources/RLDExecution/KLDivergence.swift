@@ -44,6 +44,6 @@ public final class KLDivergence {
             [
                 .int(count), .int(rows.classes), .slice(logQ), .slice(upstream), .slice(gradient), .float(factor),
                 .int(accumulate ? 1 : 0),
-            ])
+            ], reduces: false)
     }
 }

@@ -77,7 +77,7 @@ final class MultiLevelAlignment {
         try confidenceRows.setArguments([
             .int(rows), .int(classes), .slice(teacher), .slice(labels), .slice(rowScale), .buffer(rowConfidence),
             .buffer(rowPeak),
-            .int(Int(ignoreLabel ?? 0)), .int(flags),
+            .int(Int(ignoreLabel ?? 0)), .int(flags), .local(16 * localSize),
         ])
         try queue.enqueue(confidenceRows, global: [rows * localSize], local: [localSize])
         func median(_ kernel: Kernel, _ count: Int, _ values: Buffer, first: Int, ofRows: Bool) throws(DeviceError) {
@@ -109,18 +109,20 @@ final class MultiLevelAlignment {
         for level in method.levels {
             try correlate.setArguments([
                 .int(rows), .int(classes), .slice(student), .slice(teacher), .buffer(rowWeights), .buffer(sums),
-                .float(level.temperature),
+                .float(level.temperature), .local(16 * localSize),
             ])
             try queue.enqueue(correlate, global: [rows * localSize], local: [localSize])
             try products.enqueue(steps[0])
             try align.setArguments([
                 .int(rows), .buffer(correlations), .buffer(rowWeights), .buffer(levels), .slice(DeviceSlice(termRows)),
                 .float(scale), .float(method.weight), .float(method.weight), .float(Double(level.count)),
+                .local(16 * localSize),
             ])
             try queue.enqueue(align, global: [rows * localSize], local: [localSize])
             try products.enqueue(steps[1])
             try propagate.setArguments([
                 .int(rows), .int(classes), .buffer(sums), .buffer(towardsStudent), .slice(gradient), .float(level.temperature),
+                .local(16 * localSize),
             ])
             try queue.enqueue(propagate, global: [rows * localSize], local: [localSize])
         }

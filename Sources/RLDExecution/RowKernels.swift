@@ -23,9 +23,10 @@ struct RowKernels {
         try engine.programs.kernel(file, name, defines: defines)
     }
 
-    func enqueue(_ kernel: Kernel, rows: Int, _ arguments: [KernelArgument]) throws(DeviceError) {
+    /// - Parameter reduces: the kernel's last argument is local memory for reductions over a row.
+    func enqueue(_ kernel: Kernel, rows: Int, _ arguments: [KernelArgument], reduces: Bool = true) throws(DeviceError) {
         guard rows > 0 else { return }
-        try kernel.setArguments(arguments)
+        try kernel.setArguments(arguments + (reduces ? [.local(16 * localSize)] : []))
         try engine.queue.enqueue(kernel, global: [rows * localSize], local: [localSize])
     }
 
