@@ -3,16 +3,17 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-interop demo bench-peers check-kernels ci format clean
+.PHONY: help setup build test test-interop demo bench-peers check-kernels sanitize ci format clean
 
 help:
 	@echo 'make setup          install the missing system packages, or say which'
 	@echo 'make build          build .build/release/rld'
 	@echo 'make test           build and run all tests'
-	@echo 'make test-interop   check files against onnxruntime, safetensors and NumPy, in a Python environment of its own'
+	@echo 'make test-interop   check files against onnxruntime, safetensors, NumPy, Pillow and TensorBoard, in a Python environment of its own'
 	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
 	@echo 'make bench-peers    time the RLD loss and the training step beside PyTorch (from PyPI, into .build/peers)'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
+	@echo 'make sanitize       run tests in debug under the address and the thread sanitizer'
 	@echo 'make ci             test with a device required, then test-interop and check-kernels'
 	@echo 'make format         format the Swift sources'
 	@echo 'make clean          remove build products'
@@ -43,6 +44,9 @@ bench-peers: build
 check-kernels:
 	@.ci/check-kernels
 
+sanitize:
+	@.ci/sanitize
+
 ci:
 	RLD_REQUIRE_DEVICE=1 $(MAKE) test
 	$(MAKE) test-interop
@@ -53,3 +57,4 @@ format:
 
 clean:
 	swift package clean
+	rm -rf .build/sanitize-*

@@ -1,4 +1,4 @@
-// One batch from the uint8 data set that lives in device memory, where pixels are scaled or changed in colour, or images are
+// One batch from uint8 images in device memory (the data set, or the batch alone), where pixels are scaled or changed in colour, or images are
 // mixed: crop, bilinear scaling, flip, brightness, contrast, saturation, mixing, normalisation and the labels, in one launch.
 // What was drawn for each image comes from the host (ImageTransform.Placement, RLDGraph): eight floats per image.
 
@@ -41,20 +41,20 @@ inline float4 placed_pixel(
     return channels == 3 ? clamp(grey + draw[7] * (v - grey), 0.0f, 1.0f) : v;
 }
 
-// y[n, h, w, c]. mixing: 0 none, 1 blend with image batch - 1 - n, 2 its pixels inside the box.
+// y[n, h, w, c]. Image n of the batch has the label of image indices[n] of the data set and the pixels of image rows[n]. mixing: 0 none, 1 blend with image batch - 1 - n, 2 its pixels inside the box.
 // Global size: [ceil(output_height * output_width / pixels_per_item), batch].
 kernel void augment_images(
     const int channels, const int height, const int width, const int output_height, const int output_width,
     const int pixels_per_item, global const uchar *restrict pixels, global const int *restrict table_labels,
-    global const int *restrict indices, global const float *restrict draws, global const float *restrict mean_deviation,
+    global const int *restrict indices, global const int *restrict rows, global const float *restrict draws, global const float *restrict mean_deviation,
     global float *restrict images, const ulong images_offset, global int *restrict labels, const int mixing, const float share,
     const int box_top, const int box_left, const int box_height, const int box_width)
 {
     const ulong n = get_global_id(1);
     const ulong other = get_global_size(1) - 1 - n;
     const ulong image_size = (ulong)channels * (ulong)(height * width);
-    global const uchar *restrict source = pixels + (ulong)indices[n] * image_size;
-    global const uchar *restrict partner = pixels + (ulong)indices[other] * image_size;
+    global const uchar *restrict source = pixels + (ulong)rows[n] * image_size;
+    global const uchar *restrict partner = pixels + (ulong)rows[other] * image_size;
     if (get_global_id(0) == 0) labels[n] = table_labels[indices[n]];
 
     const int plane = output_height * output_width;

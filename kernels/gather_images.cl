@@ -1,4 +1,4 @@
-// One batch from the uint8 data set that lives in device memory: gather, random crop from a zero-padded image, horizontal
+// One batch from uint8 images in device memory (the data set, or the batch alone): gather, random crop from a zero-padded image, horizontal
 // flip, normalisation, and the labels, in one launch. ImageTransform (RLDGraph) defines the random draw; this computes the
 // same from (key, image index), key = splitmix64(splitmix64(seed) ^ epoch).
 
@@ -10,12 +10,13 @@ inline ulong splitmix64(ulong x)
     return z ^ (z >> 31);
 }
 
-// y[n, h, w, c] = (pixel / 255 - mean[c]) / deviation[c].
+// y[n, h, w, c] = (pixel / 255 - mean[c]) / deviation[c]. Image n of the batch is number indices[n] of the data set, for its
+// label and its draw; its pixels are those of image rows[n].
 // Global size: [ceil(height * width / pixels_per_item), batch].
 kernel void gather_images(
     const int channels, const int height, const int width, const int pixels_per_item,
     global const uchar *restrict pixels, global const int *restrict table_labels,
-    global const int *restrict indices, global const float *restrict mean_deviation,
+    global const int *restrict indices, global const int *restrict rows, global const float *restrict mean_deviation,
     global float *restrict images, const ulong images_offset, global int *restrict labels,
     const ulong key, const int padding, const int flip)
 {
@@ -27,7 +28,7 @@ kernel void gather_images(
     const int column_shift = (int)(((bits >> 16) & 0xFFFF) % range) - padding;
     const int mirrored = flip && ((bits >> 32) & 1);
     const int plane = height * width;
-    global const uchar *restrict source = pixels + (ulong)index * (ulong)(channels * plane);
+    global const uchar *restrict source = pixels + (ulong)rows[n] * (ulong)(channels * plane);
     if (get_global_id(0) == 0) labels[n] = table_labels[index];
 
     const int first = (int)get_global_id(0) * pixels_per_item;

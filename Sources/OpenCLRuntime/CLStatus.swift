@@ -25,6 +25,9 @@ public struct CLStatus: RawRepresentable, Sendable, Hashable, CustomStringConver
         Self.advices[rawValue]
     }
 
+    /// Whether it says that the device is gone: not available, its queue invalid (our handles are not), given up by its driver.
+    var isLoss: Bool { [-2, -36, -9999].contains(rawValue) }
+
     /// Name and number: `CL_OUT_OF_RESOURCES (-5)`.
     public var description: String {
         Self.names[rawValue].map { "\($0) (\(rawValue))" } ?? "status \(rawValue)"
@@ -131,13 +134,16 @@ public struct CLStatus: RawRepresentable, Sendable, Hashable, CustomStringConver
 
     private static let advices: [Int32: String] = [
         -1: "the platform is installed but shows no device: check the driver and that this user may open the device files",
-        -2: "another process may hold the device exclusively",
+        -2: "another process may hold the device exclusively, or the driver has lost it: see the system's log, then start again",
         -3: "this driver cannot compile kernels: install the vendor's full OpenCL package",
         -4: "out of memory on the device: use a smaller batch, or a device with more memory",
         -5: "out of resources: a smaller batch or work-group may help; a kernel that crashed reports the same on some drivers, "
             + "so set RLD_SYNC=1 to learn which one",
         -6: "out of memory on the host: use a smaller batch, or close other programs",
         -11: "the build log names file and line",
+        -36:
+            "the driver has lost the device, or a kernel crashed on it: see the system's log, then start again; RLD_SYNC=1 names "
+            + "the kernel",
         -43: "check RLD_BUILD_OPTIONS",
         -46: "the file holds no kernel of this name",
         -49: "the kernel takes fewer arguments",
@@ -147,6 +153,7 @@ public struct CLStatus: RawRepresentable, Sendable, Hashable, CustomStringConver
         -55: "the work-group is larger than the device allows in one dimension",
         -61: "the buffer is empty or larger than one allocation may be on this device",
         -63: "the global size is zero or too large",
+        -9999: "a kernel reached memory that is not its own, and the driver has given up the device: RLD_SYNC=1 names the kernel",
         -1001: "no OpenCL platform is installed: install an ICD, pocl-opencl-icd for the CPU or your GPU vendor's; "
             + "if one is installed, check that OCL_ICD_VENDORS is unset or names the folder of its .icd file",
         -2041: "CLBlast does not know the device: run `rld tune`",

@@ -186,6 +186,16 @@ public final class CommandQueue {
         waited()
     }
 
+    /// An event that is over when everything enqueued so far is.
+    package func marker() throws(DeviceError) -> Event {
+        var event: OpaquePointer?
+        let status = clEnqueueMarkerWithWaitList(handle, 0, nil, &event)
+        guard let event, status == 0 else {
+            throw DeviceError(.failed, "marking a place in the queue on \(context.device)", status: CLStatus(rawValue: status))
+        }
+        return Event(adopting: event)
+    }
+
     private func waited() {
         writes.clear()
         context.counters.synchronised()

@@ -26,6 +26,8 @@ public struct DeviceError: Error, Sendable, CustomStringConvertible {
         public static let badEnvironment = Code(rawValue: "badEnvironment")
         /// Bytes could not be moved between host and device.
         public static let transferFailed = Code(rawValue: "transferFailed")
+        /// The device is gone: reset by its driver, unplugged, or stopped by a kernel that crashed.
+        public static let deviceLost = Code(rawValue: "deviceLost")
         /// Any other call that failed.
         public static let failed = Code(rawValue: "failed")
 
@@ -57,11 +59,11 @@ public struct DeviceError: Error, Sendable, CustomStringConvertible {
         return text
     }
 
-    /// Throws unless `status` is success. Memory statuses become `.outOfMemory` whatever the call was.
+    /// Throws unless `status` is success. Statuses of memory and of lost devices have a code of their own, whatever the call was.
     package static func check(_ status: Int32, _ code: Code, _ message: @autoclosure () -> String) throws(DeviceError) {
         guard status != 0 else { return }
         let status = CLStatus(rawValue: status)
         let isMemory = status == .memoryObjectAllocationFailure || status == .outOfHostMemory
-        throw DeviceError(isMemory ? .outOfMemory : code, message(), status: status)
+        throw DeviceError(isMemory ? .outOfMemory : status.isLoss ? .deviceLost : code, message(), status: status)
     }
 }

@@ -1,7 +1,7 @@
 import COpenCL
 
-/// One command's event. Internal: events are made only for profiling and for keeping host memory alive.
-final class Event {
+/// One command's event. Events are made only for profiling, for keeping host memory alive and for markers.
+package final class Event {
     let handle: OpaquePointer
 
     /// Takes over a reference that the caller owns.
@@ -24,6 +24,11 @@ final class Event {
     }
 
     /// Waits until the command is over.
+    package func finish() throws(DeviceError) {
+        try DeviceError.check(wait(), .failed, "waiting for a command; RLD_SYNC=1 names a kernel that failed")
+    }
+
+    /// The same. - Returns: the status of waiting.
     func wait() -> Int32 {
         var event: OpaquePointer? = handle
         return clWaitForEvents(1, &event)

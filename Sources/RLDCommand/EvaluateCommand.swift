@@ -28,6 +28,9 @@ struct EvaluateCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (own pictures: 64).")
     var imageSize: Int?
 
+    @Flag(help: "Leave damaged files, labels and pictures out instead of stopping at the first.")
+    var skipBroken = false
+
     @Option(parsing: .unconditional, help: "Images per step.")
     var batchSize = 64
 
@@ -52,22 +55,26 @@ struct EvaluateCommand: ParsableCommand {
         guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
         guard ["test", "train"].contains(part) else { throw InputError.unknown("part", part, known: ["test", "train"]) }
         if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
-        let dataset = try DatasetCatalog.load(data, options: DatasetOptions(imageSize: imageSize))
+        let executor = try makeExecutor(device: common.device)
+        let dataset = try DatasetCatalog.load(
+            data,
+            options: DatasetOptions(
+                imageSize: imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes))
         let table = part == "test" ? dataset.test : dataset.train
         guard table.count > 0 else { throw InputError(data, "has no \(part) images") }
         let network = try dataset.network(model)
         let state = try reading.load(TensorFile(weights: weights), for: network, common: common).state
-        let executor = try makeExecutor(device: common.device)
         if !common.quiet {
             Output.error("\(network.id), \(weights), \(data) (\(part)), device \(executor.executorDescription)")
         }
-        try executor.load(table, as: part)
+        let staged = table.stream != nil || table.bytes > executor.residentImageBytes ?? .max
+        try executor.load(table, as: part, staged: staged)
         try executor.prepareStudent(network, state: state)
         let clock = ContinuousClock()
         let start = clock.now
         let metrics = try executor.evaluate(
             table: part, rows: Array(0..<min(limit ?? table.count, table.count)), transform: dataset.transform,
-            batchSize: batchSize)
+            batchSize: batchSize, staged: staged ? table : nil)
         let seconds = start.duration(to: clock.now) / .seconds(1)
         let report = Report(
             model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,

@@ -29,7 +29,7 @@ struct PlotCommand: ParsableCommand {
             let last = metrics.tests.first { $0.weights == "last" }
             func percent(_ test: TestRecord?) -> String { test.map { NumberText.percent($0.accuracy) } ?? "-" }
             table.append([
-                run, configuration.model, configuration.method.id, "\(metrics.epochs.count)",
+                run, configuration.model, configuration.objective.id, "\(metrics.epochs.count)",
                 metrics.epochs.last(where: \.best).map { "\($0.epoch)" } ?? "-", best?.selectedOn ?? "-", percent(best),
                 percent(last),
             ])

@@ -69,7 +69,7 @@ struct RunOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (own pictures: 64).")
     var imageSize: String?
 
-    @Flag(help: "Leave damaged picture files out, and say which, instead of stopping at the first.")
+    @Flag(help: "Leave damaged files, labels and pictures out, and say which, instead of stopping at the first.")
     var skipBroken = false
 
     @Option(parsing: .unconditional, help: "Validation part: a share below 1 or a number of images.")

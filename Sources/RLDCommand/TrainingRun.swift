@@ -21,14 +21,21 @@ struct TrainingRun {
             if !common.quiet { Output.error("the run in \(folder.path) is finished; its result:") }
             return try report(RunSummary(json: result, source: folder.file("result.json")), folder: folder)
         }
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
         let executor = try makeExecutor(device: configuration.device)
+        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
-        let result = try Trainer(
+        let trainer = Trainer(
             configuration: configuration, executor: executor, dataset: dataset, folder: folder, resuming: resumption,
-            shouldStop: { Interruption.requested }, observer: display.show
-        ).run()
+            shouldStop: { Interruption.requested }, observer: display.show)
+        let result: TrainingResult
+        do {
+            result = try trainer.run()
+        } catch let error as DeviceError where error.code == .deviceLost {
+            throw DeviceError(
+                error.code, "\(error.message) (--resume goes on from the newest checkpoint in \(folder.path))",
+                status: error.status)
+        }
         display.finish()
         if result.interrupted {
             throw CommandEnd(
@@ -57,8 +64,8 @@ struct TrainingRun {
     private func plan(base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)]) throws {
         var none: Resumption?
         let configuration = try configuration(base: base, settings: settings, resumption: &none)
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions)
         let executor = try makeExecutor(device: configuration.device)
+        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
         let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
         if common.json { return try Output.json(estimate) }
         for line in estimate.plan { Output.line(line) }

@@ -1,3 +1,4 @@
+import Foundation
 import RLDGraph
 
 /// A data set in memory: its two tables and how its images become a network's input.
@@ -40,6 +41,23 @@ public struct Dataset: Sendable, Equatable {
     }
 }
 
+/// Whether images stay where they are and are read ahead of the device, batch by batch, or are all held in its memory.
+public enum Streaming: String, Sendable, Equatable, Codable, CaseIterable {
+    /// Held where they fit.
+    case auto
+    case on, off
+
+    /// "auto", or on and off in any of YAML's spellings.
+    public init?(_ text: String) {
+        switch text.lowercased() {
+        case "auto": self = .auto
+        case "on", "true", "yes": self = .on
+        case "off", "false", "no": self = .off
+        default: return nil
+        }
+    }
+}
+
 /// How a data set is read, beside where it lies.
 public struct DatasetOptions: Sendable, Equatable {
     /// Pixels of a side that a network gets to see, of sets made of picture files; nil for what suits the set.
@@ -48,30 +66,63 @@ public struct DatasetOptions: Sendable, Equatable {
     public var skipBroken = false
     /// Share of the images that become the test set, where the files have none.
     public var testShare = 0.2
+    /// Whether picture files stay where they are after each was read once.
+    public var streaming = Streaming.auto
+    /// Bytes of the largest table that the device holds; nil for as many as the host.
+    public var residentBytes: Int?
 
-    public init(imageSize: Int? = nil, skipBroken: Bool = false, testShare: Double = 0.2) {
+    public init(
+        imageSize: Int? = nil, skipBroken: Bool = false, testShare: Double = 0.2, streaming: Streaming = .auto,
+        residentBytes: Int? = nil
+    ) {
         self.imageSize = imageSize
         self.skipBroken = skipBroken
         self.testShare = testShare
+        self.streaming = streaming
+        self.residentBytes = residentBytes
+    }
+
+    /// Whether tables of so many bytes are better not held in memory.
+    func streams(_ tables: [Int]) -> Bool {
+        switch streaming {
+        case .on: return true
+        case .off: return false
+        case .auto:
+            // Twice, because a CPU device holds a copy in the same memory.
+            let fitsHost = 2 * Double(tables.reduce(0, +)) < 0.7 * Double(ProcessInfo.processInfo.physicalMemory)
+            return !fitsHost || (tables.max() ?? 0) > residentBytes ?? .max
+        }
     }
 }
 
 extension ImageTable {
+    /// How often each value 0...255 occurs, per channel. Counts are exact, whatever the number of pixels.
+    var histograms: [[Int]] {
+        if let stream { return stream.histograms }
+        var histograms = Array(repeating: [Int](repeating: 0, count: 256), count: channels)
+        Self.count(pixels, channels: channels, plane: height * width, in: &histograms)
+        return histograms
+    }
+
+    /// - Parameter pixels: whole images.
+    static func count(_ pixels: [UInt8], channels: Int, plane: Int, in histograms: inout [[Int]]) {
+        pixels.withUnsafeBufferPointer { pixels in
+            for c in 0..<channels {
+                var counts = histograms[c]
+                for start in stride(from: c * plane, to: pixels.count, by: channels * plane) {
+                    for i in start..<start + plane { counts[Int(pixels[i])] += 1 }
+                }
+                histograms[c] = counts
+            }
+        }
+    }
+
     /// Mean and deviation of the pixels per channel, scaled to 0...1.
     public var channelStatistics: (mean: [Float], deviation: [Float]) {
         var mean: [Float] = []
         var deviation: [Float] = []
-        let plane = height * width
-        for c in 0..<channels {
-            // Counts per value are exact, whatever the number of pixels.
-            var counts = [Int](repeating: 0, count: 256)
-            pixels.withUnsafeBufferPointer { pixels in
-                for image in 0..<count {
-                    let start = image * imageSize + c * plane
-                    for i in start..<start + plane { counts[Int(pixels[i])] += 1 }
-                }
-            }
-            let total = Double(max(count * plane, 1))
+        for counts in histograms {
+            let total = Double(max(count * height * width, 1))
             let first = counts.enumerated().reduce(0.0) { $0 + Double($1.offset * $1.element) } / total / 255
             let second = counts.enumerated().reduce(0.0) { $0 + Double($1.offset * $1.offset * $1.element) } / total / 65025
             mean.append(Float(first))

@@ -56,12 +56,12 @@ public enum DatasetCatalog {
         let expanded = NSString(string: place).expandingTildeInPath
         switch entry.kind {
         case .idx(let classNames, let advice):
-            let files = MNISTFiles(name: name, folder: expanded, classNames: classNames, advice: advice)
+            let files = MNISTFiles(name: name, folder: expanded, classNames: classNames, advice: advice, options: options)
             var dataset = try files.load(transform: entry.transform)
             dataset.transform.size = options.imageSize == dataset.train.height ? nil : options.imageSize
             return dataset
         case .cifar(let kind):
-            var dataset = try CIFARFiles(kind: kind, path: expanded).load(transform: entry.transform)
+            var dataset = try CIFARFiles(kind: kind, path: expanded, options: options).load(transform: entry.transform)
             dataset.transform.size = options.imageSize == 32 ? nil : options.imageSize
             return dataset
         case .pictures(let layout):

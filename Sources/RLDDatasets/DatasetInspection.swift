@@ -86,7 +86,7 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
 
 extension Dataset {
     /// Writes a PNG with a row of training images per class, as they are stored: up to ten images of up to 40 classes.
-    public func writeContactSheet(_ path: String) throws(InputError) {
+    public func writeContactSheet(_ path: String) throws {
         let rows = min(classNames.count, 40)
         let columns = 10
         let factor = max(1, 32 / max(train.height, train.width))
@@ -99,12 +99,13 @@ extension Dataset {
         for (index, label) in train.labels.enumerated() where label < rows && used[Int(label)] < columns {
             let (top, left) = (gap + Int(label) * (h + gap), gap + used[Int(label)] * (w + gap))
             used[Int(label)] += 1
+            let image = try train.image(index)
             for y in 0..<h {
                 for x in 0..<w {
                     for c in 0..<3 {
                         let plane = train.channels == 3 ? c : 0
-                        let source = index * train.imageSize + (plane * train.height + y / factor) * train.width + x / factor
-                        sheet.pixels[((top + y) * sheet.width + left + x) * 3 + c] = train.pixels[source]
+                        let source = (plane * train.height + y / factor) * train.width + x / factor
+                        sheet.pixels[((top + y) * sheet.width + left + x) * 3 + c] = image[source]
                     }
                 }
             }

@@ -4,14 +4,24 @@ extension ImageTable {
     /// The first `count` images, or all where there are fewer.
     public func prefix(_ count: Int) -> ImageTable {
         let kept = min(max(count, 0), self.count)
+        if stream != nil { return selecting(Array(0..<kept)) }
         return ImageTable(
             channels: channels, height: height, width: width, pixels: Array(pixels.prefix(kept * imageSize)),
             labels: Array(labels.prefix(kept)), classNames: classNames)
     }
 
     /// The images with the given indices, in that order.
+    /// A stream's statistics stay those of all its images.
     /// - Precondition: every index is in `0..<count`.
     public func selecting(_ indices: [Int]) -> ImageTable {
+        if let stream {
+            var hash = ContentHash()
+            hash.add(Array("\(stream.contentHash) \(indices)".utf8))
+            return ImageTable(
+                channels: channels, height: height, width: width,
+                stream: ImageStream(contentHash: hash.text, histograms: stream.histograms) { try stream.read(indices[$0]) },
+                labels: indices.map { labels[$0] }, classNames: classNames)
+        }
         var chosen: [UInt8] = []
         chosen.reserveCapacity(indices.count * imageSize)
         for index in indices { chosen += pixels[index * imageSize..<(index + 1) * imageSize] }
@@ -37,6 +47,7 @@ extension ImageTable {
 
     /// Identifies pixels, extents, class count and labels: 16 hexadecimal digits.
     public var contentHash: String {
+        if let stream { return stream.contentHash }
         var hash = ContentHash()
         hash.add(pixels)
         hash.add(labels: labels, channels: channels, height: height, width: width, classes: classes)

@@ -6,30 +6,25 @@ import RLDMethods
 /// Owned by one task, like the queue that it holds.
 public final class DeviceExecutor: NetworkExecutor {
     package let engine: DeviceEngine
-    private let accumulator: LossAccumulator
-    private var losses: [LossKey: FusedLoss] = [:]
+    private let losses: ObjectiveLoss
     private var tables: [String: DeviceImageTable] = [:]
     private var batches: [BatchKey: BatchBuffers] = [:]
-    /// By number of values.
-    private var knownLogits: [Int: Buffer] = [:]
+    private var knownLogits: [KnownKey: Buffer] = [:]
     /// Of all plans: one runs at a time.
     private let planMemory: PlanMemory
     private var student: DeviceNetwork?
-    private var teacher: DeviceNetwork?
+    private var teachers: [Int: DeviceNetwork] = [:]
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
     private var steps = 0
-    /// The method whose terms the accumulator holds; evaluation counts as cross-entropy.
-    private var accumulated: Method?
 
     private struct BatchKey: Hashable {
         let batch: Int
         let shape: [Int]
     }
 
-    private struct LossKey: Hashable {
-        let method: String
-        let rows: Int
-        let classes: Int
+    private struct KnownKey: Hashable {
+        let teacher: Int
+        let count: Int
     }
 
     /// - Parameter profile: which kernels to use; those for the device's kind if nil.
@@ -39,25 +34,27 @@ public final class DeviceExecutor: NetworkExecutor {
 
     package init(engine: DeviceEngine) throws(DeviceError) {
         self.engine = engine
-        accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
+        losses = try ObjectiveLoss(engine: engine)
         planMemory = PlanMemory(engine)
     }
 
     public var executorDescription: String { "\(engine.device), \(engine.profile.rawValue) kernels" }
 
-    public func load(_ images: ImageTable, as name: String) throws {
+    /// A quarter of the memory, since there are two tables and a network, and what fits in one buffer.
+    public var residentImageBytes: Int? { min(engine.allocationLimit, engine.memoryLimit / 4) }
+
+    public func load(_ images: ImageTable, as name: String, staged: Bool) throws {
         tables[name] = nil
-        tables[name] = try DeviceImageTable(images, name: name, engine: engine)
+        tables[name] = try DeviceImageTable(images, name: name, staged: staged, engine: engine)
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
         student = try prepare(network, state: state, role: .student, replacing: student)
-        try accumulator.reset(on: engine.queue)
-        accumulated = nil
+        try losses.reset()
     }
 
-    public func prepareTeacher(_ network: Network, state: NetworkState) throws {
-        teacher = try prepare(network, state: state, role: .teacher, replacing: teacher)
+    public func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws {
+        teachers[index] = try prepare(network, state: state, role: .teacher, replacing: teachers[index])
     }
 
     /// The same network again keeps its plans and gets new weights.
@@ -73,12 +70,15 @@ public final class DeviceExecutor: NetworkExecutor {
         return try DeviceNetwork(network, state: state, role: role, engine: engine, memory: planMemory)
     }
 
-    public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
+    public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
         let student = try prepared(student, "student")
         let classes = student.network.classes
+        for table in tables.values { try table.reserve(images: (training + evaluation).max() ?? 0) }
         for size in Set(training) {
             let images = try buffers(size, for: student).images
-            if method.needsTeacher, let teacher { try teacher.announce(batch: size, mode: .inference, input: images) }
+            for index in objective.teachers {
+                try teachers[index]?.announce(batch: size, mode: .inference, input: images)
+            }
             try student.announce(batch: size, mode: .training, input: images)
         }
         for size in Set(evaluation) {
@@ -87,13 +87,15 @@ public final class DeviceExecutor: NetworkExecutor {
         defer { planMemory.forgetAnnounced() }
         for size in Set(training).sorted(by: >) {
             let images = try buffers(size, for: student).images
-            if method.needsTeacher, teacher != nil { _ = try teacherPlan(size, for: student, input: images) }
+            for index in objective.teachers where teachers[index] != nil {
+                _ = try teacherPlan(index, size, for: student, input: images)
+            }
             _ = try student.plan(batch: size, mode: .training, input: images)
-            _ = try preparedLoss(method, rows: size, classes: classes)
+            try losses.prepare(objective, rows: size, classes: classes)
         }
         for size in Set(evaluation).sorted(by: >) {
             _ = try student.plan(batch: size, mode: .inference, input: try buffers(size, for: student).images)
-            _ = try preparedLoss(.crossEntropy(CrossEntropy()), rows: size, classes: classes)
+            try losses.prepare(Objective(.crossEntropy(CrossEntropy())), rows: size, classes: classes)
         }
     }
 
@@ -104,17 +106,18 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func exchangeWithAverage() throws { try prepared(student, "student").store.exchangeWithAverage() }
 
-    public func trainStep(_ selection: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
+    public func trainStep(_ selection: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
         // Logits that are known already spare the teacher.
-        let known = try selection.teacherLogits.map {
-            try upload($0, rows: selection.indices.count, classes: student.network.classes)
+        var known: [Int: DeviceSlice] = [:]
+        for index in objective.teachers {
+            guard let logits = selection.teacherLogits[index] else { continue }
+            known[index] = try upload(logits, of: index, rows: selection.indices.count, classes: student.network.classes)
         }
-        for part in StepPart.allCases where part != .teacherForward || known == nil {
+        for part in StepPart.allCases {
             try enqueue(
-                part, batch: batch, method: method, warmup: warmup, update: update, softTargets: SoftTargets(selection),
-                teacherLogits: known)
+                part, batch: batch, objective: objective, update: update, softTargets: SoftTargets(selection), known: known)
         }
         steps += 1
         if steps == 2 { engine.context.counters.markSteadyState() }
@@ -129,51 +132,50 @@ public final class DeviceExecutor: NetworkExecutor {
     /// Enqueues one part of a step alone, on whatever the parts before it left: for benchmarks.
     package func enqueue(_ part: StepPart, batch: Int, method: Method, update: ParameterUpdate) throws {
         let buffers = try buffers(batch, for: prepared(student, "student"))
-        try enqueue(
-            part, batch: buffers, method: method, warmup: 1, update: update, softTargets: nil,
-            teacherLogits: nil)
+        try enqueue(part, batch: buffers, objective: Objective(method), update: update, softTargets: nil, known: [:])
     }
 
+    /// - Parameter known: teachers' logits that need no forward.
     private func enqueue(
-        _ part: StepPart, batch: BatchBuffers, method: Method, warmup: Double, update: ParameterUpdate, softTargets: SoftTargets?,
-        teacherLogits: DeviceSlice?
+        _ part: StepPart, batch: BatchBuffers, objective: Objective, update: ParameterUpdate, softTargets: SoftTargets?,
+        known: [Int: DeviceSlice]
     ) throws {
         let student = try prepared(student, "student")
-        let teacherPlan =
-            method.needsTeacher && teacherLogits == nil ? try teacherPlan(batch.batch, for: student, input: batch.images) : nil
         let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
+        func teacherPlans() throws -> [(index: Int, plan: NetworkPlan)] {
+            try objective.teachers.filter { known[$0] == nil }
+                .map { ($0, try teacherPlan($0, batch.batch, for: student, input: batch.images)) }
+        }
         switch part {
-        case .teacherForward: try teacherPlan?.forward()
+        case .teacherForward: for teacher in try teacherPlans() { try teacher.plan.forward() }
         case .studentForward: try plan.forward()
         case .loss:
-            try enqueueLoss(
-                method, warmup: warmup, student: plan.output, teacher: teacherLogits ?? teacherPlan?.output, labels: batch.labels,
+            var logits = known
+            for teacher in try teacherPlans() { logits[teacher.index] = teacher.plan.output }
+            try losses.enqueue(
+                objective, student: plan.output, teachers: logits, labels: DeviceSlice(batch.labels),
                 gradient: plan.outputGradient, rows: batch.batch, classes: student.network.classes, softTargets: softTargets)
         case .backward: try plan.backward()
         case .update: try student.store.apply(update)
         }
     }
 
-    public func teacherLogits(_ selection: BatchSelection) throws -> [Float] {
+    public func teacherLogits(_ selection: BatchSelection, of index: Int) throws -> [Float] {
         let student = try prepared(student, "student")
         let batch = try gather(selection, for: student)
-        let plan = try teacherPlan(selection.indices.count, for: student, input: batch.images)
+        let plan = try teacherPlan(index, selection.indices.count, for: student, input: batch.images)
         try plan.forward()
         return try engine.queue.read(Float.self, from: plan.output.buffer, at: plan.output.offset, count: plan.output.count)
     }
 
     /// Logits that are known already, on the device.
-    private func upload(_ logits: [Float], rows: Int, classes: Int) throws -> DeviceSlice {
+    private func upload(_ logits: [Float], of teacher: Int, rows: Int, classes: Int) throws -> DeviceSlice {
         guard logits.count == rows * classes else {
             throw InputError("teacher logits", "are \(logits.count) values for \(rows) rows of \(classes) classes")
         }
-        let buffer: Buffer
-        if let known = knownLogits[logits.count] {
-            buffer = known
-        } else {
-            buffer = try engine.makeBuffer(logits.count, label: "known teacher logits")
-            knownLogits[logits.count] = buffer
-        }
+        let key = KnownKey(teacher: teacher, count: logits.count)
+        let buffer = try knownLogits[key] ?? engine.makeBuffer(logits.count, label: "known teacher logits")
+        knownLogits[key] = buffer
         try engine.queue.write(logits, to: buffer)
         return DeviceSlice(buffer)
     }
@@ -183,21 +185,17 @@ public final class DeviceExecutor: NetworkExecutor {
         let batch = try gather(selection, for: student)
         let plan = try student.plan(batch: selection.indices.count, mode: .inference, input: batch.images)
         try plan.forward()
-        try enqueueLoss(
-            .crossEntropy(CrossEntropy()), warmup: 1, student: plan.output, teacher: nil, labels: batch.labels, gradient: nil,
-            rows: selection.indices.count, classes: student.network.classes)
+        try losses.enqueue(
+            Objective(.crossEntropy(CrossEntropy())), student: plan.output, teachers: [:], labels: DeviceSlice(batch.labels),
+            gradient: nil, rows: selection.indices.count, classes: student.network.classes)
         try engine.queue.flush()
     }
 
     public func lastEvaluated(rows: Int) throws -> [Bool] {
-        let classes = try prepared(student, "student").network.classes
-        let loss = try preparedLoss(.crossEntropy(CrossEntropy()), rows: rows, classes: classes)
-        return try loss.correctRows(rows, on: engine.queue)
+        try losses.correctRows(rows, classes: prepared(student, "student").network.classes)
     }
 
-    public func takeMetrics() throws -> StepMetrics {
-        try takeTotals().metrics
-    }
+    public func takeMetrics() throws -> StepMetrics { try losses.takeMetrics() }
 
     public func studentState() throws -> NetworkState { try prepared(student, "student").store.state() }
 
@@ -210,7 +208,7 @@ public final class DeviceExecutor: NetworkExecutor {
         let student = try prepared(student, "student")
         try student.load(state.weights)
         try student.store.loadOptimizerSlots(state.slots)
-        _ = try takeTotals()
+        try losses.reset()
     }
 
     public func studentLogits(_ images: Tensor) throws -> Tensor {
@@ -236,14 +234,6 @@ public final class DeviceExecutor: NetworkExecutor {
     public var plannedBytes: Int? { engine.context.counters.allocatedBytes }
 
     // MARK: -
-
-    /// Waits, returns what was added up, and starts again from zero.
-    private func takeTotals() throws(DeviceError) -> LossTotals {
-        let totals = try accumulator.read(accumulated, on: engine.queue)
-        try accumulator.reset(on: engine.queue)
-        accumulated = nil
-        return totals
-    }
 
     private func batchSize(_ images: Tensor, for network: DeviceNetwork) throws(InputError) -> Int {
         let batch = images.shape.first ?? 0
@@ -276,8 +266,8 @@ public final class DeviceExecutor: NetworkExecutor {
         return buffers
     }
 
-    private func teacherPlan(_ batch: Int, for student: DeviceNetwork, input: DeviceSlice) throws -> NetworkPlan {
-        let teacher = try prepared(teacher, "teacher")
+    private func teacherPlan(_ index: Int, _ batch: Int, for student: DeviceNetwork, input: DeviceSlice) throws -> NetworkPlan {
+        let teacher = try prepared(teachers[index], "teacher")
         let (own, its) = (student.network, teacher.network)
         guard its.inputShape == own.inputShape, its.classes == own.classes else {
             throw InputError(
@@ -286,30 +276,5 @@ public final class DeviceExecutor: NetworkExecutor {
                 advice: "both need the same input and classes")
         }
         return try teacher.plan(batch: batch, mode: .inference, input: input)
-    }
-
-    private func preparedLoss(_ method: Method, rows: Int, classes: Int) throws -> FusedLoss {
-        let key = LossKey(method: method.id, rows: rows, classes: classes)
-        let loss =
-            try losses[key]
-            ?? FusedLoss(
-                method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile,
-                products: engine.products)
-        losses[key] = loss
-        return loss
-    }
-
-    private func enqueueLoss(
-        _ method: Method, warmup: Double, student: DeviceSlice, teacher: DeviceSlice?, labels: Buffer, gradient: DeviceSlice?,
-        rows: Int, classes: Int, softTargets: SoftTargets? = nil
-    ) throws {
-        if let accumulated, accumulated.id != method.id {
-            throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
-        }
-        accumulated = method
-        let loss = try preparedLoss(method, rows: rows, classes: classes)
-        try loss.enqueue(
-            method, warmup: warmup, student: student, teacher: teacher, labels: DeviceSlice(labels), gradient: gradient,
-            softTargets: softTargets, into: accumulator, on: engine.queue)
     }
 }

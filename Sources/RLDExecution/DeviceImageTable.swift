@@ -2,31 +2,56 @@ import OpenCLRuntime
 import RLDGraph
 import RLDMethods
 
-/// A data set in device memory: uint8 pixels and labels, uploaded once.
+/// A data set on the device: labels, and uint8 pixels, uploaded once or batch by batch.
 final class DeviceImageTable {
     let channels: Int
     let height: Int
     let width: Int
     let count: Int
-    let pixels: Buffer
     let labels: Buffer
+    private let pixels: Pixels
 
-    init(_ table: ImageTable, name: String, engine: DeviceEngine) throws {
+    private enum Pixels {
+        case resident(Buffer)
+        case staged(StagedPixels)
+    }
+
+    init(_ table: ImageTable, name: String, staged: Bool, engine: DeviceEngine) throws {
         channels = table.channels
         height = table.height
         width = table.width
         count = table.count
         guard table.count > 0 else { throw InputError("image table '\(name)'", "is empty") }
-        guard table.pixels.count <= engine.allocationLimit else {
+        labels = try Buffer(engine.context, bytes: table.labels.count * 4, label: "labels of \(name)")
+        try engine.queue.write(table.labels, to: labels)
+        guard !staged else {
+            pixels = .staged(
+                try StagedPixels(imageSize: table.imageSize, label: "pixels of a batch of \(name)", engine: engine))
+            return
+        }
+        guard table.bytes <= engine.allocationLimit else {
             throw InputError(
                 "image table '\(name)'",
-                "needs \(table.pixels.count >> 20) MiB in one buffer, \(engine.device.name) allocates at most \(engine.allocationLimit >> 20) MiB",
-                advice: "use fewer images (--limit)")
+                "needs \(table.bytes >> 20) MiB in one buffer, \(engine.device.name) allocates at most \(engine.allocationLimit >> 20) MiB",
+                advice: "give --set streaming=auto, which uploads batch by batch")
         }
-        pixels = try Buffer(engine.context, bytes: table.pixels.count, label: "pixels of \(name)")
-        labels = try Buffer(engine.context, bytes: table.labels.count * 4, label: "labels of \(name)")
-        try engine.queue.write(table.pixels, to: pixels)
-        try engine.queue.write(table.labels, to: labels)
+        let buffer = try Buffer(engine.context, bytes: table.bytes, label: "pixels of \(name)")
+        try engine.queue.write(table.pixels, to: buffer)
+        pixels = .resident(buffer)
+    }
+
+    /// Makes room for batches of so many images, so that no step allocates.
+    func reserve(images: Int) throws(DeviceError) {
+        if case .staged(let pixels) = pixels { try pixels.reserve(images: images) }
+    }
+
+    /// Calls `enqueue` with the pixels of a selection's images, and whether they are those of the batch alone, in its order.
+    func use(_ selection: BatchSelection, _ enqueue: (Buffer, Bool) throws -> Void) throws {
+        switch pixels {
+        case .resident(let buffer): try enqueue(buffer, false)
+        case .staged(let pixels):
+            try pixels.use(try selection.stagedPixels(imageSize: channels * height * width)) { try enqueue($0, true) }
+        }
     }
 }
 
@@ -41,6 +66,8 @@ final class BatchBuffers {
     private let engine: DeviceEngine
     private let shape: [Int]
     private let indices: Buffer
+    /// 0 ..< batch: where the images of a staged batch are.
+    private let ownRows: Buffer
     private let normalization: Buffer
     private var written: [Float] = []
     private let kernel: Kernel
@@ -57,6 +84,8 @@ final class BatchBuffers {
         images = DeviceSlice(try engine.makeBuffer(batch * shape.reduce(1, *), label: "batch images"))
         labels = try engine.makeBuffer(batch, label: "batch labels")
         indices = try engine.makeBuffer(batch, label: "batch indices")
+        ownRows = try engine.makeBuffer(batch, label: "batch rows")
+        try engine.queue.write((0..<batch).map(Int32.init), to: ownRows)
         normalization = try engine.makeBuffer(2 * shape[0], label: "normalization")
         draws = try engine.makeBuffer(8 * batch, label: "augmentation")
         kernel = try engine.programs.kernel("gather_images.cl", "gather_images")
@@ -85,19 +114,27 @@ final class BatchBuffers {
             written = constants
         }
         try engine.queue.write(selection.indices.map(Int32.init), to: indices)
-        guard !transform.resamples, selection.mixing == nil else { return try augment(selection, from: table) }
+        let moves = !transform.resamples && selection.mixing == nil
+        try table.use(selection) { pixels, isStaged in
+            let rows = isStaged ? ownRows : indices
+            try moves ? move(selection, table, pixels, rows) : augment(selection, table, pixels, rows)
+        }
+    }
+
+    /// Crop and flip alone.
+    private func move(_ selection: BatchSelection, _ table: DeviceImageTable, _ pixels: Buffer, _ rows: Buffer) throws {
         let key = CounterRandom.splitMix64(CounterRandom.splitMix64(selection.seed) ^ UInt64(selection.epoch))
         for (index, value) in [shape[0], shape[1], shape[2], pixelsPerItem].enumerated() {
             try kernel.setArgument(index, Int32(value))
         }
-        for (index, buffer) in [table.pixels, table.labels, indices, normalization, images.buffer].enumerated() {
+        for (index, buffer) in [pixels, table.labels, indices, rows, normalization, images.buffer].enumerated() {
             try kernel.setArgument(4 + index, buffer)
         }
-        try kernel.setArgument(9, UInt64(images.offset))
-        try kernel.setArgument(10, labels)
-        try kernel.setArgument(11, key)
-        try kernel.setArgument(12, Int32(transform.cropPadding))
-        try kernel.setArgument(13, Int32(transform.horizontalFlip ? 1 : 0))
+        try kernel.setArgument(10, UInt64(images.offset))
+        try kernel.setArgument(11, labels)
+        try kernel.setArgument(12, key)
+        try kernel.setArgument(13, Int32(selection.transform.cropPadding))
+        try kernel.setArgument(14, Int32(selection.transform.horizontalFlip ? 1 : 0))
         try engine.queue.enqueue(kernel, global: [ceilDivide(shape[1] * shape[2], pixelsPerItem), batch])
     }
 
@@ -107,7 +144,7 @@ final class BatchBuffers {
         augmentKernel = try engine.programs.kernel("augment_images.cl", "augment_images")
     }
 
-    private func augment(_ selection: BatchSelection, from table: DeviceImageTable) throws {
+    private func augment(_ selection: BatchSelection, _ table: DeviceImageTable, _ pixels: Buffer, _ rows: Buffer) throws {
         guard [1, 3].contains(table.channels) else {
             throw InputError(
                 "images", "have \(table.channels) channels; those with 1 or 3 are scaled, changed in colour or mixed")
@@ -124,7 +161,7 @@ final class BatchBuffers {
         let mode = selection.mixing.map { $0.box == nil ? 1 : 2 } ?? 0
         try augmentKernel.setArguments([
             .int(table.channels), .int(table.height), .int(table.width), .int(shape[1]), .int(shape[2]), .int(pixelsPerItem),
-            .buffer(table.pixels), .buffer(table.labels), .buffer(indices), .buffer(draws), .buffer(normalization),
+            .buffer(pixels), .buffer(table.labels), .buffer(indices), .buffer(rows), .buffer(draws), .buffer(normalization),
             .slice(images),
             .buffer(labels), .int(mode), .float(selection.mixing?.share ?? 1), .int(box[0]), .int(box[1]), .int(box[2]),
             .int(box[3]),

@@ -1,14 +1,16 @@
-/// Labelled images as they lie in memory before any augmentation: uint8, NCHW.
+/// Labelled images before any augmentation: uint8, NCHW, in memory or in a stream.
 public struct ImageTable: Sendable, Equatable {
     public var channels: Int
     public var height: Int
     public var width: Int
-    /// `count * channels * height * width` bytes, image by image, channel by channel, row by row.
+    /// `count * channels * height * width` bytes, image by image, channel by channel, row by row; none with a stream.
     public var pixels: [UInt8]
     /// One class index per image, in `0..<classNames.count`.
     public var labels: [Int32]
     /// One name per class.
     public var classNames: [String]
+    /// Where the pixels come from when they are too many for memory.
+    public private(set) var stream: ImageStream?
 
     /// - Precondition: `pixels.count` equals `labels.count * channels * height * width`.
     public init(channels: Int, height: Int, width: Int, pixels: [UInt8], labels: [Int32], classNames: [String]) {
@@ -21,10 +23,46 @@ public struct ImageTable: Sendable, Equatable {
         self.classNames = classNames
     }
 
+    /// Images that stay where they are.
+    /// - Parameter stream: gives one image per label.
+    public init(channels: Int, height: Int, width: Int, stream: ImageStream, labels: [Int32], classNames: [String]) {
+        self.init(channels: channels, height: height, width: width, pixels: [], labels: [], classNames: classNames)
+        self.labels = labels
+        self.stream = stream
+    }
+
+    /// The bytes of one image.
+    /// - Throws: what its stream throws.
+    public func image(_ index: Int) throws -> [UInt8] {
+        if let stream { return try stream.read(index) }
+        return Array(pixels[index * imageSize..<(index + 1) * imageSize])
+    }
+
+    /// Bytes of all images.
+    public var bytes: Int { count * imageSize }
+
     public var count: Int { labels.count }
     public var classes: Int { classNames.count }
     /// Bytes (and values) of one image.
     public var imageSize: Int { channels * height * width }
+}
+
+/// Images that stay in their files and are read one by one.
+public struct ImageStream: Sendable, Equatable {
+    /// The bytes of one image, the same at every call. Called from several threads at once.
+    public let read: @Sendable (Int) throws -> [UInt8]
+    /// Identifies pixels and labels, as `ImageTable.contentHash` does.
+    public let contentHash: String
+    /// How often each value occurs, per channel: what mean and deviation are computed from.
+    public let histograms: [[Int]]
+
+    public init(contentHash: String, histograms: [[Int]], read: @escaping @Sendable (Int) throws -> [UInt8]) {
+        self.contentHash = contentHash
+        self.histograms = histograms
+        self.read = read
+    }
+
+    public static func == (a: ImageStream, b: ImageStream) -> Bool { a.contentHash == b.contentHash }
 }
 
 /// How the images of a batch are mixed, image i with image batch - 1 - i: mixup (Zhang et al., arXiv 1710.09412) or, with a

@@ -15,8 +15,10 @@ public struct BatchSelection: Sendable, Equatable {
     public var labelSmoothing = 0.0
     /// Every image is mixed with another one of the batch.
     public var mixing: BatchMixing?
-    /// The teacher's logits for the images as they are transformed, [rows, classes], where they are known already.
-    public var teacherLogits: [Float]?
+    /// By index of the teacher its logits for the images as they are transformed, [rows, classes], where they are known already.
+    public var teacherLogits: [Int: [Float]] = [:]
+    /// The images of the batch as they are stored, in batch order: needed where the table is staged, not looked at elsewhere.
+    public var pixels: [UInt8]?
 
     public init(table: String, indices: [Int], transform: ImageTransform, seed: UInt64 = 0, epoch: Int = 0) {
         self.table = table
@@ -27,11 +29,23 @@ public struct BatchSelection: Sendable, Equatable {
     }
 }
 
+extension BatchSelection {
+    /// The batch's own pixels.
+    /// - Throws: when there are none, or not one image per index.
+    package func stagedPixels(imageSize: Int) throws(InputError) -> [UInt8] {
+        guard let pixels, pixels.count == indices.count * imageSize else {
+            throw InputError(
+                "batch of '\(table)'", "brings \(pixels?.count ?? 0) bytes of pixels, needed are \(indices.count * imageSize)")
+        }
+        return pixels
+    }
+}
+
 /// What the steps since the last `takeMetrics` added up to.
 public struct StepMetrics: Sendable, Equatable {
     /// Rows that went through.
     public var rows: Int
-    /// Of each unweighted term its mean over a batch times the batch's rows, summed, in the order of the method's `termNames`.
+    /// Of each unweighted term its mean over a batch times the batch's rows, summed, in the order of the objective's `termNames`.
     public var termSums: [Double]
     /// The same of the weighted total.
     public var totalSum: Double
@@ -50,42 +64,53 @@ public struct StepMetrics: Sendable, Equatable {
 
     public var loss: Double { rows > 0 ? totalSum / Double(rows) : 0 }
     public var accuracy: Double { rows > 0 ? Double(top1) / Double(rows) : 0 }
+
+    /// The sums over both; terms of one side alone stay as they are.
+    package static func + (a: StepMetrics, b: StepMetrics) -> StepMetrics {
+        let terms = a.termSums.isEmpty ? b.termSums : b.termSums.isEmpty ? a.termSums : zip(a.termSums, b.termSums).map(+)
+        return StepMetrics(
+            rows: a.rows + b.rows, termSums: terms, totalSum: a.totalSum + b.totalSum, top1: a.top1 + b.top1,
+            top5: a.top5 + b.top5)
+    }
 }
 
-/// What runs a student and, for distillation, a frozen teacher: the reference (Double, on the host) or an OpenCL device.
+/// What runs a student and, for distillation, frozen teachers: the reference (Double, on the host) or an OpenCL device.
 /// The trainer knows nothing else. Calls come from one task; steps may be asynchronous until a call that returns values.
 public protocol NetworkExecutor: AnyObject {
     /// What computes, for logs ("PoCL: cpu ...", "reference (Double, host)").
     var executorDescription: String { get }
 
+    /// Bytes of the largest table of images that it holds; nil for as many as the host does.
+    var residentImageBytes: Int? { get }
+
     /// Takes in a table of images under a name; a table of the same name is replaced.
-    func load(_ images: ImageTable, as name: String) throws
+    /// - Parameter staged: without its pixels: each batch brings its own (`BatchSelection.pixels`).
+    func load(_ images: ImageTable, as name: String, staged: Bool) throws
 
     /// Makes a student ready to train. Momentum starts empty.
     func prepareStudent(_ network: Network, state: NetworkState) throws
 
-    /// Makes a frozen teacher ready (batch norm folded).
-    func prepareTeacher(_ network: Network, state: NetworkState) throws
+    /// Makes a frozen teacher ready (batch norm folded); it replaces an earlier one of the same index.
+    func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws
 
     /// Plans the steps to come, so that what does not fit is said before anything is written and no later step allocates.
     /// - Parameters:
     ///   - training: batch sizes of training steps; evaluation: of evaluation steps.
     /// - Throws: an error that names the batch that would fit, if memory does not suffice.
-    func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws
+    func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws
 
     /// Makes what an update rule needs, so that no later step allocates. A moving average begins with the weights as they are.
     func prepareUpdates(_ rule: UpdateRule) throws
 
-    /// One training step: batch, teacher forward if the method needs one, student forward, loss, backward, and what the update
-    /// says about gradient and parameters.
-    /// - Parameter warmup: factor of the distillation terms (`Method.warmup(epoch:)`).
-    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws
+    /// One training step: batch, forward of the teachers that the objective needs, student forward, loss, backward, and what
+    /// the update says about gradient and parameters.
+    func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws
 
     /// Exchanges the student's weights with their moving average; again to undo it. Does nothing without an average.
     func exchangeWithAverage() throws
 
-    /// The teacher's logits for one batch, [rows, classes]; waits.
-    func teacherLogits(_ batch: BatchSelection) throws -> [Float]
+    /// A teacher's logits for one batch, [rows, classes]; waits.
+    func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float]
 
     /// The student in evaluation mode on one batch, added to the metrics: cross-entropy and correctness.
     func evaluateStep(_ batch: BatchSelection) throws
@@ -135,7 +160,23 @@ extension NetworkExecutor {
     }
 }
 
+/// One method, one teacher.
 extension NetworkExecutor {
+    public func prepareTeacher(_ network: Network, state: NetworkState) throws {
+        try prepareTeacher(network, state: state, at: 0)
+    }
+
+    public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
+        try prepareSteps(training: training, evaluation: evaluation, objective: Objective(method))
+    }
+
+    public func teacherLogits(_ batch: BatchSelection) throws -> [Float] { try teacherLogits(batch, of: 0) }
+
+    /// - Parameter warmup: factor of the distillation terms (`Method.warmup(epoch:)`).
+    public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
+        try trainStep(batch, objective: Objective(method, warmup: warmup), update: update)
+    }
+
     /// One training step with plain SGD.
     public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, optimizer: SGD) throws {
         try trainStep(batch, method: method, warmup: warmup, update: ParameterUpdate(UpdateRule(.sgd(optimizer)), number: 1))
@@ -143,6 +184,10 @@ extension NetworkExecutor {
 }
 
 extension NetworkExecutor {
+    public func load(_ images: ImageTable, as name: String) throws { try load(images, as: name, staged: false) }
+
+    public var residentImageBytes: Int? { nil }
+
     public var plannedBytes: Int? { nil }
 
     public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {

@@ -5,8 +5,10 @@ import RLDMethods
 /// recipe where there is none. Slow.
 public final class ReferenceExecutor: NetworkExecutor {
     private var tables: [String: ImageTable] = [:]
+    /// Names of the tables whose batches bring their pixels.
+    private var stagedTables: Set<String> = []
     private var student: ReferenceNetwork?
-    private var teacher: ReferenceNetwork?
+    private var teachers: [Int: ReferenceNetwork] = [:]
     private var metrics = StepMetrics()
     private var lastCorrect: [Bool] = []
 
@@ -14,19 +16,25 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public var executorDescription: String { "reference (Double, host)" }
 
-    public func load(_ images: ImageTable, as name: String) { tables[name] = images }
+    public func load(_ images: ImageTable, as name: String, staged: Bool) {
+        tables[name] = images
+        stagedTables.remove(name)
+        guard staged else { return }
+        tables[name]?.pixels = []
+        stagedTables.insert(name)
+    }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
         student = try ReferenceNetwork(network, state: state)
         metrics = StepMetrics()
     }
 
-    public func prepareTeacher(_ network: Network, state: NetworkState) throws {
-        teacher = try ReferenceNetwork(network, state: state)
+    public func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws {
+        teachers[index] = try ReferenceNetwork(network, state: state)
     }
 
     /// Nothing to plan: the host allocates as it goes.
-    public func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {
+    public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
         _ = try prepared(student, "student")
     }
 
@@ -40,26 +48,37 @@ public final class ReferenceExecutor: NetworkExecutor {
         student.updater.exchangeAverage(of: student)
     }
 
-    public func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
+    public func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
         let (images, labels) = try gather(batch)
-        var teacherLogits = batch.teacherLogits?.map(Double.init)
-        if method.needsTeacher, teacherLogits == nil {
-            teacherLogits = try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false)
+        var teacherLogits = batch.teacherLogits.mapValues { $0.map(Double.init) }
+        for index in objective.teachers where teacherLogits[index] == nil {
+            teacherLogits[index] = try teacher(index).forward(images, batch: labels.count, training: false)
         }
         let logits = try student.forward(images, batch: labels.count, training: true)
-        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(method, rows: labels.count) }
-        var result = try ReferenceLoss.evaluate(
-            method, student: logits, teacher: teacherLogits, labels: labels, classes: student.network.classes, warmup: warmup)
-        result.soften(batch, method: method, warmup: warmup, logits: logits, labels: labels)
-        try student.backward(result.gradient)
+        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(objective.termNames, rows: labels.count) }
+        var gradient = [Double](repeating: 0, count: logits.count)
+        var parts: [StepMetrics] = []
+        for part in objective.components {
+            var result = try ReferenceLoss.evaluate(
+                part.method, student: logits, teacher: teacherLogits[part.teacher], labels: labels,
+                classes: student.network.classes, warmup: part.warmup)
+            result.soften(batch, method: part.method, warmup: part.warmup, logits: logits, labels: labels)
+            for i in gradient.indices { gradient[i] += part.weight * result.gradient[i] }
+            parts.append(StepMetrics(result))
+        }
+        try student.backward(gradient)
         _ = student.updater.apply(update, to: student)
-        add(result)
+        metrics = metrics + objective.sum(parts)
     }
 
-    public func teacherLogits(_ batch: BatchSelection) throws -> [Float] {
+    public func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float] {
         let (images, labels) = try gather(batch)
-        return try prepared(teacher, "teacher").forward(images, batch: labels.count, training: false).map(Float.init)
+        return try teacher(index).forward(images, batch: labels.count, training: false).map(Float.init)
+    }
+
+    private func teacher(_ index: Int) throws(InputError) -> ReferenceNetwork {
+        try prepared(teachers[index], "teacher")
     }
 
     public func evaluateStep(_ batch: BatchSelection) throws {
@@ -73,10 +92,10 @@ public final class ReferenceExecutor: NetworkExecutor {
             let own = z[z.startIndex + k]
             return !z.enumerated().contains { !($0.element < own) && ($0.element != own || $0.offset < k) }
         }
-        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(.crossEntropy(CrossEntropy()), rows: labels.count) }
-        add(
-            try ReferenceLoss.evaluate(
-                .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: student.network.classes))
+        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(["ce"], rows: labels.count) }
+        let result = try ReferenceLoss.evaluate(
+            .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: student.network.classes)
+        metrics = metrics + StepMetrics(result)
     }
 
     public func lastEvaluated(rows: Int) throws -> [Bool] { lastCorrect }
@@ -161,7 +180,13 @@ public final class ReferenceExecutor: NetworkExecutor {
         }
         var images: [Double] = []
         images.reserveCapacity(batch.indices.count * batch.transform.inputShape(of: table).reduce(1, *))
-        let placed = batch.indices.map { batch.transform.apply(to: table, index: $0, seed: batch.seed, epoch: batch.epoch) }
+        let isStaged = stagedTables.contains(batch.table)
+        let pixels = isStaged ? try batch.stagedPixels(imageSize: table.imageSize) : table.pixels
+        let placed = batch.indices.enumerated().map { row, index in
+            let start = (isStaged ? row : index) * table.imageSize
+            return batch.transform.apply(
+                to: pixels[start..<start + table.imageSize], of: table, index: index, seed: batch.seed, epoch: batch.epoch)
+        }
         let shape = batch.transform.inputShape(of: table)
         for (row, image) in placed.enumerated() {
             let other = placed[placed.count - 1 - row]
@@ -172,20 +197,17 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     /// A network that has exploded shows in the metrics, as on a device, where no one looks at logits; the loss would refuse them.
-    private func addNonFinite(_ method: Method, rows: Int) {
-        metrics.rows += rows
-        metrics.totalSum = .nan
-        metrics.termSums = method.termNames.map { _ in .nan }
+    private func addNonFinite(_ terms: [String], rows: Int) {
+        metrics = metrics + StepMetrics(rows: rows, termSums: terms.map { _ in .nan }, totalSum: .nan)
     }
+}
 
-    private func add(_ result: LossResult) {
-        if metrics.termSums.count != result.terms.count {
-            metrics.termSums = Array(repeating: 0, count: result.terms.count)
-        }
-        for (i, mean) in result.terms.enumerated() { metrics.termSums[i] += mean * Double(result.rows) }
-        metrics.rows += result.rows
-        metrics.totalSum += result.total * Double(result.rows)
-        metrics.top1 += result.top1
-        metrics.top5 += result.top5
+extension StepMetrics {
+    /// One batch.
+    fileprivate init(_ result: LossResult) {
+        let rows = Double(result.rows)
+        self.init(
+            rows: result.rows, termSums: result.terms.map { $0 * rows }, totalSum: result.total * rows, top1: result.top1,
+            top5: result.top5)
     }
 }

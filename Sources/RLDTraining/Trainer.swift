@@ -70,7 +70,8 @@ public final class Trainer {
     let executor: any NetworkExecutor
     let dataset: Dataset
     let network: Network?
-    let teacher: Teacher?
+    /// By name; the name of the only one that needs none is "".
+    let teachers: [String: Teacher]
     let folder: RunFolder?
     let resumption: Resumption?
     let shouldStop: () -> Bool
@@ -80,13 +81,14 @@ public final class Trainer {
     ///   - network: what to train; nil for the one that `configuration.model` names. A network that the catalogue does not know
     ///     trains as well, but only a registered one (`ModelCatalog.register`) can be named in files and commands.
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
+    ///   - teachers: the same of several, by their names in `configuration.teachers`.
     ///   - folder: where the run is recorded; nil for nowhere.
     ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
     public init(
         configuration: TrainingConfiguration, executor: any NetworkExecutor, dataset: Dataset, network: Network? = nil,
-        teacher: Teacher? = nil, folder: RunFolder? = nil, resuming: Resumption? = nil,
+        teacher: Teacher? = nil, teachers: [String: Teacher] = [:], folder: RunFolder? = nil, resuming: Resumption? = nil,
         shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
@@ -96,7 +98,7 @@ public final class Trainer {
         self.executor = executor
         self.dataset = dataset
         self.network = network
-        self.teacher = teacher
+        self.teachers = teacher.map { teachers.merging(["": $0]) { $1 } } ?? teachers
         self.folder = folder
         resumption = resuming
         self.shouldStop = shouldStop
@@ -113,8 +115,9 @@ public final class Trainer {
         try configuration.validate()
         let network = try self.network ?? dataset.network(configuration.model)
         try requireFit(network)
-        let teacher = try configuration.method.needsTeacher ? self.teacher ?? readTeacher() : nil
-        if let teacher, teacher.network.classes != network.classes || teacher.network.inputShape != network.inputShape {
+        let teachers = try readTeachers()
+        for (_, teacher) in teachers
+        where teacher.network.classes != network.classes || teacher.network.inputShape != network.inputShape {
             throw InputError(
                 "teacher \(teacher.network.id)",
                 "has \(teacher.network.classes) classes and input \(teacher.network.inputShape), "
@@ -127,7 +130,7 @@ public final class Trainer {
                 advice: "give a smaller batch")
         }
         var session = TrainingSession(trainer: self, network: network, split: split, initial: try initialState(network))
-        return try session.run(teacher: teacher)
+        return try session.run(teachers: teachers)
     }
 
     /// Fresh weights, or those of `initialWeights`. A run that is resumed takes its own.
@@ -151,16 +154,28 @@ public final class Trainer {
         }
     }
 
-    func readTeacher() throws -> Teacher {
-        guard let model = configuration.teacherModel else {
-            throw InputError("teacher.model", "is missing, and method '\(configuration.method.id)' needs a teacher")
+    /// The teachers that the objective reads, with their indices in it.
+    /// - Parameter fresh: takes fresh weights where none are named, and the student's network where no network is: for estimates.
+    func readTeachers(fresh: Bool = false) throws -> [(index: Int, teacher: Teacher)] {
+        let (objective, list) = (configuration.objective, configuration.teacherList)
+        return try objective.teachers.map { index in
+            let settings = list[index]
+            if let teacher = teachers[settings.name] { return (index, teacher) }
+            let group = settings.name.isEmpty ? "teacher" : "teachers.\(settings.name)"
+            guard let model = settings.model ?? (fresh ? configuration.model : nil) else {
+                throw InputError("\(group).model", "is missing, and method '\(objective.id)' needs a teacher")
+            }
+            let network = try dataset.network(model)
+            guard let path = settings.weights else {
+                if fresh { return (index, Teacher(network: network, state: network.initialState(seed: 1))) }
+                throw InputError("\(group).weights", "is missing, and method '\(objective.id)' needs a teacher")
+            }
+            return (
+                index,
+                Teacher(
+                    network: network,
+                    state: try NetworkState(weights: path, for: network, options: WeightOptions(key: settings.key)))
+            )
         }
-        guard let path = configuration.teacherWeights else {
-            throw InputError("teacher.weights", "is missing, and method '\(configuration.method.id)' needs a teacher")
-        }
-        let network = try dataset.network(model)
-        return Teacher(
-            network: network,
-            state: try NetworkState(weights: path, for: network, options: WeightOptions(key: configuration.teacherKey)))
     }
 }

@@ -20,21 +20,23 @@ extension Trainer {
         let network = try dataset.network(configuration.model)
         let split = try DataSplit(count: dataset.train.count, limit: configuration.limit, validation: configuration.validation)
         let size = min(configuration.batchSize, split.training.count)
-        try executor.load(dataset.train, as: "train")
-        if configuration.method.needsTeacher {
-            let model = configuration.teacherModel ?? configuration.model
-            let fresh = try dataset.network(model)
-            let teacher =
-                try self.teacher
-                ?? (configuration.teacherWeights == nil
-                    ? Teacher(network: fresh, state: fresh.initialState(seed: 1)) : readTeacher())
-            try executor.prepareTeacher(teacher.network, state: teacher.state)
+        let staged = configuration.stages(dataset.train, on: executor)
+        try executor.load(dataset.train, as: "train", staged: staged)
+        for (index, teacher) in try readTeachers(fresh: true) {
+            try executor.prepareTeacher(teacher.network, state: teacher.state, at: index)
         }
         try executor.prepareStudent(network, state: network.initialState(seed: configuration.seed))
         try executor.prepareUpdates(configuration.updateRule())
-        try executor.prepareSteps(training: [size], evaluation: [size], method: configuration.method)
+        try executor.prepareSteps(training: [size], evaluation: [size], objective: configuration.objective)
         let rows = Array(split.training.prefix(size))
         let transform = configuration.trainingTransform(dataset)
+        let loader = staged ? BatchLoader(dataset.train, batches: Array(repeating: rows, count: 7)) : nil
+        func selection(_ transform: ImageTransform, epoch: Int) throws -> BatchSelection {
+            var selection = BatchSelection(
+                table: "train", indices: rows, transform: transform, seed: configuration.seed, epoch: epoch)
+            selection.pixels = try loader?.next()
+            return selection
+        }
         let clock = ContinuousClock()
         func timed(_ count: Int, _ step: (Int) throws -> Void) throws -> Double {
             // The first is not counted: kernels are built in it.
@@ -47,12 +49,12 @@ extension Trainer {
         }
         let step = try timed(3) { index in
             try executor.trainStep(
-                BatchSelection(table: "train", indices: rows, transform: transform, seed: configuration.seed, epoch: index + 1),
-                method: configuration.method, warmup: 1,
+                selection(transform, epoch: index + 1),
+                objective: configuration.objective,
                 update: ParameterUpdate(configuration.updateRule(), number: index + 1))
         }
         let evaluation = try timed(2) { _ in
-            try executor.evaluateStep(BatchSelection(table: "train", indices: rows, transform: dataset.transform.evaluation))
+            try executor.evaluateStep(selection(dataset.transform.evaluation, epoch: 0))
         }
         let perEpoch = (split.training.count + configuration.batchSize - 1) / configuration.batchSize
         let selects =

@@ -8,12 +8,15 @@ extension TrainingSession {
     /// - Returns: nil when a stop was asked for before the last batch.
     /// - Parameter correct: gets whether each row's label was the first largest logit, in the order of `rows`.
     func evaluate(_ table: String, rows: [Int], correct: ((Bool) -> Void)? = nil) throws -> StepMetrics? {
-        for batch in TrainingOrder.batches(rows, size: configuration.batchSize) {
+        let batches = TrainingOrder.batches(rows, size: configuration.batchSize)
+        let loader = loader(table, batches)
+        for batch in batches {
             if trainer.shouldStop() {
                 _ = try executor.takeMetrics()
                 return nil
             }
-            let selection = BatchSelection(table: table, indices: Array(batch), transform: trainer.dataset.transform.evaluation)
+            var selection = BatchSelection(table: table, indices: Array(batch), transform: trainer.dataset.transform.evaluation)
+            selection.pixels = try loader?.next()
             try executor.evaluateStep(selection)
             if let correct { try executor.lastEvaluated(rows: batch.count).forEach(correct) }
         }
@@ -76,7 +79,8 @@ extension TrainingSession {
                 "images     \(split.training.count) to train on, \(split.validation.count) to validate, "
                     + "\(trainer.dataset.test.count) to test",
                 "device     \(executor.executorDescription)",
-            ] + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
+            ] + streamingDescription
+            + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
         for line in lines { try trainer.folder?.note(line) }
         trainer.observer(.begins(lines))
         for line in trainer.dataset.notes { try note(line) }
@@ -96,6 +100,14 @@ extension TrainingSession {
         }
     }
 
+    private var streamingDescription: [String] {
+        guard isStaged(Self.trainTable) else { return [] }
+        let table = trainer.dataset.train
+        let place =
+            table.stream == nil ? "in memory" : "in their files, read by \(ProcessInfo.processInfo.activeProcessorCount) threads"
+        return ["streaming  \(table.bytes >> 20) MiB of images stay \(place), and reach the device batch by batch"]
+    }
+
     func note(_ line: String) throws {
         try trainer.folder?.note(line)
         trainer.observer(.note(line))
@@ -108,7 +120,7 @@ extension TrainingSession {
             model: network.id, classes: network.classes, input: network.inputShape, mean: transform.mean,
             deviation: transform.deviation, classNames: trainer.dataset.classNames)
         return model.text.merging([
-            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": configuration.method.id, "data": configuration.data,
+            "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": objective.id, "data": configuration.data,
             "data_hash": trainer.dataHash, "config": configuration.yaml,
         ]) { $1 }
     }

@@ -12,8 +12,11 @@ struct TrainingSession {
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
     var pace = TrainingPace()
+    /// Of all teachers.
     var teacherHash = ""
-    private(set) var teacherCache: TeacherCache?
+    /// By index of the teacher.
+    private(set) var teacherCaches: [Int: TeacherCache] = [:]
+    let objective: Objective
 
     static let trainTable = "train"
     static let testTable = "test"
@@ -29,21 +32,23 @@ struct TrainingSession {
         self.trainer = trainer
         self.network = network
         self.split = split
+        objective = trainer.configuration.objective
         start = clock.now
         progress = trainer.resumption.map { TrainingProgress($0, initial: initial) } ?? TrainingProgress(initial: initial)
     }
 
-    mutating func run(teacher: Trainer.Teacher?) throws -> TrainingResult {
-        try executor.load(trainer.dataset.train, as: Self.trainTable)
-        if trainer.dataset.test.count > 0 { try executor.load(trainer.dataset.test, as: Self.testTable) }
-        if let teacher {
+    mutating func run(teachers: [(index: Int, teacher: Trainer.Teacher)]) throws -> TrainingResult {
+        for name in [Self.trainTable, Self.testTable] where table(name).count > 0 {
+            try executor.load(table(name), as: name, staged: isStaged(name))
+        }
+        for (index, teacher) in teachers {
             var sum = Checksum()
             sum.add(teacher.state)
-            teacherHash = sum.text
-            try openTeacherCache()
+            teacherHash += (teacherHash.isEmpty ? "" : "+") + sum.text
+            try openTeacherCache(index, teacherHash: sum.text)
             // With everything in the cache the teacher stays out of the device's memory.
-            if try teacherCache?.isComplete(split.training) != true {
-                try executor.prepareTeacher(teacher.network, state: teacher.state)
+            if try teacherCaches[index]?.isComplete(split.training) != true {
+                try executor.prepareTeacher(teacher.network, state: teacher.state, at: index)
             }
         }
         try executor.prepareStudent(network, state: progress.last.state)
@@ -53,7 +58,7 @@ struct TrainingSession {
             training: TrainingOrder.sizes(split.training.count, batch: size),
             evaluation: TrainingOrder.sizes(split.validation.count, batch: size)
                 + TrainingOrder.sizes(trainer.dataset.test.count, batch: size),
-            method: configuration.method)
+            objective: objective)
         try restore()
         // Only now: whatever is wrong with the input has been said by this point, and nothing was written.
         try trainer.folder?.open(
@@ -77,6 +82,18 @@ struct TrainingSession {
         return result
     }
 
+    // MARK: - Images
+
+    func table(_ name: String) -> ImageTable { name == Self.testTable ? trainer.dataset.test : trainer.dataset.train }
+
+    /// Whether the table's images come to the device batch by batch.
+    func isStaged(_ name: String) -> Bool { configuration.stages(table(name), on: executor) }
+
+    /// What brings the images of these batches to the device; nil when they are there.
+    func loader(_ name: String, _ batches: some Sequence<ArraySlice<Int>>) -> BatchLoader? {
+        isStaged(name) ? BatchLoader(table(name), batches: batches.map(Array.init)) : nil
+    }
+
     // MARK: - One epoch
 
     /// Trains and evaluates what is left of the current epoch.
@@ -85,8 +102,9 @@ struct TrainingSession {
         let epoch = progress.epoch
         let order = TrainingOrder.indices(split.training, seed: configuration.seed, epoch: epoch)
         let batches = TrainingOrder.batches(order, size: configuration.batchSize)
-        let warmup = configuration.method.warmup(epoch: epoch)
+        let objective = objective.at(epoch: epoch)
         let transform = configuration.trainingTransform(trainer.dataset)
+        let loader = loader(Self.trainTable, batches[min(progress.step, batches.count)...])
         for index in progress.step..<batches.count {
             if trainer.shouldStop() {
                 try stop("after step \(index) of \(batches.count)")
@@ -97,15 +115,16 @@ struct TrainingSession {
             var selection = BatchSelection(
                 table: Self.trainTable, indices: Array(batches[index]), transform: transform, seed: configuration.seed,
                 epoch: epoch)
+            selection.pixels = try loader?.next()
             selection.labelSmoothing = configuration.labelSmoothing
             selection.mixing = transform.mixing(
                 seed: configuration.seed, step: (epoch - 1) * batches.count + index, height: network.inputShape[1],
                 width: network.inputShape[2])
-            if configuration.method.needsTeacher { try useTeacherCache(&selection) }
-            try executor.trainStep(selection, method: configuration.method, warmup: warmup, update: update)
+            try useTeacherCaches(&selection)
+            try executor.trainStep(selection, objective: objective, update: update)
             progress.step = index + 1
             if progress.step % configuration.logEvery == 0 || progress.step == batches.count {
-                try readSteps(warmup: warmup, learningRate: learningRate(epoch: epoch, step: index))
+                try readSteps(warmup: objective.warmup, learningRate: learningRate(epoch: epoch, step: index))
             }
             let done = (epoch - 1) * batches.count + progress.step
             if configuration.checkpointEvery > 0, done % configuration.checkpointEvery == 0, progress.step < batches.count {
@@ -152,25 +171,25 @@ struct TrainingSession {
             && progress.epoch - 1 - progress.best.epoch >= patience
     }
 
-    private mutating func openTeacherCache() throws {
+    private mutating func openTeacherCache(_ index: Int, teacherHash: String) throws {
         guard let folder = configuration.teacherCache else { return }
-        teacherCache = try TeacherCache(
+        teacherCaches[index] = try TeacherCache(
             folder, teacherHash: teacherHash, dataHash: trainer.dataHash,
             transform: configuration.trainingTransform(trainer.dataset),
             rows: trainer.dataset.train.count, classes: network.classes, draws: configuration.teacherCacheDraws,
             type: configuration.teacherCacheType)
     }
 
-    /// Replays an augmentation that the cache knows, or asks the teacher once and stores what it says.
-    private func useTeacherCache(_ selection: inout BatchSelection) throws {
-        guard let teacherCache else { return }
+    /// Replays an augmentation that the caches know, or asks each teacher once and stores what it says.
+    private func useTeacherCaches(_ selection: inout BatchSelection) throws {
+        guard let first = teacherCaches.values.first else { return }
         selection.seed = TeacherCache.seed
-        selection.epoch = teacherCache.draw(epoch: selection.epoch)
-        if let known = try teacherCache.logits(selection.indices, draw: selection.epoch) {
-            selection.teacherLogits = known
-        } else {
-            selection.teacherLogits = try teacherCache.store(
-                try executor.teacherLogits(selection), of: selection.indices, draw: selection.epoch)
+        selection.epoch = first.draw(epoch: selection.epoch)
+        for (index, cache) in teacherCaches.sorted(by: { $0.key < $1.key }) {
+            selection.teacherLogits[index] =
+                try cache.logits(selection.indices, draw: selection.epoch)
+                ?? cache.store(
+                    try executor.teacherLogits(selection, of: index), of: selection.indices, draw: selection.epoch)
         }
     }
 
@@ -194,7 +213,7 @@ struct TrainingSession {
         let stepsLeft = configuration.epochs * stepsPerEpoch - stepsDone
         let record = StepRecord(
             epoch: progress.epoch, step: progress.step, steps: stepsPerEpoch, learningRate: learningRate, warmup: warmup,
-            images: metrics.rows, loss: metrics.loss, terms: metrics.terms(named: configuration.method.termNames),
+            images: metrics.rows, loss: metrics.loss, terms: metrics.terms(named: objective.termNames),
             accuracy: metrics.accuracy, top5: metrics.top5Share, imagesPerSecond: pace.lastImagesPerSecond, seconds: seconds,
             secondsLeft: seconds / Double(stepsDone) * Double(stepsLeft))
         try trainer.folder?.append(record)
@@ -233,7 +252,7 @@ struct TrainingSession {
         let (validation, test) = selection == .test ? (nil, found) : (found, nil)
         let record = EpochRecord(
             epoch: epoch, epochs: configuration.epochs, learningRate: learningRate, trainLoss: metrics.loss,
-            trainAccuracy: metrics.accuracy, terms: metrics.terms(named: configuration.method.termNames),
+            trainAccuracy: metrics.accuracy, terms: metrics.terms(named: objective.termNames),
             validationLoss: validation?.loss, validationAccuracy: validation?.accuracy, validationTop5: validation?.top5Share,
             testLoss: test?.loss, testAccuracy: test?.accuracy, testTop5: test?.top5Share, imagesPerSecond: pace.imagesPerSecond,
             seconds: seconds, best: isBest)

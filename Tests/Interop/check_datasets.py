@@ -175,6 +175,17 @@ with folder() as place:
     check(result["best"]["accuracy"] > 0.8, f"accuracy {result['best']['accuracy']} on pictures of three colours")
     check([c["name"] for c in result["best"]["classes"]] == kinds, "class names in the result")
 
+    # Left in their files and read ahead of the device, the pictures give the same numbers to the last bit.
+    rld(*command, "--skip-broken", "--set", "streaming=on", "--out", place / "streamed")
+
+    def losses(run):
+        lines = [json.loads(line) for line in (place / run / "metrics.jsonl").read_text().splitlines()]
+        hashed = json.loads((place / run / "environment.json").read_text())["data_hash"]
+        return [line.get("train_loss", line.get("loss")) for line in lines], hashed
+
+    check("streaming  0 MiB of images stay in their files" in (place / "streamed/log.txt").read_text(), "streamed")
+    check(losses("streamed") == losses("run") and len(losses("run")[0]) > 8, "streamed pictures train otherwise")
+
     # The same files by a table that Python's csv wrote.
     with open(root / "labels.csv", "w", newline="") as file:
         writer = csv.writer(file)

@@ -39,6 +39,18 @@ import Testing
         #expect(CLStatus.memoryObjectAllocationFailure.advice?.contains("smaller batch") == true)
     }
 
+    @Test func memoryAndLossHaveCodesOfTheirOwn() {
+        func code(_ status: Int32) -> DeviceError.Code? {
+            do throws(DeviceError) {
+                try DeviceError.check(status, .launchFailed, "running k")
+                return nil
+            } catch { return error.status?.advice == nil ? nil : error.code }
+        }
+        #expect(code(CL_MEM_OBJECT_ALLOCATION_FAILURE) == .outOfMemory && code(CL_OUT_OF_HOST_MEMORY) == .outOfMemory)
+        #expect([CL_DEVICE_NOT_AVAILABLE, CL_INVALID_COMMAND_QUEUE, -9999].map(code) == [.deviceLost, .deviceLost, .deviceLost])
+        #expect(code(CL_OUT_OF_RESOURCES) == .launchFailed && code(CL_SUCCESS) == nil)
+    }
+
     @Test func errorsShowMessageStatusAdviceAndLog() {
         let error = DeviceError(.buildFailed, "building x.cl", status: .buildProgramFailure, buildLog: "x.cl:3: no")
         let expected = "building x.cl: CL_BUILD_PROGRAM_FAILURE (-11); the build log names file and line\nx.cl:3: no"

@@ -78,6 +78,17 @@ struct DatasetTests {
         try refused("expected magic 0x00000801, found 0x00000803", ["train-labels-idx1-ubyte": idx([6, 1, 1], Array(0..<6))])
     }
 
+    @Test("with --skip-broken rows with a label that is none are left out and named")
+    func brokenLabelsAreLeftOut() throws {
+        let folder = try mnistFolder(compressed: false, replacing: ["train-labels-idx1-ubyte": idx([6], [0, 1, 10, 3, 4, 99])])
+        let data = try DatasetCatalog.load("mnist:\(folder.path)", options: DatasetOptions(skipBroken: true))
+        #expect(data.train.labels == [0, 1, 3, 4])
+        #expect(data.train.pixels == Array(0..<12) + Array(18..<30))
+        #expect(
+            data.skipped.map(\.problem) == [2, 5].map { "label \($0 == 2 ? 10 : 99) at index \($0), mnist has classes 0...9" })
+        expectRefusal("--skip-broken") { _ = try DatasetCatalog.load("mnist:\(folder.path)") }
+    }
+
     @Test func prefixSelectionAndHash() throws {
         let folder = try mnistFolder(compressed: false)
         let data = try DatasetCatalog.load("mnist", path: folder.path)

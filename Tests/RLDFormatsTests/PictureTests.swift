@@ -127,6 +127,32 @@ struct PictureTests {
         #expect(abs(Double(inspection.mean[0]) - sum / 255 / 864) < 1e-6)
     }
 
+    @Test("a streamed set is the set in memory: order, pixels, mean, hash, what is left out")
+    func streamed() throws {
+        let folder = try TemporaryFolder()
+        try pictures(folder, ["train/", "test/"], broken: true)
+        func load(_ streaming: Streaming, bytes: Int? = nil) throws -> Dataset {
+            try DatasetCatalog.load(
+                "folder:\(folder.path)",
+                options: DatasetOptions(imageSize: 12, skipBroken: true, streaming: streaming, residentBytes: bytes))
+        }
+        let (held, streamed) = (try load(.off, bytes: 1), try load(.on))
+        #expect(held.train.stream == nil && streamed.train.stream != nil && streamed.train.pixels.isEmpty)
+        #expect(streamed.train.labels == held.train.labels && streamed.transform == held.transform)
+        #expect(streamed.skipped == held.skipped && streamed.skipped.count == 1)
+        #expect(streamed.contentHash == held.contentHash && streamed.train.contentHash == held.train.contentHash)
+        for (a, b) in [(streamed.train, held.train), (streamed.test, held.test)] {
+            for index in 0..<6 { #expect(try a.image(index) == b.image(index)) }
+            let chosen = a.selecting([4, 1])
+            #expect(try chosen.image(1) == b.image(1) && chosen.labels == [b.labels[4], b.labels[1]])
+        }
+        // Seven files, images of 432 bytes: held where they fit.
+        #expect(try load(.auto, bytes: 3024).train.stream == nil && load(.auto, bytes: 3023).train.stream != nil)
+        try streamed.writeContactSheet(folder.file("a.png"))
+        try held.writeContactSheet(folder.file("b.png"))
+        #expect(try contents(of: folder.file("a.png")) == contents(of: folder.file("b.png")))
+    }
+
     @Test("labels.csv names files and classes, with quotes, a header and parts")
     func labels() throws {
         let folder = try TemporaryFolder()
@@ -150,6 +176,11 @@ struct PictureTests {
             _ = try DatasetCatalog.load("labels:\(folder.path)")
             Issue.record("nothing was said")
         } catch { #expect("\(error)".contains("labels.csv:1: has 1 columns")) }
+        let lines = "cat/wide.jpg,a\ncat/tall.png\ncat/grey.jpg,b,nowhere\ndog/small.png,b,test\ndog/alpha.png,b\n"
+        try folder.write(Array(lines.utf8), "labels.csv")
+        let some = try DatasetCatalog.load("labels:\(folder.path)", options: DatasetOptions(imageSize: 12, skipBroken: true))
+        #expect(some.train.count == 2 && some.test.count == 1)
+        #expect(some.skipped.map { $0.subject.suffix(12) } == ["labels.csv:2", "labels.csv:3"])
     }
 
     @Test("Tiny-ImageNet's layout: annotations of the validation pictures, readable names")
@@ -193,6 +224,31 @@ struct PictureTests {
                 Issue.record("nothing was said")
             } catch { #expect("\(error)".contains(problem), "\(error)") }
         }
+    }
+
+    @Test("with --skip-broken a damaged file of CIFAR and rows with a label that is none are left out and named")
+    func damagedShard() throws {
+        let folder = try TemporaryFolder()
+        let row = [UInt8](repeating: 9, count: 3072)
+        for number in 1...4 { try folder.write([UInt8(number)] + row + [3] + row, "data_batch_\(number).bin") }
+        try folder.write([2] + row + [10] + row, "data_batch_2.bin")
+        try folder.write([3] + row + row, "data_batch_3.bin")
+        try folder.write([7] + row, "test_batch.bin")
+        func load(_ skipBroken: Bool) throws -> Dataset {
+            try DatasetCatalog.load("cifar10:\(folder.path)", options: DatasetOptions(skipBroken: skipBroken))
+        }
+        expectRefusal("data_batch_2.bin: label 10 at index 1, cifar10 has classes 0...9; repair it or give --skip-broken") {
+            _ = try load(false)
+        }
+        let set = try load(true)
+        #expect(set.train.labels == [1, 3, 2, 4, 3] && set.train.pixels.count == 5 * 3072 && set.test.labels == [7])
+        let problems = set.skipped.map(\.description)
+        #expect(problems.count == 3, "\(problems)")
+        for (problem, wanted) in zip(
+            problems, ["data_batch_2.bin: label 10", "data_batch_3.bin: has 6145", "lacks data_batch_5.bin"])
+        { #expect(problem.contains(wanted), "\(problem)") }
+        try folder.write([70] + row, "test_batch.bin")
+        expectRefusal("test_batch.bin: label 70") { _ = try load(true) }
     }
 
     @Test("a pickle that calls anything else, or is cut short, is refused")

@@ -1,7 +1,7 @@
 import Foundation
 import RLD
 
-/// An executor that is cheap, deterministic and writes down what it is asked: softmax regression on the first 64 pixels, held
+/// An executor that is cheap, deterministic and writes down what it is asked: softmax regression on the first pixels, held
 /// in the network's last layer ("fc.weight", "fc.bias"). Everything else of the network's state stays as it came.
 final class FakeExecutor: NetworkExecutor {
     struct TrainCall: Equatable {
@@ -9,6 +9,7 @@ final class FakeExecutor: NetworkExecutor {
         var method: Method
         var warmup: Double
         var optimizer: SGD
+        var objective: Objective
     }
 
     var trainCalls: [TrainCall] = []
@@ -16,7 +17,7 @@ final class FakeExecutor: NetworkExecutor {
     var teacherCalls = 0
     var evaluateCalls: [BatchSelection] = []
     var studentsPrepared = 0
-    var teacher: Network?
+    var teachers: [Int: Network] = [:]
     var metricsTaken = 0
     var tables: [String: ImageTable] = [:]
     /// The training step, counted from 1 over the run, whose loss is nan.
@@ -32,34 +33,43 @@ final class FakeExecutor: NetworkExecutor {
 
     let executorDescription = "fake"
 
-    func load(_ images: ImageTable, as name: String) throws { tables[name] = images }
+    var stagedTables: Set<String> = []
+    var residentImageBytes: Int?
+
+    func load(_ images: ImageTable, as name: String, staged: Bool) throws {
+        tables[name] = images
+        if staged { stagedTables.insert(name) }
+    }
 
     func prepareStudent(_ network: Network, state: NetworkState) throws {
         try state.validate(for: network, source: "state")
         self.network = network
         self.state = state
+        features = state["fc.weight"]?.shape.last ?? 0
         studentsPrepared += 1
     }
 
-    func prepareSteps(training: [Int], evaluation: [Int], method: Method) throws {}
+    func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {}
 
-    func prepareTeacher(_ network: Network, state: NetworkState) throws { teacher = network }
+    func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws { teachers[index] = network }
 
     func prepareUpdates(_ rule: UpdateRule) throws {}
 
     func exchangeWithAverage() throws {}
 
-    func teacherLogits(_ batch: BatchSelection) throws -> [Float] {
+    func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float] {
         teacherCalls += 1
-        return (0..<batch.indices.count * (teacher?.classes ?? 0)).map { Float($0 % 7) }
+        return (0..<batch.indices.count * (teachers[index]?.classes ?? 0)).map { Float($0 % 7 + index) }
     }
 
-    func trainStep(_ batch: BatchSelection, method: Method, warmup: Double, update: ParameterUpdate) throws {
+    func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
         guard case .sgd(let optimizer) = update.rule.optimizer else {
             throw InputError("optimizer", "is none that the fake knows")
         }
         updates.append(update)
-        trainCalls.append(TrainCall(batch: batch, method: method, warmup: warmup, optimizer: optimizer))
+        let part = objective.components[0]
+        trainCalls.append(
+            TrainCall(batch: batch, method: part.method, warmup: part.warmup, optimizer: optimizer, objective: objective))
         beforeStep(trainCalls.count)
         guard var weight = state["fc.weight"], var bias = state["fc.bias"], let classes = network?.classes else { return }
         let rate = optimizer.learningRate / Double(batch.indices.count)
@@ -80,7 +90,7 @@ final class FakeExecutor: NetworkExecutor {
         state["fc.weight"] = weight
         state["fc.bias"] = bias
         metrics.totalSum += loss
-        metrics.termSums = method.termNames.indices.map {
+        metrics.termSums = objective.termNames.indices.map {
             (metrics.termSums.isEmpty ? 0 : metrics.termSums[$0]) + ($0 == 0 ? loss : 0)
         }
     }
@@ -123,9 +133,11 @@ final class FakeExecutor: NetworkExecutor {
     private func visit(_ batch: BatchSelection, _ body: ([Double], Int, [Double]) -> Void) throws {
         guard let table = tables[batch.table] else { throw InputError("table \(batch.table)", "was never loaded") }
         guard let weight = state["fc.weight"], let bias = state["fc.bias"] else { return }
-        for index in batch.indices {
-            let start = index * table.imageSize
-            let image = (0..<features).map { $0 < table.imageSize ? Double(table.pixels[start + $0]) / 255 : 0 }
+        let isStaged = stagedTables.contains(batch.table)
+        let pixels = isStaged ? batch.pixels ?? [] : table.pixels
+        for (row, index) in batch.indices.enumerated() {
+            let start = (isStaged ? row : index) * table.imageSize
+            let image = (0..<features).map { $0 < table.imageSize ? Double(pixels[start + $0]) / 255 : 0 }
             let label = Int(table.labels[index])
             let logits = bias.values.indices.map { k in
                 bias.values[k] + (0..<features).reduce(0) { $0 + weight.values[k * features + $1] * image[$1] }

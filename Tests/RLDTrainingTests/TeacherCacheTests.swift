@@ -79,10 +79,10 @@ struct TeacherCacheTests {
         let first = try run(seed: 1, .knowledgeDistillation(KnowledgeDistillation()))
         // 80 images in 5 batches, two augmentations.
         #expect(first.teacherCalls == 2 * 5)
-        #expect(first.trainCalls.allSatisfy { $0.batch.teacherLogits?.count == $0.batch.indices.count * 4 })
-        #expect(Set(first.trainCalls.map(\.batch.epoch)) == [1, 2] && first.teacher != nil)
+        #expect(first.trainCalls.allSatisfy { $0.batch.teacherLogits[0]?.count == $0.batch.indices.count * 4 })
+        #expect(Set(first.trainCalls.map(\.batch.epoch)) == [1, 2] && !first.teachers.isEmpty)
         let second = try run(seed: 2, .refinedLogitDistillation(RefinedLogitDistillation()))
-        #expect(second.teacherCalls == 0 && second.teacher == nil)
+        #expect(second.teacherCalls == 0 && second.teachers.isEmpty)
         #expect(second.trainCalls[0].batch.indices != first.trainCalls[0].batch.indices)
 
         var mixed = bandConfiguration()
@@ -105,7 +105,7 @@ struct TeacherCacheTests {
             for epoch in 1...2 {
                 var batch = BatchSelection(
                     table: "train", indices: Array(0..<12), transform: bandData().transform, seed: 4, epoch: epoch)
-                if known { batch.teacherLogits = try executor.teacherLogits(batch) }
+                if known { batch.teacherLogits[0] = try executor.teacherLogits(batch) }
                 try executor.trainStep(batch, method: method, warmup: 1, optimizer: SGD(learningRate: 0.1))
             }
             return try executor.studentState()

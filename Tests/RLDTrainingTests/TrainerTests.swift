@@ -63,7 +63,7 @@ struct TrainerTests {
         let network = try data.network("resnet14")
         let teacher = Trainer.Teacher(network: network, state: network.initialState(seed: 5))
         try _ = Trainer(configuration: configuration, executor: executor, dataset: data, teacher: teacher).run()
-        #expect(executor.teacher?.id == "resnet14")
+        #expect(executor.teachers[0]?.id == "resnet14")
         let firsts = [0, 5, 10, 15].map { executor.trainCalls[$0] }
         #expect(firsts.map(\.warmup) == [0.5, 1, 1, 1])
         #expect(zip(firsts.map(\.optimizer.learningRate), [0.5, 0.5, 0.05, 0.05]).allSatisfy { abs($0 - $1) < 1e-12 })

@@ -2,6 +2,17 @@ import Foundation
 import RLDGraph
 import Synchronization
 
+/// What a layout of picture files holds.
+struct PictureLists {
+    var train: ImageList
+    /// Nil where the layout has none.
+    var test: ImageList?
+    /// What a person should know of the choice.
+    var notes: [String] = []
+    /// What was left out because it is damaged.
+    var skipped: [InputError] = []
+}
+
 /// Picture files with their classes, in a fixed order.
 struct ImageList: Sendable {
     var paths: [String] = []
@@ -29,26 +40,37 @@ struct ImageList: Sendable {
     /// - Parameters:
     ///   - size: pixels of a side that images are stored with.
     ///   - skipBroken: leave damaged files out instead of stopping at the first.
+    ///   - streaming: keep no pixels: the table reads each image again whenever it is needed. It is the same table otherwise.
     /// - Returns: the table, and what was left out and why.
-    func table(size: Int, skipBroken: Bool) throws(InputError) -> (table: ImageTable, broken: [InputError]) {
+    func table(size: Int, skipBroken: Bool, streaming: Bool = false) throws(InputError) -> (
+        table: ImageTable, broken: [InputError]
+    ) {
         let bytes = 3 * size * size
         let needed = Double(count) * Double(bytes)
-        guard needed < 0.7 * Double(ProcessInfo.processInfo.physicalMemory) else {
+        guard streaming || needed < 0.7 * Double(ProcessInfo.processInfo.physicalMemory) else {
             throw InputError(
                 "images", "\(count) of \(size)x\(size) pixels need \(Int(needed / 0x1p30)) GiB of memory",
-                advice: "give a smaller image_size or fewer files")
+                advice: "leave streaming on or auto, or give a smaller image_size")
         }
         var pixels: [UInt8] = []
-        pixels.reserveCapacity(count * bytes)
-        var kept: [Int32] = []
+        if !streaming { pixels.reserveCapacity(count * bytes) }
+        var kept: [Int] = []
         var broken: [InputError] = []
-        for start in stride(from: 0, to: count, by: Self.portion) {
-            let decoded = decode(start..<min(start + Self.portion, count), size: size)
+        var hash = ContentHash()
+        var histograms = Array(repeating: [Int](repeating: 0, count: 256), count: 3)
+        let portion = max(32, min(2048, Self.portionBytes / bytes))
+        for start in stride(from: 0, to: count, by: portion) {
+            let decoded = decode(start..<min(start + portion, count), size: size)
             for (offset, result) in decoded.enumerated() {
                 switch result {
                 case .success(let image):
-                    pixels += image
-                    kept.append(labels[start + offset])
+                    kept.append(start + offset)
+                    guard streaming else {
+                        pixels += image
+                        continue
+                    }
+                    hash.add(image)
+                    ImageTable.count(image, channels: 3, plane: size * size, in: &histograms)
                 case .failure(let error):
                     guard skipBroken else {
                         throw InputError(
@@ -58,11 +80,24 @@ struct ImageList: Sendable {
                 }
             }
         }
-        let table = ImageTable(channels: 3, height: size, width: size, pixels: pixels, labels: kept, classNames: classNames)
+        let list = broken.isEmpty ? self : selecting(kept)
+        guard streaming else {
+            let table = ImageTable(
+                channels: 3, height: size, width: size, pixels: pixels, labels: list.labels, classNames: classNames)
+            return (table, broken)
+        }
+        hash.add(labels: list.labels, channels: 3, height: size, width: size, classes: classNames.count)
+        let paths = list.paths
+        let stream = ImageStream(contentHash: hash.text, histograms: histograms) { index in
+            try ImageDecoder.picture(path: paths[index], smallest: size).centreSquare(size)
+        }
+        let table = ImageTable(
+            channels: 3, height: size, width: size, stream: stream, labels: list.labels, classNames: classNames)
         return (table, broken)
     }
 
-    private static let portion = 2048
+    /// Of decoded images that are held at a time, beside the table.
+    private static let portionBytes = 64 << 20
 
     private func decode(_ range: Range<Int>, size: Int) -> [Result<[UInt8], InputError>] {
         let results = Mutex([Result<[UInt8], InputError>?](repeating: nil, count: range.count))

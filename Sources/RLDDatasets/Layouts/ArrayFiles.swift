@@ -27,6 +27,7 @@ struct ArrayFiles {
             return try file.stored(name)
         }
         var tables: [ImageTable] = []
+        var skipping = Skipping(options)
         for (index, part) in Self.parts.enumerated() {
             guard let images = try find(part.images), let labels = try find(part.labels) else {
                 if index > 0 { continue }
@@ -34,7 +35,7 @@ struct ArrayFiles {
                     path, "holds \(file.entries.map(\.name).sorted().joined(separator: ", "))",
                     advice: "expected train_images and train_labels, or images and labels")
             }
-            tables.append(try table(images, labels))
+            tables.append(try table(images, labels, &skipping))
         }
         let classes = tables.map(\.classes).max() ?? 0
         guard classes >= 2 else { throw InputError(path, "has labels of \(classes) class, at least 2 are needed") }
@@ -54,10 +55,14 @@ struct ArrayFiles {
         let (mean, deviation) = tables[0].channelStatistics
         var transform = ImageTransform(mean: mean, deviation: deviation)
         if let size = options.imageSize, size != tables[0].height { transform.size = size }
-        return Dataset(name: name, path: path, train: tables[0], test: tables[1], transform: transform)
+        var dataset = Dataset(name: name, path: path, train: tables[0], test: tables[1], transform: transform)
+        dataset.skipped = skipping.skipped
+        return dataset
     }
 
-    private func table(_ images: StoredTensor, _ labels: StoredTensor) throws(InputError) -> ImageTable {
+    private func table(
+        _ images: StoredTensor, _ labels: StoredTensor, _ skipping: inout Skipping
+    ) throws(InputError) -> ImageTable {
         let shape = images.shape
         func fail(_ name: String, _ problem: String) -> InputError { InputError("\(path): \(name)", problem) }
         let channelsLast = shape.count == 4 && [1, 3].contains(shape[3]) && ![1, 3].contains(shape[1])
@@ -79,15 +84,21 @@ struct ArrayFiles {
             }
         }
         var numbers: [Int32] = []
+        var kept: [Int] = []
         for (index, value) in try labels.doubles(source: path).enumerated() {
-            guard value >= 0, value < 65536, value == value.rounded() else {
-                throw fail(labels.name, "label \(value) at index \(index)")
+            if value >= 0, value < 65536, value == value.rounded() {
+                numbers.append(Int32(value))
+                kept.append(index)
+            } else {
+                try skipping.leaveOut(fail(labels.name, "label \(value) at index \(index)"))
+                numbers.append(0)
             }
-            numbers.append(Int32(value))
         }
-        return ImageTable(
+        guard !kept.isEmpty else { throw fail(labels.name, "holds no label") }
+        let table = ImageTable(
             channels: c, height: h, width: w, pixels: pixels, labels: numbers,
             classNames: (0..<Int((numbers.max() ?? 0) + 1)).map(String.init))
+        return kept.count == table.count ? table : table.selecting(kept)
     }
 
     /// Bytes as they are; other numbers from 0 to 255, or fractions from 0 to 1, rounded.

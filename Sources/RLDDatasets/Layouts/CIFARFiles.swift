@@ -10,6 +10,7 @@ struct CIFARFiles {
 
     let kind: Kind
     let path: String
+    let options: DatasetOptions
 
     private struct Layout {
         let folder: String
@@ -48,21 +49,38 @@ struct CIFARFiles {
         let (layout, files) = try find()
         var names = try classNames(files[layout.names], layout)
         if names.isEmpty { names = (0..<classes).map(String.init) }
+        var skipping = Skipping(options)
         func table(_ parts: [String]) throws(InputError) -> ImageTable {
-            var pixels: [UInt8] = []
-            var labels: [Int32] = []
+            var rows = Rows()
             for part in parts {
-                guard let bytes = files[part] else { throw InputError(path, "lacks \(part)") }
-                if layout.isPickle {
-                    try readPickle(bytes, part, &pixels, &labels)
-                } else {
-                    try readRows(bytes, part, &pixels, &labels)
+                do throws(InputError) {
+                    guard let bytes = files[part] else { throw InputError(path, "lacks \(part)") }
+                    let read = try layout.isPickle ? readPickle(bytes, part) : readRows(bytes, part)
+                    for error in read.damaged { try skipping.leaveOut(error) }
+                    rows.pixels += read.pixels
+                    rows.labels += read.labels
+                } catch {
+                    // A whole file.
+                    try skipping.leaveOut(error)
                 }
             }
-            return ImageTable(channels: 3, height: 32, width: 32, pixels: pixels, labels: labels, classNames: names)
+            guard !rows.labels.isEmpty else {
+                throw skipping.skipped.last ?? InputError(path, "holds no images in \(parts.joined(separator: ", "))")
+            }
+            return ImageTable(channels: 3, height: 32, width: 32, pixels: rows.pixels, labels: rows.labels, classNames: names)
         }
-        return Dataset(
+        var dataset = Dataset(
             name: kind.rawValue, path: path, train: try table(layout.train), test: try table([layout.test]), transform: transform)
+        dataset.skipped = skipping.skipped
+        return dataset
+    }
+
+    /// What a file holds.
+    private struct Rows {
+        var pixels: [UInt8] = []
+        var labels: [Int32] = []
+        /// Rows whose label is none.
+        var damaged: [InputError] = []
     }
 
     private func find() throws(InputError) -> (Layout, [String: [UInt8]]) {
@@ -92,20 +110,21 @@ struct CIFARFiles {
     }
 
     /// Rows of one label (CIFAR-100: coarse, then fine) and 3072 pixels, channel by channel.
-    private func readRows(_ bytes: [UInt8], _ name: String, _ pixels: inout [UInt8], _ labels: inout [Int32]) throws(InputError) {
+    private func readRows(_ bytes: [UInt8], _ name: String) throws(InputError) -> Rows {
         let labelBytes = kind == .cifar10 ? 1 : 2
         let row = labelBytes + Self.imageBytes
         guard !bytes.isEmpty, bytes.count % row == 0 else {
             throw InputError("\(path): \(name)", "has \(bytes.count) bytes, no multiple of \(row)", advice: "is it truncated?")
         }
+        var rows = Rows()
         for start in stride(from: 0, to: bytes.count, by: row) {
-            try append(Int(bytes[start + labelBytes - 1]), name, &labels)
-            pixels += bytes[(start + labelBytes)..<(start + row)]
+            let pixels = bytes[(start + labelBytes)..<(start + row)]
+            append(pixels, label: Int(bytes[start + labelBytes - 1]), at: start / row, of: name, to: &rows)
         }
+        return rows
     }
 
-    private func readPickle(_ bytes: [UInt8], _ name: String, _ pixels: inout [UInt8], _ labels: inout [Int32]) throws(InputError)
-    {
+    private func readPickle(_ bytes: [UInt8], _ name: String) throws(InputError) -> Rows {
         let values = try ArrayPickle.dictionary(bytes, named: "\(path): \(name)")
         let key = kind == .cifar10 ? "labels" : "fine_labels"
         guard let (shape, data) = values["data"]?.array, shape.count == 2, shape[1] == Self.imageBytes else {
@@ -114,16 +133,23 @@ struct CIFARFiles {
         guard let items = values[key]?.items, items.count == shape[0] else {
             throw InputError("\(path): \(name)", "holds no list '\(key)' of \(shape[0]) labels")
         }
-        for item in items { try append(item.integer ?? -1, name, &labels) }
-        pixels += data
+        var rows = Rows()
+        for (index, item) in items.enumerated() {
+            let pixels = data[index * Self.imageBytes..<(index + 1) * Self.imageBytes]
+            append(pixels, label: item.integer ?? -1, at: index, of: name, to: &rows)
+        }
+        return rows
     }
 
-    private func append(_ label: Int, _ name: String, _ labels: inout [Int32]) throws(InputError) {
+    private func append(_ pixels: ArraySlice<UInt8>, label: Int, at index: Int, of name: String, to rows: inout Rows) {
         guard (0..<classes).contains(label) else {
-            throw InputError(
-                "\(path): \(name)", "label \(label) at index \(labels.count), \(kind.rawValue) has classes 0...\(classes - 1)")
+            rows.damaged.append(
+                InputError(
+                    "\(path): \(name)", "label \(label) at index \(index), \(kind.rawValue) has classes 0...\(classes - 1)"))
+            return
         }
-        labels.append(Int32(label))
+        rows.pixels += pixels
+        rows.labels.append(Int32(label))
     }
 
     private func classNames(_ bytes: [UInt8]?, _ layout: Layout) throws(InputError) -> [String] {

@@ -10,13 +10,13 @@ struct ImageFolder {
     private static let testNames = ["test", "val", "valid", "validation"]
 
     /// Training files, test files where the layout has them, and what a person should know of the choice.
-    func lists() throws(InputError) -> (train: ImageList, test: ImageList?, notes: [String]) {
+    func lists() throws(InputError) -> PictureLists {
         guard Self.isFolder(path) else {
             throw InputError(
                 path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
         }
         guard let trainFolder = Self.trainNames.map({ "\(path)/\($0)" }).first(where: Self.isFolder) else {
-            return (try list(of: path, classes: nil), nil, [])
+            return PictureLists(train: try list(of: path, classes: nil))
         }
         let train = try list(of: trainFolder, classes: nil)
         let present = Self.testNames.filter { Self.isFolder("\(path)/\($0)") }
@@ -30,13 +30,14 @@ struct ImageFolder {
                 separator: ", ")
         }
         guard let chosen = present.first(where: hasClasses) else {
-            return (train, nil, present.isEmpty ? [] : ["\(path): \(unused(present))"])
+            return PictureLists(train: train, notes: present.isEmpty ? [] : ["\(path): \(unused(present))"])
         }
         let folder = "\(path)/\(chosen)"
         let test =
             try isAnnotated(chosen) ? annotated(folder, classes: train.classNames) : list(of: folder, classes: train.classNames)
         let others = present.filter { $0 != chosen }
-        return (train, test, others.isEmpty ? [] : ["\(folder) is the test set; \(unused(others))"])
+        return PictureLists(
+            train: train, test: test, notes: others.isEmpty ? [] : ["\(folder) is the test set; \(unused(others))"])
     }
 
     /// Every picture below the folder's own folders, each of which is a class.

@@ -5,11 +5,15 @@ import RLDGraph
 /// test). A first line of column names is known by its words; otherwise the columns are file, class, part.
 struct LabelsFile {
     let path: String
+    private let options: DatasetOptions
 
     /// - Parameter path: the file, or a folder that holds labels.csv.
-    init(path: String) { self.path = ImageFolder.isFolder(path) ? path + "/labels.csv" : path }
+    init(path: String, options: DatasetOptions) {
+        self.path = ImageFolder.isFolder(path) ? path + "/labels.csv" : path
+        self.options = options
+    }
 
-    func lists() throws(InputError) -> (train: ImageList, test: ImageList?, notes: [String]) {
+    func lists() throws(InputError) -> PictureLists {
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw InputError(path, FileManager.default.fileExists(atPath: path) ? "cannot be read as text" : "no such file")
         }
@@ -27,13 +31,17 @@ struct LabelsFile {
             }
         }
         var rows: [(path: String, label: String, isTest: Bool)] = []
+        var skipping = Skipping(options)
         for line in lines {
             guard line.cells.count > max(columns.file, columns.label), !line.cells[columns.label].isEmpty else {
-                throw InputError("\(path):\(line.number)", "has \(line.cells.count) columns, expected a file and a class")
+                try skipping.leaveOut(
+                    InputError("\(path):\(line.number)", "has \(line.cells.count) columns, expected a file and a class"))
+                continue
             }
             let part = columns.part < line.cells.count ? line.cells[columns.part].lowercased() : ""
             guard ["", "train", "training", "test", "val", "valid", "validation"].contains(part) else {
-                throw InputError("\(path):\(line.number)", "has part '\(part)', expected train or test")
+                try skipping.leaveOut(InputError("\(path):\(line.number)", "has part '\(part)', expected train or test"))
+                continue
             }
             let file = line.cells[columns.file]
             rows.append(
@@ -58,7 +66,7 @@ struct LabelsFile {
                 train.append(row.path, numbers[row.label] ?? 0)
             }
         }
-        return (train, test.count > 0 ? test : nil, [])
+        return PictureLists(train: train, test: test.count > 0 ? test : nil, skipped: skipping.skipped)
     }
 
     /// Cells of one line; a cell in double quotes may hold commas, and two double quotes for one.

@@ -12,7 +12,7 @@ public struct Resumption: Sendable {
     public var allowed: Set<String> = []
 
     /// Settings that change nothing about the numbers that a run gives.
-    static let free: Set<String> = ["checkpoint.every", "checkpoint.keep"]
+    static let free: Set<String> = ["checkpoint.every", "checkpoint.keep", "streaming"]
 
     init(checkpoint: Checkpoint, best: NetworkState?, broken: [InputError]) throws(InputError) {
         self.checkpoint = checkpoint
@@ -33,15 +33,21 @@ public struct Resumption: Sendable {
     ) throws(InputError) -> TrainingConfiguration {
         for name in names {
             let key = ConfigurationReader.fullKey(Setting.underscored(name))
-            guard Setting.keys.contains(key) else { throw InputError.unknown("--allow-change", name, known: Setting.keys) }
+            let group = key.split(separator: ".").first.map(String.init) ?? ""
+            guard Setting.keys.contains(key) || ConfigurationReader.namedGroups.contains(group) else {
+                throw InputError.unknown("--allow-change", name, known: Setting.keys)
+            }
             allowed.insert(key)
         }
         let (ours, wanted) = (configuration.values, given.values)
         var keys = keys
         // The preset stands for the values that it sets.
-        if keys.contains("method.lskd") { keys.formUnion(wanted.keys.filter { $0.hasPrefix("method.") }) }
-        let changed = keys.filter { wanted[$0] != ours[$0] && $0 != "method.lskd" }.sorted()
-        let refused = changed.filter { !allowed.contains($0) && !Self.free.contains($0) }
+        for preset in keys where preset.hasSuffix(".lskd") {
+            keys.formUnion(wanted.keys.filter { $0.hasPrefix(preset.dropLast(4)) })
+            keys.remove(preset)
+        }
+        let changed = keys.filter { wanted[$0] != ours[$0] }.sorted()
+        let refused = changed.filter { !isAllowed($0) && !Self.free.contains($0) }
         guard refused.isEmpty else {
             let list = refused.map { "\($0) is \(ours[$0] ?? "not set") in the run and \(wanted[$0] ?? "not set") now" }
             throw InputError(
@@ -54,10 +60,15 @@ public struct Resumption: Sendable {
             result.method = given.method
             reader = ConfigurationReader(result)
         }
-        for key in changed where key != "method.id" { try reader.set(key, to: wanted[key] ?? "", source: "--resume") }
+        for key in changed where key != "method.id" {
+            try reader.set(key, to: Setting.unquoted(wanted[key] ?? ""), source: "--resume")
+        }
         result = try reader.finish().configuration
         return result
     }
+
+    /// Whether a key may change: it was named, or the group that it is in (`terms.kd`, `terms`).
+    private func isAllowed(_ key: String) -> Bool { allowed.contains { key == $0 || key.hasPrefix($0 + ".") } }
 
     /// Throws when data or teacher are not those of the run and may not differ.
     func check(dataHash: String, teacherHash: String) throws(InputError) {
@@ -67,7 +78,8 @@ public struct Resumption: Sendable {
                 advice: "give --allow-change data to go on with other images")
         }
         if teacherHash != checkpoint.record.teacherHash,
-            allowed.isDisjoint(with: ["teacher.weights", "teacher.model", "method.id"])
+            allowed.isDisjoint(with: ["teacher.weights", "teacher.model", "method.id"]),
+            !allowed.contains(where: { $0.hasPrefix("teachers") || $0.hasPrefix("terms") })
         {
             throw InputError(
                 "teacher", "is another than the run began with (hash \(checkpoint.record.teacherHash), now \(teacherHash))",

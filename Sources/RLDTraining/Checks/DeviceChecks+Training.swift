@@ -49,6 +49,9 @@ extension DeviceChecks {
         }
         return losses + blocks + variants + [
             Check(name: "batch, crop and flip") { try checkStep("batch, crop and flip", tiny: tiny, engine: $0) },
+            Check(name: "batches that bring their images") {
+                try checkStep("batches that bring their images", tiny: tiny, staged: true, engine: $0)
+            },
             Check(name: "AdamW, clipping, accumulation, average, soft targets") { engine in
                 try checkStep(
                     "AdamW, clipping, accumulation, average, soft targets", tiny: tiny,
@@ -181,7 +184,7 @@ extension DeviceChecks {
         rule: UpdateRule = UpdateRule(.sgd(SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: true))),
         transform: ImageTransform = ImageTransform(
             mean: [0.3, 0.4, 0.5], deviation: [0.25, 0.3, 0.2], cropPadding: 2, horizontalFlip: true),
-        smoothing: Double = 0, mixing: BatchMixing? = nil, engine: DeviceEngine
+        smoothing: Double = 0, mixing: BatchMixing? = nil, staged: Bool = false, engine: DeviceEngine
     ) throws -> CheckResult {
         let (size, count, batch) = tiny ? (5, 6, 3) : (12, 40, 13)
         let table = ImageTable(
@@ -198,8 +201,8 @@ extension DeviceChecks {
             }
         }
         let (student, teacher) = (network(3), network(5))
-        func train(_ executor: any NetworkExecutor) throws -> ([NetworkState], StepMetrics) {
-            try executor.load(table, as: "table")
+        func train(_ executor: any NetworkExecutor, staged: Bool = false) throws -> ([NetworkState], StepMetrics) {
+            try executor.load(table, as: "table", staged: staged)
             try executor.prepareStudent(student, state: randomState(student))
             try executor.prepareTeacher(teacher, state: randomState(teacher))
             try executor.prepareUpdates(rule)
@@ -207,6 +210,7 @@ extension DeviceChecks {
                 var selection = BatchSelection(
                     table: "table", indices: (0..<batch).map { ($0 * 7 + step) % count }, transform: transform, seed: 5,
                     epoch: step + 1)
+                if staged { selection.pixels = try selection.indices.flatMap { try table.image($0) } }
                 selection.labelSmoothing = smoothing
                 selection.mixing = mixing
                 let (number, part) = (step / rule.accumulation, step % rule.accumulation)
@@ -222,7 +226,7 @@ extension DeviceChecks {
             try executor.exchangeWithAverage()
             return ([state, try executor.studentState()], metrics)
         }
-        let (found, metrics) = try train(DeviceExecutor(engine: engine))
+        let (found, metrics) = try train(DeviceExecutor(engine: engine), staged: staged)
         let (expected, expectedMetrics) = try train(ReferenceExecutor())
         var worst = Worst()
         for (a, b) in zip(found, expected) {

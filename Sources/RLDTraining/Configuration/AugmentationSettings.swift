@@ -1,10 +1,23 @@
 import RLDDatasets
 import RLDGraph
+import RLDMethods
 
 extension TrainingConfiguration {
     /// How the data set is to be read.
     public var datasetOptions: DatasetOptions {
-        DatasetOptions(imageSize: imageSize, skipBroken: skipBroken, testShare: testShare)
+        DatasetOptions(imageSize: imageSize, skipBroken: skipBroken, testShare: testShare, streaming: streaming)
+    }
+
+    /// How it is to be read for a device, on which it may be too large to be held.
+    public func datasetOptions(for executor: any NetworkExecutor) -> DatasetOptions {
+        var options = datasetOptions
+        options.residentBytes = executor.residentImageBytes
+        return options
+    }
+
+    /// Whether a table's images come to the device batch by batch.
+    func stages(_ table: ImageTable, on executor: any NetworkExecutor) -> Bool {
+        table.stream != nil || streaming == .on || streaming == .auto && table.bytes > executor.residentImageBytes ?? .max
     }
 
     /// What the data set suggests, filled in where nothing was set.

@@ -7,9 +7,8 @@ import Yams
 /// The options of the method are applied last, whatever order they came in, because the method decides which exist.
 public struct ConfigurationReader {
     private var configuration: TrainingConfiguration
-    private var methodID: String
-    private var lskd = false
-    private var methodOptions: [(option: MethodOption, text: String, source: String)] = []
+    private var method: MethodDraft
+    private var terms: [String: TermDraft] = [:]
     /// Keys that were given and where, for warnings.
     private var given: [String: String] = [:]
     /// Of the authors' files: keys that mean nothing here, and options of methods, until the method is known.
@@ -20,7 +19,27 @@ public struct ConfigurationReader {
     /// - Parameter base: what holds where nothing else is given.
     public init(_ base: TrainingConfiguration = TrainingConfiguration()) {
         configuration = base
-        methodID = base.method.id
+        method = MethodDraft(base.method)
+        for term in base.terms { terms[term.name] = TermDraft(term) }
+    }
+
+    /// A term that is being put together.
+    private struct TermDraft {
+        var settings: TermSettings
+        var method: MethodDraft
+        var hasMethod: Bool
+
+        init(_ settings: TermSettings) {
+            self.settings = settings
+            method = MethodDraft(settings.method)
+            hasMethod = true
+        }
+
+        init(named name: String) {
+            settings = TermSettings(name: name, method: .crossEntropy(CrossEntropy()))
+            method = MethodDraft(settings.method)
+            hasMethod = false
+        }
     }
 
     /// The keys of a configuration file, groups with a dot ("optimizer.learning_rate").
@@ -36,15 +55,18 @@ public struct ConfigurationReader {
         given[key] = subject
         do {
             switch key {
-            case "method.id":
-                guard Method.ids.contains(text) else { throw InputError.unknown("method", text, known: Method.ids) }
-                methodID = text
-            case "method.lskd": lskd = try Setting.truth(text)
+            case "method.id": try method.set(id: text)
+            case "method.lskd": method.lskd = try Setting.truth(text)
             default:
-                if let setting = Setting.all.first(where: { $0.key == key }) {
+                let parts = key.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
+                if parts.count == 3, parts[0] == "teachers" {
+                    try setTeacher(parts[1], parts[2], text, subject)
+                } else if parts.count == 3, parts[0] == "terms" {
+                    try setTerm(parts[1], parts[2], text, subject)
+                } else if let setting = Setting.all.first(where: { $0.key == key }) {
                     try setting.set(&configuration, text)
                 } else if key.hasPrefix("method."), let option = Self.methodOption(String(key.dropFirst(7))) {
-                    methodOptions.append((option, text, subject))
+                    method.set(option, to: text, source: subject)
                 } else {
                     throw InputError.unknown(source.map { "key (\($0))" } ?? "key", key, known: Setting.keys)
                 }
@@ -56,6 +78,37 @@ public struct ConfigurationReader {
         } catch {
             throw InputError(subject, "\(error)")
         }
+    }
+
+    private mutating func setTeacher(_ name: String, _ key: String, _ text: String, _ subject: String) throws {
+        guard TeacherSettings.keys.contains(key) else {
+            throw InputError.unknown("key of teacher '\(name)'", key, known: TeacherSettings.keys)
+        }
+        var teacher = configuration.teachers.first { $0.name == name } ?? TeacherSettings(name: name)
+        try teacher.set(key, text)
+        configuration.teachers.removeAll { $0.name == name }
+        configuration.teachers.append(teacher)
+        configuration.teachers.sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    }
+
+    private mutating func setTerm(_ name: String, _ key: String, _ text: String, _ subject: String) throws {
+        var term = terms[name] ?? TermDraft(named: name)
+        switch key {
+        case "method":
+            try term.method.set(id: text)
+            term.hasMethod = true
+        case "lskd": term.method.lskd = try Setting.truth(text)
+        case "teacher": term.settings.teacher = text.isEmpty ? nil : text
+        case "weight":
+            guard let value = Double(text) else { throw Setting.Wanted("a number") }
+            term.settings.weight = value
+        default:
+            guard let option = Self.methodOption(key) else {
+                throw InputError.unknown("key of term '\(name)'", key, known: TermSettings.keys)
+            }
+            term.method.set(option, to: text, source: subject)
+        }
+        terms[name] = term
     }
 
     /// Sets a key of the authors' files ("RLD.BETA").
@@ -154,7 +207,9 @@ public struct ConfigurationReader {
             let key = prefix + Setting.underscored(name)
             if let group = value.mapping {
                 let known = Set(Setting.keys.compactMap { $0.contains(".") ? String($0.prefix { $0 != "." }) : nil })
-                guard prefix.isEmpty, known.contains(key) else {
+                    .union(Self.namedGroups)
+                let isMember = Self.namedGroups.contains(String(prefix.dropLast()))
+                guard prefix.isEmpty && known.contains(key) || isMember else {
                     throw Setting.keys.contains(key)
                         ? InputError("\(key) (\(place))", "takes a value, not a group of keys")
                         : InputError.unknown("key (\(place))", key, known: prefix.isEmpty ? known.sorted() : Setting.keys)
@@ -169,6 +224,9 @@ public struct ConfigurationReader {
         }
     }
 
+    /// Groups whose members have names of their own: teachers.NAME.weights.
+    static let namedGroups = ["teachers", "terms"]
+
     /// Keys that were set so far.
     public var givenKeys: Set<String> { Set(given.keys) }
 
@@ -179,53 +237,62 @@ public struct ConfigurationReader {
         if !untranslated.isEmpty {
             warnings.append("not translated, nothing here depends on them: \(untranslated.joined(separator: ", "))")
         }
-        var methodOptions: [(option: MethodOption, text: String, source: String)] = []
+        var fromAuthors: [(option: MethodOption, text: String, source: String)] = []
         for authors in authorsOptions {
-            guard authors.methods.contains(methodID), let option = Self.methodOption(String(authors.key.dropFirst(7))) else {
-                warnings.append("\(authors.name) does nothing: the method is '\(methodID)'")
+            guard authors.methods.contains(method.id), let option = Self.methodOption(String(authors.key.dropFirst(7))) else {
+                warnings.append("\(authors.name) does nothing: the method is '\(method.id)'")
                 continue
             }
-            methodOptions.append((option, authors.text, "\(authors.name)\(authors.source.map { " (\($0))" } ?? "")"))
+            fromAuthors.append((option, authors.text, "\(authors.name)\(authors.source.map { " (\($0))" } ?? "")"))
         }
-        methodOptions += self.methodOptions
-        var method = result.method
-        if method.id != methodID { method = try Method.make(id: methodID).method }
-        if lskd { method = method.applyingLSKD() }
-        for (option, text, source) in methodOptions {
-            if method.value(of: option) == nil {
-                warnings.append("\(source) does nothing: method '\(methodID)' has no \(option.name)")
-            } else {
-                let value: Double
-                do {
-                    value = try Method.make(id: methodID, options: [option.name: .text(text)]).method.value(of: option) ?? 0
-                } catch {
-                    throw InputError(source, error.problem, advice: error.advice)
+        if terms.isEmpty {
+            let finished = try method.finish(fromAuthors)
+            result.method = finished.method
+            warnings += finished.warnings
+        } else {
+            result.method = TrainingConfiguration().method
+            for key in given.keys.sorted() where key.hasPrefix("method.") {
+                warnings.append("\(given[key] ?? key) does nothing: the run has terms")
+            }
+            result.terms = []
+            for (name, draft) in terms.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
+                guard draft.hasMethod else {
+                    throw InputError("terms.\(name).method", "is missing", advice: "one of \(Method.ids.joined(separator: ", "))")
                 }
-                try method.set(option, to: value)
+                let finished = try draft.method.finish()
+                var term = draft.settings
+                term.method = finished.method
+                result.terms.append(term)
+                warnings += finished.warnings
             }
         }
-        result.method = method
         func warn(_ keys: [String], _ reason: String) {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
         if result.teacherCache == nil { warn(["teacher.cache_type", "teacher.cache_draws"], "there is no teacher.cache") }
-        if !method.needsTeacher {
+        let objective = result.objective
+        if !objective.needsTeacher {
             warn(
-                ["teacher.model", "teacher.weights", "teacher.key", "teacher.cache"], "method '\(method.id)' has no teacher")
+                ["teacher.model", "teacher.weights", "teacher.key", "teacher.cache"], "method '\(objective.id)' has no teacher")
+        }
+        for teacher in result.teachers where result.teachers.count == 1 || !result.sharesTeachers {
+            warn(["teachers.\(teacher.name).weight"], "no term learns from several teachers")
         }
         if result.initialWeights == nil {
             warn(["initial.key", "initial.strict", "initial.reset_head"], "the run starts from fresh weights, give --weights")
         }
         warn(result.schedule.ignoredKeys, "schedule '\(result.schedule.kind.rawValue)' has none")
         warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
-        if !method.termNames.contains("ce") {
-            warn(["label_smoothing"], "method '\(method.id)' has no cross-entropy with every label")
+        if !objective.components.contains(where: { $0.method.termNames.contains("ce") }) {
+            warn(["label_smoothing"], "method '\(objective.id)' has no cross-entropy with every label")
         }
         if result.select == .last { warn(["early_stopping", "evaluate_every"], "nothing is selected (select: last)") }
-        if method.warmupEpochs > result.epochs {
+        for term in result.terms.isEmpty ? [TermSettings(name: "", method: result.method)] : result.terms {
+            let epochs = term.method.warmupEpochs
+            guard epochs > result.epochs else { continue }
             warnings.append(
-                "method.warm_up is \(method.warmupEpochs) epochs and the run has \(result.epochs): "
-                    + "the distillation terms reach only \(result.epochs)/\(method.warmupEpochs) of their weight")
+                "\(term.name.isEmpty ? "method" : "terms.\(term.name)").warm_up is \(epochs) epochs and the run has "
+                    + "\(result.epochs): the distillation terms reach only \(result.epochs)/\(epochs) of their weight")
         }
         try result.validate()
         return (result, warnings)
@@ -255,9 +322,14 @@ extension TrainingConfiguration {
 
     /// Every key with its value, as text.
     public var values: [String: String] {
-        var values = ["method.id": method.id]
+        var values: [String: String] = [:]
         for setting in Setting.all { values[setting.key] = setting.get(self) }
-        for option in method.options { values["method.\(Setting.underscored(option.name))"] = method.text(of: option) }
+        for teacher in teachers { for (key, text) in teacher.values { values["teachers.\(teacher.name).\(key)"] = text } }
+        for term in terms { for (key, text) in term.values { values["terms.\(term.name).\(key)"] = text } }
+        if terms.isEmpty {
+            values["method.id"] = method.id
+            for option in method.options { values["method.\(Setting.underscored(option.name))"] = method.text(of: option) }
+        }
         return values
     }
 
@@ -287,9 +359,21 @@ extension TrainingConfiguration {
             }
             append(setting.key, value)
         }
-        append("method.id", method.id)
-        for option in method.options {
-            if let text = method.text(of: option) { append("method.\(Setting.underscored(option.name))", text) }
+        func append(group: String, _ members: [(name: String, values: [(key: String, text: String)])]) {
+            guard !members.isEmpty else { return }
+            lines.append("\(group):")
+            for member in members {
+                lines.append("  \(member.name):")
+                for (key, text) in member.values { lines.append("    \(key): \(text)") }
+            }
+        }
+        append(group: "teachers", teachers.map { ($0.name, $0.values) })
+        append(group: "terms", terms.map { ($0.name, $0.values) })
+        if terms.isEmpty {
+            append("method.id", method.id)
+            for option in method.options {
+                if let text = method.text(of: option) { append("method.\(Setting.underscored(option.name))", text) }
+            }
         }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -297,7 +381,7 @@ extension TrainingConfiguration {
 
 extension Method {
     /// An option's value as YAML.
-    fileprivate func text(of option: MethodOption) -> String? {
+    func text(of option: MethodOption) -> String? {
         value(of: option).map { option.kind == .flag ? ($0 != 0 ? "true" : "false") : Setting.text($0) }
     }
 }

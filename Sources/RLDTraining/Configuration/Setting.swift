@@ -1,4 +1,5 @@
 import Foundation
+import RLDDatasets
 import RLDGraph
 import RLDMethods
 
@@ -24,6 +25,9 @@ struct Setting: Sendable {
         optionalInteger("image_size", \.imageSize),
         number("test_share", \.testShare),
         flag("skip_broken", \.skipBroken),
+        choice(
+            "streaming", Streaming.allCases.map(\.rawValue), get: { quoted($0.streaming.rawValue) },
+            set: { assign(Streaming($1), to: &$0.streaming) }),
         number("validation", \.validation),
         Setting(
             key: "seed", get: { String($0.seed) },
@@ -119,6 +123,13 @@ struct Setting: Sendable {
         let safe = plain && text.first?.isLetter == true && !words.contains(text.lowercased())
         let escaped = text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"")
         return safe || Int(text) != nil && text == "\(Int(text) ?? 0)" ? text : "\"\(escaped)\""
+    }
+
+    /// What `quoted` was given.
+    static func unquoted(_ text: String) -> String {
+        guard text.count >= 2, text.hasPrefix("\""), text.hasSuffix("\"") else { return text }
+        return text.dropFirst().dropLast().replacingOccurrences(of: "\\\"", with: "\"")
+            .replacingOccurrences(of: "\\\\", with: "\\")
     }
 
     // MARK: - Kinds of settings

@@ -1,4 +1,5 @@
 import Foundation
+import RLDDatasets
 import RLDFormats
 import RLDGraph
 import RLDMethods
@@ -17,6 +18,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var testShare = 0.2
     /// Leave damaged files out instead of stopping at the first.
     public var skipBroken = false
+    /// Whether images come to the device batch by batch instead of all at once. Decides nothing about the numbers.
+    public var streaming = Streaming.auto
     /// Below 1 a share of the training images, from 1 on a number of images; 0 for no validation part.
     public var validation: Double = 0.1
     /// Of the fresh weights, the order of the images and their augmentation.
@@ -60,6 +63,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     /// Which images choose the best epoch.
     public var select = Selection.validation
     public var method: Method = .crossEntropy(CrossEntropy())
+    /// Several distillation terms, in place of `method`; in the order of their names.
+    public var terms: [TermSettings] = []
+    /// Several teachers, in place of the one of `teacherModel` and `teacherWeights`; in the order of their names.
+    public var teachers: [TeacherSettings] = []
     /// Published id of the teacher's network.
     public var teacherModel: String?
     /// File with the teacher's weights.
@@ -127,7 +134,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         if teacherCache != nil, mixup > 0 || cutmix > 0 {
             throw InputError("teacher.cache", "does not go with mixup or cutmix: each batch mixes other images")
         }
-        try method.validate()
+        try validateObjective()
     }
 
     /// What the run will really do, line by line, for a person to read before it starts.
@@ -136,7 +143,6 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "model      \(model), seed \(seed)",
             "data       \(data)" + (limit.map { ", first \($0) training images" } ?? "")
                 + (validation == 0 ? ", no validation part" : ", validation \(Setting.text(validation))"),
-            "method     \(method.effectiveDescription)",
             "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription)",
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
@@ -147,15 +153,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
                 + (evaluateEvery > 1 ? ", every \(evaluateEvery) epochs" : "")
                 + (earlyStopping > 0 ? "; stops when it is \(earlyStopping) epochs old" : ""),
         ]
+        lines.insert(contentsOf: objectiveDescription, at: 2)
         if let initialWeights { lines.insert("start      weights \(initialWeights)", at: 1) }
-        if method.needsTeacher {
-            lines.insert("teacher    \(teacherModel ?? "?"), weights \(teacherWeights ?? "given by the program")", at: 1)
-            if let teacherCache {
-                lines.insert(
-                    "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image",
-                    at: 2)
-            }
-        }
         return lines
     }
 }

@@ -104,7 +104,7 @@ public final class RunFolder {
         try checkpoints.create()
         try write(Array(configuration.yaml.utf8), to: "config.yaml")
         try write(Array(json(environment, pretty: true)), to: "environment.json")
-        metrics = try MetricsFiles(folder: path, terms: configuration.method.termNames)
+        metrics = try MetricsFiles(folder: path, terms: configuration.objective.termNames)
         if checkpoint == nil { try metrics?.text("configuration", "```\n\(configuration.yaml)```", step: 0) }
         log = try LineFile(path: file("log.txt"))
     }

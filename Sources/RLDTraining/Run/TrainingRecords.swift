@@ -143,13 +143,6 @@ extension StepMetrics {
 
     /// Whether every number that it holds is finite.
     var isFinite: Bool { totalSum.isFinite && termSums.allSatisfy(\.isFinite) }
-
-    static func + (a: StepMetrics, b: StepMetrics) -> StepMetrics {
-        let terms = a.termSums.isEmpty ? b.termSums : b.termSums.isEmpty ? a.termSums : zip(a.termSums, b.termSums).map(+)
-        return StepMetrics(
-            rows: a.rows + b.rows, termSums: terms, totalSum: a.totalSum + b.totalSum, top1: a.top1 + b.top1,
-            top5: a.top5 + b.top5)
-    }
 }
 
 extension EpochRecord {
