@@ -14,7 +14,7 @@ help:
 	@echo 'make bench-peers    time the RLD loss and the training step beside PyTorch (from PyPI, into .build/peers)'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
 	@echo 'make sanitize       run tests in debug under the address and the thread sanitizer'
-	@echo 'make ci             test with a device required, then test-interop and check-kernels'
+	@echo 'make ci             test with a device required, then test-interop, check-kernels and sanitize'
 	@echo 'make format         format the Swift sources'
 	@echo 'make clean          remove build products'
 
@@ -51,6 +51,7 @@ ci:
 	RLD_REQUIRE_DEVICE=1 $(MAKE) test
 	$(MAKE) test-interop
 	$(MAKE) check-kernels
+	$(MAKE) sanitize
 
 format:
 	swift format --in-place --parallel --recursive Package.swift Sources Tests Plugins kernels benchmarks

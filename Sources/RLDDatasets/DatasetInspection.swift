@@ -1,7 +1,6 @@
 import Dispatch
 import Foundation
 import RLDGraph
-import Synchronization
 
 /// What a data set holds, for a person who has just made it.
 public struct DatasetInspection: Sendable, Equatable, Encodable {
@@ -74,7 +73,7 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
     }
 
     private static func sizes(_ paths: [String]) -> [Extent] {
-        let counts = Mutex([Int: Int]())
+        let counts = Locked([Int: Int]())
         DispatchQueue.concurrentPerform(iterations: paths.count) { index in
             guard let picture = try? ImageDecoder.picture(path: paths[index]) else { return }
             counts.withLock { $0[picture.width << 32 | picture.height, default: 0] += 1 }

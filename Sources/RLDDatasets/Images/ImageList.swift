@@ -1,6 +1,5 @@
 import Foundation
 import RLDGraph
-import Synchronization
 
 /// What a layout of picture files holds.
 struct PictureLists {
@@ -100,7 +99,7 @@ struct ImageList: Sendable {
     private static let portionBytes = 64 << 20
 
     private func decode(_ range: Range<Int>, size: Int) -> [Result<[UInt8], InputError>] {
-        let results = Mutex([Result<[UInt8], InputError>?](repeating: nil, count: range.count))
+        let results = Locked([Result<[UInt8], InputError>?](repeating: nil, count: range.count))
         let paths = paths
         DispatchQueue.concurrentPerform(iterations: range.count) { offset in
             let result: Result<[UInt8], InputError>
