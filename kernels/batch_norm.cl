@@ -98,6 +98,12 @@ kernel void batch_norm_normalize(
     }
 }
 
+// The gradient behind the rectifier of output y = (x - mean) * scale + beta [+ residual]: where nothing else was added (rectified 1)
+// the sign follows from x, computed as batch_norm_normalize does, and y is not read; with a residual (2) it is y's.
+#define MASKED(g, i) \
+    (rectified == 1 ? relu_gradient_v(g, fma(load_v(x + x_offset + (i)) - mean, scale, beta)) \
+     : rectified == 2 ? relu_gradient_v(g, load_v(y + y_offset + (i))) : g)
+
 // Sums of g and g * xhat per chunk, g = dy masked by the rectifier: partial[0], partial[1].
 // Global size: [channels / VECTOR, chunks].
 kernel void batch_norm_gradient_partial(
@@ -106,6 +112,7 @@ kernel void batch_norm_gradient_partial(
     global const float *restrict y, const ulong y_offset,
     global const float *restrict dy, const ulong dy_offset,
     global const float *restrict statistics, const ulong statistics_offset,
+    global const float *restrict parameters, const ulong gamma_offset, const ulong beta_offset,
     global float *restrict partial, const ulong partial_offset, const int rectified)
 {
     const int c = (int)get_global_id(0) * VECTOR;
@@ -115,11 +122,11 @@ kernel void batch_norm_gradient_partial(
     const ulong last = min(first + (ulong)rows_per_chunk, rows);
     const real_v mean = load_v(statistics + statistics_offset + c);
     const real_v inverse = load_v(statistics + statistics_offset + channels + c);
+    const real_v scale = inverse * load_v(parameters + gamma_offset + c), beta = load_v(parameters + beta_offset + c);
     real_v sum = (real_v)(0.0f), product = (real_v)(0.0f);
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
-        real_v g = load_v(dy + dy_offset + i);
-        if (rectified) g = relu_gradient_v(g, load_v(y + y_offset + i));
+        const real_v g = MASKED(load_v(dy + dy_offset + i), i);
         sum += g;
         product = fma(g, (load_v(x + x_offset + i) - mean) * inverse, product);
     }
@@ -154,7 +161,7 @@ kernel void batch_norm_gradient_input(
     global const float *restrict y, const ulong y_offset,
     global const float *restrict dy, const ulong dy_offset,
     global const float *restrict statistics, const ulong statistics_offset,
-    global const float *restrict parameters, const ulong gamma_offset,
+    global const float *restrict parameters, const ulong gamma_offset, const ulong beta_offset,
     global const float *restrict gradients, const ulong dgamma_offset, const ulong dbeta_offset,
     global float *dx, const ulong dx_offset, global float *dresidual, const ulong dresidual_offset,
     const int rectified, const int dx_mode, const int dresidual_mode)
@@ -164,13 +171,12 @@ kernel void batch_norm_gradient_input(
     const ulong last = min(first + (ulong)rows_per_item, rows);
     const real_v mean = load_v(statistics + statistics_offset + c);
     const real_v inverse = load_v(statistics + statistics_offset + channels + c);
-    const real_v scale = inverse * load_v(parameters + gamma_offset + c);
+    const real_v scale = inverse * load_v(parameters + gamma_offset + c), beta = load_v(parameters + beta_offset + c);
     const real_v product = load_v(gradients + dgamma_offset + c) / (float)rows;
     const real_v sum = load_v(gradients + dbeta_offset + c) / (float)rows;
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
-        real_v g = load_v(dy + dy_offset + i);
-        if (rectified) g = relu_gradient_v(g, load_v(y + y_offset + i));
+        const real_v g = MASKED(load_v(dy + dy_offset + i), i);
         if (dx_mode) {
             const real_v normalized = (load_v(x + x_offset + i) - mean) * inverse;
             real_v d = scale * (g - fma(normalized, product, sum));

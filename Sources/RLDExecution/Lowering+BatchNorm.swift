@@ -81,9 +81,11 @@ extension Lowering {
         let gamma = store.parameter("\(node.name).weight", count: b.channels)
         let dgamma = store.gradient("\(node.name).weight", count: b.channels)
         let dbeta = store.gradient("\(node.name).bias", count: b.channels)
-        let rectified = b.epilogue.relu ? 1 : 0
-        // y is read only where it masks; otherwise its place may be taken by then.
-        let mask = b.epilogue.relu ? y : x
+        let beta = store.parameter("\(node.name).bias", count: b.channels)
+        // y is read only where a residual was added before it was rectified; otherwise its place may be taken by then.
+        let readsOutput = b.epilogue.relu && b.epilogue.residual
+        let rectified = readsOutput ? 2 : b.epilogue.relu ? 1 : 0
+        let mask = readsOutput ? y : x
 
         builder.step(reads: [x, mask, dy, statistics], writes: [partial]) { memory throws(DeviceError) in
             [
@@ -91,7 +93,8 @@ extension Lowering {
                     id, "batch_norm_gradient_partial", groups: chunks, channels: b.channels,
                     [
                         .long(rows), .int(b.channels), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[mask]),
-                        .slice(memory[dy]), .slice(memory[statistics]), .slice(memory[partial]), .int(rectified),
+                        .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .long(gamma.offset),
+                        .long(beta.offset), .slice(memory[partial]), .int(rectified),
                     ]),
                 try mergingChunks(
                     id, "batch_norm_gradient_combine", channels: b.channels,
@@ -117,7 +120,7 @@ extension Lowering {
                     [
                         .long(rows), .int(b.channels), .int(engine.rowsPerItem), .slice(memory[x]), .slice(memory[mask]),
                         .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .long(gamma.offset),
-                        .buffer(dgamma.buffer), .long(dgamma.offset), .long(dbeta.offset), .slice(dxSlice),
+                        .long(beta.offset), .buffer(dgamma.buffer), .long(dgamma.offset), .long(dbeta.offset), .slice(dxSlice),
                         .slice(dresidualSlice), .int(rectified), .int(dx?.mode ?? 0), .int(dresidual?.mode ?? 0),
                     ])
             ]

@@ -7,6 +7,8 @@ extension Lowering {
     private static let workerScratch = 100 << 10
     /// Elements between the launches of a weight gradient that stay in a level-3 cache.
     private static let chunkScratch = 5 << 18
+    /// Most elements of one worker's sums of a weight gradient that stay in its level-2 cache.
+    private static let groupSums = 40 << 10
     /// Elements of the sums of a weight gradient; with more it is computed some output channels at a time.
     private static let sumsScratch = 1 << 19
 
@@ -53,6 +55,56 @@ extension Lowering {
     }
 
     func lowerWinogradWeightGradient(_ id: Network.NodeID, _ g: ConvolutionGeometry, _ dweight: DeviceSlice) {
+        if winogradSums(g) <= Self.groupSums {
+            lowerWinogradGroups(id, g, dweight)
+        } else {
+            lowerWinogradChunks(id, g, dweight)
+        }
+    }
+
+    /// Few channels: groups of tiles, each by one worker in cache.
+    private func lowerWinogradGroups(_ id: Network.NodeID, _ g: ConvolutionGeometry, _ dweight: DeviceSlice) {
+        let (c, node) = (g.c, network.nodes[id])
+        let (x, dy) = (value(node.inputs[0]), gradient(id))
+        let tile = engine.registers.weightTile(block: engine.registers.block(c.inputChannels))
+        let tiles = batch * ConvolutionGeometry.winogradTiles(g.output)
+        let channels = c.inputChannels + c.outputChannels
+        let chunk = max(1, min(Self.workerScratch / 2 / (36 * channels), tiles))
+        let scratchSize = 36 * (chunk * channels + 32)
+        let workers = engine.workers(ceilDivide(tiles, 2 * chunk), scratch: max(scratchSize, winogradSums(g)))
+        let groupTiles = ceilDivide(tiles, workers)
+        let groups = ceilDivide(tiles, groupTiles)
+        let sums = builder.value(groups * winogradSums(g))
+        let scratch = builder.value(groups * scratchSize)
+        builder.step(reads: [x, dy], writes: [sums, scratch]) { memory throws(DeviceError) in
+            [
+                try winogradWeights(
+                    id, "group", tile, [groups],
+                    [
+                        .int(tiles), .int(groupTiles), .int(chunk), .int(g.input.height), .int(g.input.width),
+                        .int(c.inputChannels), .int(g.output.height), .int(g.output.width), .int(c.outputChannels),
+                        .int(c.padding), .slice(memory[x]), .slice(memory[dy]), .slice(memory[sums]), .slice(memory[scratch]),
+                    ]),
+                try winogradWeights(
+                    id, "finish", tile, [c.inputChannels / tile.lanes, c.outputChannels], heavy: false,
+                    [
+                        .int(c.inputChannels), .int(c.outputChannels), .int(groups), .slice(memory[sums]), .slice(dweight),
+                    ]),
+            ]
+        }
+    }
+
+    private func winogradWeights(
+        _ id: Network.NodeID, _ function: String, _ tile: RegisterTile, _ global: [Int], heavy: Bool = true,
+        _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        try engine.launch(
+            network.nodes[id].name, "convolution_winograd_weights.cl", "convolution_winograd_weight_\(function)",
+            defines: tile.defines, global: global, heavyItems: heavy, arguments)
+    }
+
+    /// More channels: a few images at a time through launches that share out one step.
+    private func lowerWinogradChunks(_ id: Network.NodeID, _ g: ConvolutionGeometry, _ dweight: DeviceSlice) {
         let (c, node) = (g.c, network.nodes[id])
         let (x, dy) = (value(node.inputs[0]), gradient(id))
         let tile = engine.registers.weightTile(block: engine.registers.block(c.inputChannels))
@@ -70,10 +122,7 @@ extension Lowering {
             func launch(_ function: String, _ global: [Int], heavy: Bool = true, _ arguments: [KernelArgument])
                 throws(DeviceError)
             {
-                launches.append(
-                    try engine.launch(
-                        node.name, "convolution_winograd_weights.cl", "convolution_winograd_weight_\(function)",
-                        defines: tile.defines, global: global, heavyItems: heavy, arguments))
+                launches.append(try winogradWeights(id, function, tile, global, heavy: heavy, arguments))
             }
             for first in stride(from: 0, to: batch, by: images) {
                 let count = min(images, batch - first)
@@ -82,7 +131,7 @@ extension Lowering {
                 try launch(
                     "transform", [engine.workers(tiles, scratch: 1)],
                     [
-                        .int(count), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
+                        .int(tiles), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
                         .int(g.output.width), .int(c.outputChannels), .int(c.padding),
                         .slice(memory[x].slice(first * inputSize, count * inputSize)),
                         .slice(memory[dy].slice(first * outputSize, count * outputSize)), .slice(memory[transformed]),
@@ -100,7 +149,7 @@ extension Lowering {
                     try launch(
                         "finish", [c.inputChannels / tile.lanes, some], heavy: false,
                         [
-                            .int(c.inputChannels), .int(some), .slice(memory[sums]),
+                            .int(c.inputChannels), .int(some), .int(1), .slice(memory[sums]),
                             .slice(dweight.slice(output * size, some * size)),
                         ])
                 }

@@ -51,7 +51,8 @@ extension Network {
         let node = nodes[id]
         switch node.operation {
         case .convolution(let c): return [node.inputs[0]] + (c.epilogue.relu ? [id] : [])
-        case .batchNorm(let b): return [node.inputs[0]] + (b.epilogue.relu ? [id] : [])
+        // Without a residual the rectifier's sign follows from the input.
+        case .batchNorm(let b): return [node.inputs[0]] + (b.epilogue.relu && b.epilogue.residual ? [id] : [])
         case .linear: return [node.inputs[0]]
         case .relu, .relu6: return [id]
         // Which element won each window is kept beside the values.

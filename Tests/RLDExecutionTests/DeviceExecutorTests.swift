@@ -52,6 +52,36 @@ import Testing
         #expect(first.1.rows == 29)
     }
 
+    /// Plans of teacher and student, of training and evaluation, of all batch sizes lie in the same memory, as much as the largest
+    /// needs, and what runs between two steps does not change them.
+    @Test(arguments: KernelProfile.allCases) func plansShareMemory(profile: KernelProfile) throws {
+        let rld = Method.refinedLogitDistillation(RefinedLogitDistillation())
+        func train(disturbed: Bool) throws -> (NetworkState, bytes: Int) {
+            let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+            let executor = try Self.prepare(engine, seed: 1)
+            let weights = engine.context.counters.allocatedBytes
+            try executor.prepareSteps(
+                training: disturbed ? [8, 5, 3] : [8], evaluation: disturbed ? [8, 7] : [], method: rld)
+            let bytes = engine.context.counters.allocatedBytes - weights
+            for index in 0..<3 {
+                try Self.step(executor, index)
+                if disturbed {
+                    let selection = BatchSelection(table: "train", indices: Array(20..<27), transform: Self.transform)
+                    _ = try executor.takeMetrics()
+                    try executor.evaluateStep(selection)
+                    _ = try executor.teacherLogits(selection)
+                    _ = try executor.takeMetrics()
+                }
+            }
+            return (try executor.studentState(), bytes)
+        }
+        let (alone, one) = try train(disturbed: false)
+        let (disturbed, all) = try train(disturbed: true)
+        #expect(alone == disturbed)
+        // Batches, logits and losses of the other sizes are small; their activations would be as much again.
+        #expect(all < one + one / 2, "\(one) bytes for one plan, \(all) for all")
+    }
+
     /// The random crop and flip alone make a difference: same weights, another seed of the transform.
     @Test func theTransformDependsOnItsSeed() throws {
         func train(seed: UInt64) throws -> NetworkState {

@@ -293,15 +293,15 @@ def main():
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.skip = options.skip.split(",")
-    if options.device is None:
-        import torch
-
-        options.device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.worker:
         return worker(options)
-    import torch
+    # Asked in another process: what this one holds would count as the peak of those that it starts.
+    answer = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__, torch.cuda.is_available())"],
+                            check=True, capture_output=True, text=True).stdout.split()
+    version = answer[0]
+    options.device = options.device or ("cuda" if answer[1] == "True" else "cpu")
 
-    print(f"PyTorch {torch.__version__} on {options.device}, batch {options.batch}, {options.rounds} rounds", flush=True)
+    print(f"PyTorch {version} on {options.device}, batch {options.batch}, {options.rounds} rounds", flush=True)
     rows = []
     for pair in options.pairs.split(","):
         rows += compare(pair, options)
@@ -312,7 +312,7 @@ def main():
             if new:
                 writer.writerow(["pair", "provider", "images/s", "peak MiB", "batch", "torch", "time"])
             for pair, name, value, resident in rows:
-                writer.writerow([pair, name, f"{value:.1f}", f"{resident:.0f}", options.batch, torch.__version__,
+                writer.writerow([pair, name, f"{value:.1f}", f"{resident:.0f}", options.batch, version,
                                  time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())])
 
 
