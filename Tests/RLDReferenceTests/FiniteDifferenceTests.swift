@@ -32,26 +32,27 @@ import Testing
             }
         }
         let h = 1e-5
-        func difference(_ count: Int, _ shifted: (Int, Double) throws -> Double) rethrows -> [Double] {
-            try (0..<count).map { (try shifted($0, h) - shifted($0, -h)) / (2 * h) }
-        }
         let bound = Bound.relative(1e-6, absolute: 1e-8)
-        expectClose(
-            reference.gradient(of: 0),
-            try difference(images.count) { index, h in
-                var images = images
-                images[index] += h
-                return try loss(state, images)
-            }, bound, "input gradient")
+        // Of a large tensor some elements, which a prime step spreads over all of its extents.
+        func compare(_ gradient: [Double], _ name: String, _ shifted: (Int, Double) throws -> Double) throws {
+            let chosen =
+                gradient.count <= 1000 ? Array(gradient.indices) : (0..<200).map { $0 * 104_729 % gradient.count }
+            let expected = try chosen.map { (try shifted($0, h) - shifted($0, -h)) / (2 * h) }
+            expectClose(chosen.map { gradient[$0] }, expected, bound, name)
+        }
+        try compare(reference.gradient(of: 0), "input gradient") { index, h in
+            var images = images
+            images[index] += h
+            return try loss(state, images)
+        }
         for parameter in network.parameters {
-            let expected = try difference(parameter.count) { index, h in
+            try compare(try #require(reference.gradients[parameter.name]), parameter.name) { index, h in
                 var shifted = state
                 var tensor = try #require(state[parameter.name])
                 tensor.values[index] += h
                 shifted[parameter.name] = tensor
                 return try loss(shifted, images)
             }
-            expectClose(try #require(reference.gradients[parameter.name]), expected, bound, parameter.name)
         }
     }
 }
