@@ -68,7 +68,7 @@ package final class FusedLoss {
             self.localSize = 1
             rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device) + variant)
         case .gpu:
-            // Eight classes per work-item stay in registers (ROW_KEEP): rows of up to 2048 classes are read once.
+            // With what a work-item keeps, rows of up to 2048 classes are read once.
             let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
             let wanted = min(localSize ?? fitting, device.maxWorkGroupSize)
             func build(_ size: Int) throws(DeviceError) -> Kernel {
