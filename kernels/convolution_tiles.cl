@@ -2,7 +2,8 @@
 // images into local memory when they are needed: no patches in global memory. Channels-last values, OIHW weights.
 //
 // A work-group of SIDE x SIDE items computes a tile of SIDE * 4 by SIDE * LANES sums, DEPTH products at a time; each item 4 by
-// LANES of them. Every sum is added in one order, whatever the device.
+// LANES of them. Every sum is added in one order, whatever the device. memory: DEPTH * (SIDE * (4 + LANES) + 2) floats; an
+// argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
 #ifndef LANES
 #define LANES 4  // sums per item along the channels that are computed: 1, 2 or 4
 #endif
@@ -30,9 +31,11 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
     const int outputs, const int kernel_size, const int stride, const int padding, const int transposed,
     global const float *restrict x, const ulong x_offset, global const float *restrict weights, const ulong weights_offset,
     global const float *restrict bias, const ulong bias_offset, global const float *residual, const ulong residual_offset,
-    global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify)
+    global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify,
+    local float *memory)
 {
-    local float rows[DEPTH][SIDE * 4 + 1], lanes[DEPTH][SIDE * LANES + 1];
+    local float (*rows)[SIDE * 4 + 1] = (local float (*)[SIDE * 4 + 1])memory;
+    local float (*lanes)[SIDE * LANES + 1] = (local float (*)[SIDE * LANES + 1])(memory + DEPTH * (SIDE * 4 + 1));
     const int column = (int)get_local_id(0), line = (int)get_local_id(1), item = line * SIDE + column;
     const int row0 = (int)get_group_id(0) * SIDE * 4, lane0 = (int)get_group_id(1) * SIDE * LANES;
     const int phase = (int)get_group_id(2);
@@ -129,9 +132,10 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
     const int pixels, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int kernel_size, const int stride, const int padding, const int group_pixels,
     global const float *restrict x, const ulong x_offset, global const float *restrict dy, const ulong dy_offset,
-    global float *restrict partial, const ulong partial_offset)
+    global float *restrict partial, const ulong partial_offset, local float *memory)
 {
-    local float rows[DEPTH][SIDE * LANES + 1], lanes[DEPTH][SIDE * 4 + 1];
+    local float (*rows)[SIDE * LANES + 1] = (local float (*)[SIDE * LANES + 1])memory;
+    local float (*lanes)[SIDE * 4 + 1] = (local float (*)[SIDE * 4 + 1])(memory + DEPTH * (SIDE * LANES + 1));
     const int column = (int)get_local_id(0), line = (int)get_local_id(1), item = line * SIDE + column;
     const int column0 = (int)get_group_id(0) * SIDE * 4, output0 = (int)get_group_id(1) * SIDE * LANES;
     const int depth = kernel_size * kernel_size * channels;

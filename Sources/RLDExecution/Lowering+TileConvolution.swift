@@ -5,6 +5,8 @@ import RLDGraph
 extension Lowering {
     /// Work-items along each side of a work-group, and what one computes along the other side of the tile than its channels.
     private static let (side, rows) = (16, 4)
+    /// Products that a tile adds at a time.
+    private static let depth = 16
     /// Largest memory for the partial sums of one weight gradient, in elements.
     private static let partialLimit = 4 << 20
 
@@ -16,6 +18,11 @@ extension Lowering {
 
     /// Sums per work-item along `channels`, so that few channels do not leave most of a tile empty.
     private func tileLanes(_ channels: Int) -> Int { [1, 2].first { channels <= Self.side * $0 } ?? 4 }
+
+    /// The local memory of a work-group: both sides of its products, a column more than needed to spread the banks.
+    private func tileMemory(lanes: Int) -> KernelArgument {
+        .local(4 * Self.depth * (Self.side * (Self.rows + lanes) + 2))
+    }
 
     /// The forward pass, or with dy and dx in the places of x and y the input gradient.
     /// - Parameters:
@@ -42,7 +49,9 @@ extension Lowering {
                         .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),
                         .int(output.width), .int(output.channels), .int(c.kernel), .int(c.stride), .int(c.padding),
                         .int(transposed ? 1 : 0), .slice(memory[x]), .slice(weight),
-                    ] + finish.addends(memory, otherwise: weight) + [.slice(memory[y])] + finish.flags)
+                    ] + finish.addends(memory, otherwise: weight) + [.slice(memory[y])] + finish.flags + [
+                        tileMemory(lanes: lanes)
+                    ])
             ]
         }
     }
@@ -71,6 +80,7 @@ extension Lowering {
                         .int(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
                         .int(g.output.width), .int(c.outputChannels), .int(c.kernel), .int(c.stride), .int(c.padding),
                         .int(groupPixels), .slice(memory[x]), .slice(memory[dy]), .slice(memory[partial]),
+                        tileMemory(lanes: lanes),
                     ]),
                 try combineWeightGradient(
                     id, g, groups: groups, depth: c.fanIn, partial: memory[partial], into: dweight),
