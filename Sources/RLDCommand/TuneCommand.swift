@@ -42,8 +42,10 @@ struct TuneCommand: ParsableCommand {
     func run() throws {
         guard batch > 0 else { throw InputError("batch \(batch)", "is not positive") }
         guard budget > 0, budget.isFinite else { throw InputError("--budget", "\(budget) is no number of seconds") }
-        guard let folder = TuningStore.folder else {
-            throw InputError("--budget", "cannot be spent: there is no cache folder", advice: "set HOME or XDG_CACHE_HOME")
+        // Before the search, not after it.
+        let folder = TuningStore.folder
+        guard folder != nil || dryRun else {
+            throw InputError("cache folder", "is not known, so nothing could be stored", advice: "set HOME or XDG_CACHE_HOME")
         }
         let device = try Device.select(device)
         let profile = try profile.map { name in
@@ -84,7 +86,7 @@ struct TuneCommand: ParsableCommand {
                 }))
         Output.line(
             "times are those of the shapes that a kernel concerns, as often as a step of \(tuner.work.purpose) takes them")
-        guard !dryRun else { return }
+        guard !dryRun, let folder else { return }
         let entry = TuningStore.Entry(
             device, clblast: BuildVersion.clblast, created: Date().formatted(.iso8601), purpose: tuner.work.purpose,
             tuning: tuner.tuning)

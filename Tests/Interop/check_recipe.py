@@ -10,24 +10,11 @@ import tarfile
 
 import numpy as np
 
-from support import check, folder, rld
+from support import GOLDENS, check, folder, rld
 
 SOURCE = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
-# Their keys; the values that they leave to their defaults are left to ours.
-RECIPE = """
-EXPERIMENT: {NAME: "", TAG: "rld,res32x4,res8x4", PROJECT: "cifar100_baselines"}
-DISTILLER: {TYPE: "RLD", TEACHER: "resnet32x4", STUDENT: "resnet8x4"}
-SOLVER:
-  BATCH_SIZE: 64
-  EPOCHS: 240
-  LR: 0.05
-  LR_DECAY_STAGES: [150, 180, 210]
-  LR_DECAY_RATE: 0.1
-  WEIGHT_DECAY: 0.0005
-  MOMENTUM: 0.9
-  TYPE: "SGD"
-"""
+RECIPE = GOLDENS / "authors_rld_res32x4_res8x4.yaml"
 
 
 def part(name, count):
@@ -46,7 +33,6 @@ def part(name, count):
 
 with folder() as place:
     place = pathlib.Path(place)
-    (place / "authors.yaml").write_text(RECIPE)
     archive = place / "cifar-100-python.tar.gz"
     contents = {"train": part("train", 2000), "test": part("t10k", 200),
                 "meta": {b"fine_label_names": [b"kind %d" % i for i in range(100)]}}
@@ -60,7 +46,7 @@ with folder() as place:
     rld("train", "--model", "resnet32x4", "--data", data, "--limit", 64, "--validation", 0, "--epochs", 1, "--batch-size", 32,
         "--out", place / "teacher")
 
-    recipe = ["distill", "--config", place / "authors.yaml", "--data", data, "--teacher", place / "teacher/last.safetensors"]
+    recipe = ["distill", "--config", RECIPE, "--data", data, "--teacher", place / "teacher/last.safetensors"]
     plan = json.loads(rld(*recipe, "--dry-run", "--json"))
     text = "\n".join(plan["plan"])
     for wanted in ("resnet8x4", "resnet32x4", "alpha 1, beta 8, temperature 4, confidence-temperature 1", "warm-up 20",

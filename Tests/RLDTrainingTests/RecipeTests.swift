@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 struct RecipeTests {
@@ -52,25 +53,8 @@ struct RecipeTests {
         #expect(recipe.epochs == 240 && recipe.batchSize == 64 && recipe.cropPadding == 4 && recipe.flip == true)
     }
 
-    private let authors = """
-        EXPERIMENT:
-          NAME: ""
-          TAG: "rld,res32x4,res8x4"
-          PROJECT: "cifar100_baselines"
-        DISTILLER:
-          TYPE: "RLD"
-          TEACHER: "resnet32x4"
-          STUDENT: "resnet8x4"
-        SOLVER:
-          BATCH_SIZE: 64
-          EPOCHS: 240
-          LR: 0.05
-          LR_DECAY_STAGES: [150, 180, 210]
-          LR_DECAY_RATE: 0.1
-          WEIGHT_DECAY: 0.0005
-          MOMENTUM: 0.9
-          TYPE: "SGD"
-        """
+    private let authors: String
+    init() throws { authors = try String(contentsOfFile: Goldens.path("authors_rld_res32x4_res8x4.yaml"), encoding: .utf8) }
 
     @Test("the authors' file is taken as it is; what has no counterpart is named")
     func authorsFile() throws {
