@@ -58,10 +58,8 @@ public struct NetworkState: Sendable, Equatable {
         }
         for name in names where !wantedNames.contains(name) { problems.append("unexpected \(name)") }
         guard problems.isEmpty else {
-            let shown = problems.prefix(12).joined(separator: "; ")
-            let more = problems.count > 12 ? "; and \(problems.count - 12) more" : ""
             throw InputError(
-                source, "does not fit network \(network.id): \(shown)\(more)",
+                source, "does not fit network \(network.id): \(problems.joined(separator: "; "))",
                 advice: "check the model id and the number of classes")
         }
     }

@@ -98,6 +98,24 @@ struct WeightCommandTests {
         #expect(folder.contents.isEmpty)
     }
 
+    @Test("every tensor that does not fit is named, however many there are")
+    func allMisfits() throws {
+        let (small, large) = (try ModelCatalog.network("resnet8", classes: 10), try ModelCatalog.network("resnet14", classes: 7))
+        let result = try Program.run([
+            "convert", Goldens.path("checkpoints/resnet8_c10.pth"), folder.path + "/out.safetensors", "--model", "resnet14",
+            "--classes", "7",
+        ])
+        let present = Set(small.stateTensors.map(\.name))
+        let missing = large.stateTensors.filter { $0.kind != .counter && !present.contains($0.name) }
+        #expect(result.code == 2 && missing.count > 20)
+        for tensor in missing { #expect(result.error.contains("missing \(tensor.name) "), "\(tensor.name)") }
+        #expect(result.error.contains("fc.weight: expected shape [7, 64], found [10, 64]"))
+        // The other way round they are too many.
+        let state = formulaState(for: large)
+        let error = #expect(throws: InputError.self) { try state.validate(for: small, source: "weights") }
+        for tensor in missing { #expect("\(try #require(error))".contains("unexpected \(tensor.name)"), "\(tensor.name)") }
+    }
+
     @Test("a run starts from a checkpoint for other classes, and its weights say what export needs")
     func fineTune() throws {
         let network = try ModelCatalog.network("resnet8", classes: 100, input: [1, 5, 5])

@@ -21,13 +21,13 @@ func bytes<Word: FixedWidthInteger>(_ words: [Word]) -> [UInt8] {
     words.flatMap { word in (0..<MemoryLayout<Word>.size).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
 }
 
-/// Expects one line of input error that holds a fragment.
+/// Expects one line of input error that holds a fragment, short but for the names that it has to list.
 func expectRefusal(
-    _ fragment: String, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
+    _ fragment: String, naming names: Int = 0, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
 ) {
     let error = #expect(throws: InputError.self, sourceLocation: sourceLocation) { try body() }
     guard let text = error?.description else { return }
     #expect(text.contains(fragment), sourceLocation: sourceLocation)
     #expect(!text.contains { $0.isNewline }, sourceLocation: sourceLocation)
-    #expect(text.count < 1000, sourceLocation: sourceLocation)
+    #expect(text.count < 1000 + 100 * names, sourceLocation: sourceLocation)
 }

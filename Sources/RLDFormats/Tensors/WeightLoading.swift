@@ -134,9 +134,6 @@ struct WeightFit {
     func error(path: String) -> InputError? {
         if problems.isEmpty { return nil }
         if !options.strict, loaded > 0 { return nil }
-        let most = 12
-        let shown = problems.prefix(most).joined(separator: "; ")
-        let more = problems.count > most ? "; and \(problems.count - most) more" : ""
         let advice: String
         if !options.strict {
             advice = "nothing of it fits"
@@ -147,7 +144,7 @@ struct WeightFit {
         } else {
             advice = "check the model id and the number of classes"
         }
-        return InputError(path, "does not fit network \(network.id): \(shown)\(more)", advice: advice)
+        return InputError(path, "does not fit network \(network.id): \(problems.joined(separator: "; "))", advice: advice)
     }
 }
 
