@@ -67,7 +67,9 @@ struct WeightLoadingTests {
 
     @Test func namesInsideLongerNames() throws {
         let path = try file(prefix: "student.net.")
-        expectRefusal("its names begin with 'student.net.'", naming: 2 * network.stateTensors.count) { _ = try LoadedWeights(path, for: network) }
+        expectRefusal("its names begin with 'student.net.'", naming: 2 * network.stateTensors.count) {
+            _ = try LoadedWeights(path, for: network)
+        }
         #expect(
             try NetworkState(weights: path, for: network, options: WeightOptions(key: "student.net"))
                 == formulaState(for: network))
