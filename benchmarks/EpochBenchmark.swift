@@ -33,11 +33,11 @@ package struct EpochBenchmark {
         var configuration = TrainingConfiguration()
         (configuration.epochs, configuration.batchSize, configuration.validation) = (epochs + 1, step.batch, 0)
         configuration.method = StepBenchmark.method
-        configuration.precision = engine.precision
+        (configuration.precision, configuration.teacherStorage) = (engine.precision, step.teacherStorage)
         var ends: [ContinuousClock.Instant] = []
         var launches: [Int] = []
         let result = try Trainer(
-            configuration: configuration, executor: DeviceExecutor(engine: engine),
+            configuration: configuration, executor: DeviceExecutor(engine: engine, teacherStorage: step.teacherStorage),
             dataset: Dataset(name: "noise", path: "", train: images, test: empty, transform: StepBenchmark.transform),
             network: step.student, teacher: .init(network: step.teacher, state: step.teacher.initialState(seed: 2)),
             observer: { event in
@@ -52,7 +52,7 @@ package struct EpochBenchmark {
         // The first epoch builds kernels and plans.
         let times = Spread(zip(ends.dropFirst(), ends).map { seconds($1.duration(to: $0)) })
         return BenchmarkResult(
-            name: "epoch", provider: "rld", mode: "rld", shape: step.shape, runs: epochs,
+            name: "epoch", provider: "rld", mode: step.mode, shape: step.shape, runs: epochs,
             setup: seconds(started.duration(to: ends[0])) - times.p50, building: counters.buildingSeconds, worstError: worst,
             device: times, wall: times, launches: (launches[1] - launches[0]) / steps, memory: counters.peakBytes, records: [],
             images: images.count)

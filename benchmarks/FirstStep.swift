@@ -18,7 +18,7 @@ package struct FirstStep: Sendable {
         let states = benchmark.states
         let start = ContinuousClock.now
         let engine = try DeviceEngine(device, profile: profile, precision: precision)
-        let executor = try DeviceExecutor(engine: engine)
+        let executor = try DeviceExecutor(engine: engine, teacherStorage: benchmark.teacherStorage)
         try StepBenchmarkRun.prepare(executor, benchmark, table, states)
         try executor.trainStep(
             benchmark.selection(1, table: table), method: StepBenchmark.method, warmup: 1, update: StepBenchmark.update)

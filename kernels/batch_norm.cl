@@ -3,7 +3,7 @@
 // Statistics in two launches without atomics: each chunk of rows takes its own mean and sum of squared deviations (two
 // passes over rows that are still in cache, so nothing cancels), then one work-item per channel merges the chunks in
 // order (Chan, Golub, LeVeque 1979). Same input, same bits.
-#include "common/vector.clh"
+#include "common/storage.clh"
 
 // partial[0][chunk][channel]: mean of the chunk; partial[1][chunk][channel]: sum of squared deviations from it.
 // Global size: [channels / VECTOR, chunks].
@@ -75,11 +75,11 @@ kernel void batch_norm_statistics_running(
 // Global size: [channels / VECTOR, row groups of rows_per_item].
 kernel void batch_norm_normalize(
     const ulong rows, const int channels, const int rows_per_item,
-    global const float *restrict x, const ulong x_offset,
+    global const x_t *restrict x, const ulong x_offset,
     global const float *restrict statistics, const ulong statistics_offset,
     global const float *restrict parameters, const ulong gamma_offset, const ulong beta_offset,
-    global const float *restrict residual, const ulong residual_offset,
-    global float *restrict y, const ulong y_offset,
+    global const residual_t *restrict residual, const ulong residual_offset,
+    global y_t *restrict y, const ulong y_offset,
     const int add_residual, const int rectify)
 {
     const int c = (int)get_global_id(0) * VECTOR;
@@ -91,10 +91,10 @@ kernel void batch_norm_normalize(
     const real_v beta = load_v(parameters + beta_offset + c);
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
-        real_v v = fma(load_v(x + x_offset + i) - mean, scale, beta);
-        if (add_residual) v += load_v(residual + residual_offset + i);
+        real_v v = fma(load_x_v(x + x_offset + i) - mean, scale, beta);
+        if (add_residual) v += load_residual_v(residual + residual_offset + i);
         if (rectify) v = relu_v(v);
-        store_v(v, y + y_offset + i);
+        store_y_v(v, y + y_offset + i);
     }
 }
 

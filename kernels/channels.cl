@@ -10,13 +10,13 @@
 // Global size: [ceil(count / VECTOR), groups of rows_per_item rows].
 kernel void channels_copy(
     const ulong rows, const int rows_per_item, const int count, const int x_channels, const int source_first,
-    const int y_channels, const int target_first, global const float *restrict x, const ulong x_offset,
-    global float *restrict y, const ulong y_offset, const int mode)
+    const int y_channels, const int target_first, global const x_t *restrict x, const ulong x_offset,
+    global y_t *restrict y, const ulong y_offset, const int mode)
 {
     const int c = (int)get_global_id(0) * VECTOR;
     const int lanes = min(VECTOR, count - c);
-    ROWS store_lanes(
-        load_lanes(x + x_offset + r * x_channels + source_first + c, lanes),
+    ROWS store_y_lanes(
+        load_x_lanes(x + x_offset + r * x_channels + source_first + c, lanes),
         y + y_offset + r * y_channels + target_first + c, lanes, mode);
 }
 
@@ -33,17 +33,17 @@ kernel void channels_clear(
 // y[r][j * groups + i] = x[r][i * (channels / groups) + j]. Global size: [channels or 1, groups of rows_per_item rows]: the
 // first dimension strides over the channels of y.
 kernel void channel_shuffle(
-    const ulong rows, const int rows_per_item, const int channels, const int groups, global const float *restrict x,
-    const ulong x_offset, global float *restrict y, const ulong y_offset, const int mode)
+    const ulong rows, const int rows_per_item, const int channels, const int groups, global const x_t *restrict x,
+    const ulong x_offset, global y_t *restrict y, const ulong y_offset, const int mode)
 {
     const int per_group = channels / groups;
     ROWS {
-        global const float *restrict from = x + x_offset + r * channels;
-        global float *restrict to = y + y_offset + r * channels;
+        global const x_t *restrict from = x + x_offset + r * channels;
+        global y_t *restrict to = y + y_offset + r * channels;
         int i = (int)get_global_id(0) % groups, j = (int)get_global_id(0) / groups;
         for (int c = (int)get_global_id(0); c < channels; c += (int)get_global_size(0)) {
-            const float v = from[i * per_group + j];
-            to[c] = mode == 2 ? to[c] + v : v;
+            const float v = load_x(from + i * per_group + j);
+            store_y(mode == 2 ? load_y(to + c) + v : v, to + c);
             // Only a lone work-item goes on, to the next channel.
             if (++i == groups) {
                 i = 0;

@@ -3,22 +3,23 @@
 // image, so that the register tile of the product knows nothing of images. Channels-last values, weights packed by
 // pack_weights.cl as [blocks of outer channels][taps][inner channels][BLOCK].
 #include "common/tile.clh"
+#include "common/storage.clh"
 
 // Bias, residual, rectifier and store of one row of a tile; `at` is the index of its first lane, `lanes` how many exist.
 // The residual may be y itself.
 #define FINISH_VECTOR(value, l) { \
         real_v v = value; \
         if (add_bias) v += load_v(bias + bias_offset + lane0 + l); \
-        if (add_residual) v += load_v(residual + residual_offset + at + l); \
+        if (add_residual) v += load_residual_v(residual + residual_offset + at + l); \
         if (rectify) v = relu_v(v); \
-        store_v(v, y + y_offset + at + l); \
+        store_y_v(v, y + y_offset + at + l); \
     }
 #define FINISH_LANES(count) \
     for (int l = 0; l < (count); ++l) { \
         float v = row_lanes[l]; \
         if (add_bias) v += bias[bias_offset + lane0 + l]; \
-        if (add_residual) v += residual[residual_offset + at + l]; \
-        y[y_offset + at + l] = rectify && v < 0.0f ? 0.0f : v; \
+        if (add_residual) v += load_residual(residual + residual_offset + at + l); \
+        store_y(rectify && v < 0.0f ? 0.0f : v, y + y_offset + at + l); \
     }
 #if BLOCK == LANES
 #define FINISH_ROW(r) \
@@ -48,11 +49,11 @@
 #endif
 
 // to[0 ..< count] = from[0 ..< count], or zeros.
-inline void copy_run(global const float *restrict from, global float *restrict to, const int count)
+inline void copy_run(global const x_t *restrict from, global float *restrict to, const int count)
 {
     int i = 0;
-    for (; i + LANES <= count; i += LANES) store_v(load_v(from + i), to + i);
-    for (; i < count; ++i) to[i] = from[i];
+    for (; i + LANES <= count; i += LANES) store_v(load_x_v(from + i), to + i);
+    for (; i < count; ++i) to[i] = load_x(from + i);
 }
 inline void zero_run(global float *restrict to, const int count)
 {
@@ -63,7 +64,7 @@ inline void zero_run(global float *restrict to, const int count)
 
 // The patch of one output pixel: [kernel_size][kernel_size][channels], neighbouring columns at once.
 inline void gather_patch(
-    global const float *restrict image, global float *restrict to, const int top, const int left, const int height,
+    global const x_t *restrict image, global float *restrict to, const int top, const int left, const int height,
     const int width, const int channels, const int kernel_size)
 {
     const int begin = min(max(-left, 0), kernel_size), end = max(min(width - left, kernel_size), begin);
@@ -84,14 +85,18 @@ inline void gather_patch(
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_forward(
     const ulong pixels, const int height, const int width, const int channels, const int output_height,
     const int output_width, const int outputs, const int kernel_size, const int stride, const int padding,
-    const int group_pixels, global const float *restrict x, const ulong x_offset, global const float *restrict packed,
-    const ulong packed_offset, global const float *restrict bias, const ulong bias_offset, global const float *residual,
-    const ulong residual_offset, global float *y, const ulong y_offset, global float *restrict scratch,
+    const int group_pixels, global const x_t *restrict x, const ulong x_offset, global const float *restrict packed,
+    const ulong packed_offset, global const float *restrict bias, const ulong bias_offset, global const residual_t *residual,
+    const ulong residual_offset, global y_t *y, const ulong y_offset, global float *restrict scratch,
     const ulong scratch_offset, const int add_bias, const int add_residual, const int rectify)
 {
     const int depth = kernel_size * kernel_size * channels;
-    // Rows of a 1x1 convolution at stride 1 are the input's; only the last tile, if it is not whole, is copied.
+    // Rows of a 1x1 convolution at stride 1 are the input's, if that is float; only the last tile, if it is not whole, is copied.
+#if X_HALF
+    const int plain = 0;
+#else
     const int plain = kernel_size == 1 && stride == 1 && padding == 0;
+#endif
     global float *restrict patches = scratch + scratch_offset + get_global_id(0) * (ulong)group_pixels * depth;
     const ulong step = get_global_size(0) * (ulong)group_pixels;
     for (ulong begin = get_global_id(0) * (ulong)group_pixels; begin < pixels; begin += step) {
@@ -106,7 +111,11 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
                 x + x_offset + line / (ulong)output_height * (ulong)(height * width) * channels, patches + (ulong)p * depth, top,
                 left, height, width, channels, kernel_size);
         }
+#if X_HALF
+        global const float *rows = patches;
+#else
         global const float *rows = copied ? patches : x + x_offset + begin * channels;
+#endif
         for (int lane0 = 0; lane0 < outputs; lane0 += BLOCK) {
             global const float *restrict weights = packed + packed_offset + (ulong)lane0 * depth;
             for (int p = 0; p < group; p += ROWS) {
@@ -130,12 +139,13 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_input_gradient(
     const int batch, const int height, const int width, const int channels, const int output_height,
     const int output_width, const int outputs, const int kernel_size, const int stride, const int padding,
-    const int group_pixels, global const float *restrict x, const ulong x_offset, global const float *restrict packed,
-    const ulong packed_offset, global float *y, const ulong y_offset, global float *restrict scratch,
+    const int group_pixels, global const x_t *restrict x, const ulong x_offset, global const float *restrict packed,
+    const ulong packed_offset, global y_t *y, const ulong y_offset, global float *restrict scratch,
     const ulong scratch_offset, const int add_residual)
 {
     const int add_bias = 0, rectify = 0;
-    global const float *bias = packed, *residual = y;
+    global const float *bias = packed;
+    global const residual_t *residual = (global const residual_t *)y;
     const ulong bias_offset = 0, residual_offset = y_offset;
     const int taps = (kernel_size + stride - 1) / stride;
     global float *restrict patches =
@@ -156,7 +166,7 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_i
             for (int p = 0; p < group; ++p) {
                 const ulong pixel = begin + p;
                 const int h = (int)(pixel / columns % lines) * stride + h_first, w = (int)(pixel % columns) * stride + w_first;
-                global const float *image = x + x_offset + pixel / columns / lines * (ulong)(height * width) * channels;
+                global const x_t *image = x + x_offset + pixel / columns / lines * (ulong)(height * width) * channels;
                 global float *to = patches + (ulong)p * depth;
                 for (int i = 0; i < kh_taps; ++i) {
                     const int v = (h + padding - kh_first) / stride - i;

@@ -9,6 +9,7 @@
 #endif
 #define TILE_ROWS 4
 #define TILE_LANES LANES
+#include "common/storage.clh"
 #include "common/tile_product.clh"
 
 // The product's depth runs over (kernel position, channel): the position `tap` and the channel `c` of element `d` of a chunk.
@@ -30,9 +31,9 @@
 kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_tiles(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int kernel_size, const int stride, const int padding, const int transposed,
-    global const float *restrict x, const ulong x_offset, global const float *restrict weights, const ulong weights_offset,
-    global const float *restrict bias, const ulong bias_offset, global const float *residual, const ulong residual_offset,
-    global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify,
+    global const x_t *restrict x, const ulong x_offset, global const float *restrict weights, const ulong weights_offset,
+    global const float *restrict bias, const ulong bias_offset, global const residual_t *residual, const ulong residual_offset,
+    global y_t *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify,
     local float *memory)
 {
     local float *rows = memory, *lanes = memory + DEPTH * ROW_STRIDE;
@@ -80,7 +81,7 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
             const int h = h_from[r] + i, w = w_from[r] + j;
             float v = 0.0f;
             if (tap < taps && h >= 0 && h < height && w >= 0 && w < width)
-                v = x[image[r] + ((ulong)h * width + w) * channels + c];
+                v = load_x(x + image[r] + ((ulong)h * width + w) * channels + c);
             rows[item % DEPTH * ROW_STRIDE + item / DEPTH + SIDE * r] = OPERAND(v);
         }
         for (int q = 0; q < LANES; ++q) {
@@ -110,8 +111,8 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
                 if (lane < outputs) {
                     float v = sum[r][q];
                     if (add_bias) v += bias[bias_offset + lane];
-                    if (add_residual) v += residual[residual_offset + at + lane];
-                    y[y_offset + at + lane] = rectify && v < 0.0f ? 0.0f : v;
+                    if (add_residual) v += load_residual(residual + residual_offset + at + lane);
+                    store_y(rectify && v < 0.0f ? 0.0f : v, y + y_offset + at + lane);
                 }
             }
         }

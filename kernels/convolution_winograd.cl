@@ -60,9 +60,9 @@
     if ((row) < output_height && (column) < output_width) { \
         const ulong at = y_offset + (((ulong)n * output_height + (row)) * output_width + (column)) * outputs + lane; \
         real_v v = value + start; \
-        if (add_residual) v += load_v(residual + (residual_offset - y_offset + at)); \
+        if (add_residual) v += load_residual_v(residual + (residual_offset - y_offset + at)); \
         if (rectify) v = relu_v(v); \
-        store_v(v, y + at); \
+        store_y_v(v, y + at); \
     }
 
 // group_tiles: tiles per group, a multiple of ROWS. scratch: AREA * (group_tiles * (channels + BLOCK) + 32) floats per work-item.
@@ -70,9 +70,9 @@
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int padding, const int group_tiles,
-    global const float *restrict x, const ulong x_offset, global const float *restrict packed, const ulong packed_offset,
-    global const float *restrict bias, const ulong bias_offset, global const float *residual, const ulong residual_offset,
-    global float *y, const ulong y_offset, global float *restrict scratch, const ulong scratch_offset,
+    global const x_t *restrict x, const ulong x_offset, global const float *restrict packed, const ulong packed_offset,
+    global const float *restrict bias, const ulong bias_offset, global const residual_t *residual, const ulong residual_offset,
+    global y_t *y, const ulong y_offset, global float *restrict scratch, const ulong scratch_offset,
     const int add_bias, const int add_residual, const int rectify)
 {
     const int columns = (output_width + RESULTS - 1) / RESULTS, rows = (output_height + RESULTS - 1) / RESULTS;
@@ -89,11 +89,11 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
         for (int t = 0; t < padded_count; ++t) {
             const int tile = begin + min(t, count - 1);  // rows beyond the last tile repeat it and are dropped
             const int left = tile % columns * RESULTS - padding, top = tile / columns % rows * RESULTS - padding;
-            global const float *tile_origin =
+            global const x_t *tile_origin =
                 x + x_offset + (((long)(tile / columns / rows) * height + top) * width + left) * channels;
             for (int c = 0; c < channels; c += LANES) {
                 real_v r[AREA];
-                global const float *origin = tile_origin + c;
+                global const x_t *origin = tile_origin + c;
                 READ_TILE(r, origin, top, left, height, width, channels)
                 global float *restrict to = transformed + t * channels + c;
                 _Pragma("unroll") for (int j = 0; j < RESULTS + 2; ++j) TRANSFORM_COLUMN(j)

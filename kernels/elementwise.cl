@@ -1,5 +1,6 @@
 // Operations on values element by element, and per-channel additions on channels-last values.
 // `count` elements; each work-item takes ITEM of them, in order. A mode writes (1) or adds to what is there (2).
+#include "common/storage.clh"
 #ifndef ITEM
 #define ITEM 1  // elements per work-item; on a CPU large enough to amortise a work-item
 #endif
@@ -10,11 +11,11 @@
 
 // y = max(x, 0); a NaN passes.
 kernel void relu_forward(
-    const ulong count, global const float *restrict x, const ulong x_offset, global float *restrict y, const ulong y_offset)
+    const ulong count, global const x_t *restrict x, const ulong x_offset, global y_t *restrict y, const ulong y_offset)
 {
     FOR_ITEM(i, count) {
-        const float v = x[x_offset + i];
-        y[y_offset + i] = v < 0.0f ? 0.0f : v;
+        const float v = load_x(x + x_offset + i);
+        store_y(v < 0.0f ? 0.0f : v, y + y_offset + i);
     }
 }
 
@@ -31,11 +32,11 @@ kernel void relu_backward(
 
 // y = min(max(x, 0), 6); a NaN passes. x and y may be one value.
 kernel void relu6_forward(
-    const ulong count, global const float *x, const ulong x_offset, global float *y, const ulong y_offset)
+    const ulong count, global const x_t *x, const ulong x_offset, global y_t *y, const ulong y_offset)
 {
     FOR_ITEM(i, count) {
-        const float v = x[x_offset + i];
-        y[y_offset + i] = v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v;
+        const float v = load_x(x + x_offset + i);
+        store_y(v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v, y + y_offset + i);
     }
 }
 
@@ -53,10 +54,10 @@ kernel void relu6_backward(
 
 // y = a + b.
 kernel void add_forward(
-    const ulong count, global const float *restrict a, const ulong a_offset, global const float *restrict b,
-    const ulong b_offset, global float *restrict y, const ulong y_offset)
+    const ulong count, global const x_t *restrict a, const ulong a_offset, global const residual_t *restrict b,
+    const ulong b_offset, global y_t *restrict y, const ulong y_offset)
 {
-    FOR_ITEM(i, count) y[y_offset + i] = a[a_offset + i] + b[b_offset + i];
+    FOR_ITEM(i, count) store_y(load_x(a + a_offset + i) + load_residual(b + b_offset + i), y + y_offset + i);
 }
 
 // dx = dy: the backward of an addition towards one of its inputs.

@@ -3,7 +3,7 @@
 #include "common/lanes.clh"
 #include "common/pixels.clh"
 
-#define ACCUMULATE(p) sum##p = fma((real_v)(source##p[c]), w, sum##p);
+#define ACCUMULATE(p) sum##p = fma((real_v)(load_x(source##p + c)), w, sum##p);
 
 // packed[row][channel of the result]: row = (channel within the group of what is read) * taps + tap; zeros follow.
 // transposed 0: from what the forward pass reads (inputs) to outputs; 1: from outputs to inputs. weight is OIHW.
@@ -34,10 +34,10 @@ kernel void grouped_pack_weights(
 kernel void NAME( \
     const ulong pixels, const int height, const int width, const int channels, const int sources_per_group, \
     const int target_height, const int target_width, const int target_channels, const int targets_per_group, \
-    const int kernel_size, const int stride, const int padding, global const float *restrict x, const ulong x_offset, \
+    const int kernel_size, const int stride, const int padding, global const x_t *restrict x, const ulong x_offset, \
     global const float *restrict packed, const ulong packed_offset, global const float *restrict bias, \
-    const ulong bias_offset, global const float *residual, const ulong residual_offset, const ulong packed_count, \
-    global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify, const int mode) \
+    const ulong bias_offset, global const residual_t *residual, const ulong residual_offset, const ulong packed_count, \
+    global y_t *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify, const int mode) \
 { \
     const ulong first = get_global_id(1) * (ulong)PIXELS; \
     const int blocks = (targets_per_group + VECTOR - 1) / VECTOR; \
@@ -46,7 +46,7 @@ kernel void NAME( \
     const int lanes = min(VECTOR, targets_per_group - block * VECTOR); \
     const int source_channel = group * sources_per_group; \
     const int taps = kernel_size * kernel_size; \
-    global const float *restrict zeros = packed + packed_offset + packed_count; \
+    global const x_t *restrict zeros = (global const x_t *)(packed + packed_offset + packed_count); \
     EACH_PIXEL(PLACE) \
     for (int tap = 0; tap < taps; ++tap) { \
         const int kh = tap / kernel_size, kw = tap % kernel_size; \

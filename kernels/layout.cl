@@ -1,5 +1,6 @@
 // Between the library's logical order (NCHW) and the order on the device (NHWC).
 // Global size: [channels, batch * plane]; a mode writes (1) or adds to what is there (2).
+#include "common/storage.clh"
 
 kernel void nchw_to_nhwc(
     const int channels, const int plane, global const float *restrict x, const ulong x_offset, global float *restrict y,
@@ -13,12 +14,12 @@ kernel void nchw_to_nhwc(
 }
 
 kernel void nhwc_to_nchw(
-    const int channels, const int plane, global const float *restrict x, const ulong x_offset, global float *restrict y,
+    const int channels, const int plane, global const x_t *restrict x, const ulong x_offset, global float *restrict y,
     const ulong y_offset, const int mode)
 {
     const ulong c = get_global_id(0), r = get_global_id(1);
     const ulong n = r / (ulong)plane, p = r % (ulong)plane;
-    const float v = x[x_offset + r * channels + c];
+    const float v = load_x(x + x_offset + r * channels + c);
     const ulong i = y_offset + (n * channels + c) * plane + p;
     y[i] = mode == 2 ? y[i] + v : v;
 }

@@ -1,17 +1,17 @@
 // Global average pooling of channels-last values: [batch, plane, channels] -> [batch, channels].
-#include "common/vector.clh"
+#include "common/storage.clh"
 
 // Global size: [channels / VECTOR, batch].
 kernel void global_average_pool_forward(
-    const int channels, const int plane, global const float *restrict x, const ulong x_offset, global float *restrict y,
+    const int channels, const int plane, global const x_t *restrict x, const ulong x_offset, global y_t *restrict y,
     const ulong y_offset)
 {
     const int c = (int)get_global_id(0) * VECTOR;
     const ulong n = get_global_id(1);
-    global const float *restrict p = x + x_offset + n * (ulong)plane * channels + c;
+    global const x_t *restrict p = x + x_offset + n * (ulong)plane * channels + c;
     real_v sum = (real_v)(0.0f);
-    for (int i = 0; i < plane; ++i) sum += load_v(p + (ulong)i * channels);
-    store_v(sum / (float)plane, y + y_offset + n * channels + c);
+    for (int i = 0; i < plane; ++i) sum += load_x_v(p + (ulong)i * channels);
+    store_y_v(sum / (float)plane, y + y_offset + n * channels + c);
 }
 
 // dx = dy / plane, written (mode 1) or added (mode 2). Global size: [channels / VECTOR, batch].

@@ -21,7 +21,7 @@
 kernel void max_pool_forward(
     const ulong pixels, const int pixels_per_item, const int height, const int width, const int channels,
     const int output_height, const int output_width, const int kernel_size, const int stride, const int padding,
-    global const float *restrict x, const ulong x_offset, global float *restrict y, const ulong y_offset,
+    global const x_t *restrict x, const ulong x_offset, global y_t *restrict y, const ulong y_offset,
     global float *restrict winners, const ulong winners_offset, const int keep_winners)
 {
     ITEM(pixels)
@@ -34,13 +34,13 @@ kernel void max_pool_forward(
         real_v winner = (real_v)((float)(kh_first * kernel_size + kw_first));
         for (int kh = kh_first; kh < kh_last; ++kh) {
             for (int kw = kw_first; kw < kw_last; ++kw) {
-                const real_v v = load_lanes(
+                const real_v v = load_x_lanes(
                     x + x_offset + ((n * height + h0 + kh) * width + w0 + kw) * (ulong)channels + c, lanes);
                 winner = select(winner, (real_v)((float)(kh * kernel_size + kw)), (v > best) | (v != v));
                 best = select(best, v, (v > best) | (v != v));
             }
         }
-        store_lanes(best, y + y_offset + pixel * channels + c, lanes, 1);
+        store_y_lanes(best, y + y_offset + pixel * channels + c, lanes, 1);
         if (keep_winners) store_lanes(winner, winners + winners_offset + pixel * channels + c, lanes, 1);
     }
 }
@@ -72,7 +72,7 @@ kernel void max_pool_backward(
 kernel void average_pool_forward(
     const ulong pixels, const int pixels_per_item, const int height, const int width, const int channels,
     const int output_height, const int output_width, const int kernel_size, const int stride, const int padding,
-    global const float *restrict x, const ulong x_offset, global float *restrict y, const ulong y_offset)
+    global const x_t *restrict x, const ulong x_offset, global y_t *restrict y, const ulong y_offset)
 {
     ITEM(pixels)
     for (ulong pixel = first; pixel < last; ++pixel) {
@@ -81,8 +81,8 @@ kernel void average_pool_forward(
         real_v sum = (real_v)(0.0f);
         for (int h = max(h0, 0); h < min(h0 + kernel_size, height); ++h)
             for (int w = max(w0, 0); w < min(w0 + kernel_size, width); ++w)
-                sum += load_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
-        store_lanes(sum / (float)(kernel_size * kernel_size), y + y_offset + pixel * channels + c, lanes, 1);
+                sum += load_x_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
+        store_y_lanes(sum / (float)(kernel_size * kernel_size), y + y_offset + pixel * channels + c, lanes, 1);
     }
 }
 
@@ -108,8 +108,8 @@ kernel void average_pool_backward(
 
 kernel void adaptive_average_pool_forward(
     const ulong pixels, const int pixels_per_item, const int height, const int width, const int channels,
-    const int output_height, const int output_width, global const float *restrict x, const ulong x_offset,
-    global float *restrict y, const ulong y_offset)
+    const int output_height, const int output_width, global const x_t *restrict x, const ulong x_offset,
+    global y_t *restrict y, const ulong y_offset)
 {
     ITEM(pixels)
     for (ulong pixel = first; pixel < last; ++pixel) {
@@ -119,8 +119,8 @@ kernel void adaptive_average_pool_forward(
         real_v sum = (real_v)(0.0f);
         for (int h = h0; h < h1; ++h)
             for (int w = w0; w < w1; ++w)
-                sum += load_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
-        store_lanes(sum / (float)((h1 - h0) * (w1 - w0)), y + y_offset + pixel * channels + c, lanes, 1);
+                sum += load_x_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
+        store_y_lanes(sum / (float)((h1 - h0) * (w1 - w0)), y + y_offset + pixel * channels + c, lanes, 1);
     }
 }
 

@@ -30,7 +30,14 @@ extension BenchCommand {
                 return part
             }
         }
-        return try (parts ?? all).map { try StepBenchmark($0, teacher: teacher, student: student, batch: batch) }
+        return try (parts ?? all).map(stepBenchmark)
+    }
+
+    func stepBenchmark(_ part: StepBenchmark.Part) throws -> StepBenchmark {
+        guard let storage = TeacherStorage(rawValue: teacherStorage) else {
+            throw InputError.unknown("teacher storage", teacherStorage, known: TeacherStorage.allCases.map(\.rawValue))
+        }
+        return try StepBenchmark(part, teacher: teacher, student: student, batch: batch, teacherStorage: storage)
     }
 
     /// In tf32 the directions of linear layers; CLBlast computes in float32.

@@ -63,6 +63,11 @@ struct BenchCommand: ParsableCommand {
         completion: .list(Precision.allCases.map(\.rawValue)))
     var precision = Precision.float32.rawValue
 
+    @Option(
+        help: "How the teacher's activations are stored: float32, half (step and epoch).",
+        completion: .list(TeacherStorage.allCases.map(\.rawValue)))
+    var teacherStorage = TeacherStorage.float32.rawValue
+
     @Flag(help: "A few short runs for a look; the figures scatter.")
     var quick = false
 
@@ -78,6 +83,9 @@ struct BenchCommand: ParsableCommand {
     func run() throws {
         guard Self.groups.contains(group) else { throw InputError.unknown("group", group, known: Self.groups) }
         guard batch > 0 else { throw InputError("batch \(batch)", "is not positive") }
+        guard teacherStorage == TeacherStorage.float32.rawValue || ["step", "epoch"].contains(group) else {
+            throw InputError("--teacher-storage", "says nothing about \(group), which has no teacher")
+        }
         guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
         let chosen = try Device.select(device)
         let profile = try profile.map(knownProfile)
@@ -118,7 +126,7 @@ struct BenchCommand: ParsableCommand {
         }
         for benchmark in cases { add(try session.run(benchmark, checked: !unchecked)) }
         if group == "epoch" {
-            let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
+            let step = try stepBenchmark(.whole)
             add(try EpochBenchmark(step, steps: quick ? 2 : 12, epochs: quick ? 1 : 3).run(in: session, checked: !unchecked))
         }
         for result in results {
@@ -146,7 +154,7 @@ struct BenchCommand: ParsableCommand {
 
     /// The first step of this process, and of another context whose programs the driver has certainly seen.
     private func firstSteps(_ device: Device, _ profile: KernelProfile?, _ precision: Precision) throws -> [FirstStep] {
-        let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
+        let step = try stepBenchmark(.whole)
         return try (0..<2).map { _ in try FirstStep.measure(step, device: device, profile: profile, precision: precision) }
     }
 

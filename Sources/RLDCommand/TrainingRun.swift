@@ -23,7 +23,8 @@ struct TrainingRun {
         }
         // With the choices that the run began with, so that it goes on to the last bit.
         let executor = try makeExecutor(
-            device: configuration.device, tuning: resumption?.tuning, precision: configuration.precision)
+            device: configuration.device, tuning: resumption?.tuning, precision: configuration.precision,
+            teacherStorage: configuration.teacherStorage)
         let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
@@ -66,7 +67,9 @@ struct TrainingRun {
     private func plan(base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)]) throws {
         var none: Resumption?
         let configuration = try configuration(base: base, settings: settings, resumption: &none)
-        let executor = try makeExecutor(device: configuration.device, precision: configuration.precision)
+        let executor = try makeExecutor(
+            device: configuration.device, precision: configuration.precision,
+            teacherStorage: configuration.teacherStorage)
         let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
         let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
         if common.json { return try Output.json(estimate) }

@@ -83,7 +83,12 @@ public final class DeviceEngine {
 
     /// Waits for what is queued.
     public func read(_ slice: DeviceSlice) throws(DeviceError) -> [Double] {
-        try queue.read(Float.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
+        switch slice.element {
+        case .float32: try queue.read(Float.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
+        case .float16:
+            try queue.read(UInt16.self, from: slice.buffer, at: slice.offset, count: slice.count)
+                .map { Double(HalfBits.decode($0)) }
+        }
     }
 
     // MARK: Launches

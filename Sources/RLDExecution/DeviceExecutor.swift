@@ -32,14 +32,20 @@ public final class DeviceExecutor: NetworkExecutor {
     /// - Parameters:
     ///   - profile: which kernels to use; those for the device's kind if nil.
     ///   - precision: of the products of convolutions and linear layers.
+    ///   - teacherStorage: of the activations of teachers.
     /// - Throws: `DeviceError`: `.unsupported` or `.wrongResult` if the device does not have the precision.
-    public convenience init(_ device: Device, profile: KernelProfile? = nil, precision: Precision = .float32) throws {
-        try self.init(engine: DeviceEngine(device, profile: profile, precision: precision))
+    public convenience init(
+        _ device: Device, profile: KernelProfile? = nil, precision: Precision = .float32,
+        teacherStorage: TeacherStorage = .float32
+    ) throws {
+        try self.init(
+            engine: DeviceEngine(device, profile: profile, precision: precision), teacherStorage: teacherStorage)
     }
 
     /// - Throws: `.wrongResult` if the engine is for tf32 and the device does not give what tf32 does.
-    package init(engine: DeviceEngine) throws {
+    package init(engine: DeviceEngine, teacherStorage: TeacherStorage = .float32) throws {
         self.engine = engine
+        self.teacherStorage = teacherStorage
         losses = try ObjectiveLoss(engine: engine)
         planMemory = PlanMemory(engine)
         if engine.precision == .tf32 { try TileProductCheck.verify(engine) }
@@ -49,10 +55,12 @@ public final class DeviceExecutor: NetworkExecutor {
     public var tuning: ChosenTuning { engine.tuning }
 
     public var precision: Precision { engine.precision }
+    public let teacherStorage: TeacherStorage
 
     public var executorDescription: String {
         "\(engine.device), \(engine.profile.rawValue) kernels, tuning \(tuning.tuning.hash)"
             + (precision == .float32 ? "" : ", \(precision.rawValue) products")
+            + (teacherStorage == .float32 ? "" : ", teachers in \(teacherStorage.rawValue)")
             + (watcher == nil ? "" : ", validated")
     }
 
@@ -85,7 +93,8 @@ public final class DeviceExecutor: NetworkExecutor {
             try current.load(state)
             return current
         }
-        return try DeviceNetwork(network, state: state, role: role, engine: engine, memory: planMemory)
+        return try DeviceNetwork(
+            network, state: state, role: role, engine: engine, memory: planMemory, storage: teacherStorage)
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {

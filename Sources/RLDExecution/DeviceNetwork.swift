@@ -1,5 +1,6 @@
 import OpenCLRuntime
 import RLDGraph
+import RLDMethods
 
 /// A network on a device: its weights, and its plans, one per batch size and mode.
 package final class DeviceNetwork {
@@ -17,6 +18,7 @@ package final class DeviceNetwork {
     package let store: ParameterStore
     private let engine: DeviceEngine
     private let role: Role
+    private let storage: TeacherStorage
     private struct PlanKey: Hashable {
         let batch: Int
         let training: Bool
@@ -43,15 +45,17 @@ package final class DeviceNetwork {
     /// - Parameters:
     ///   - memory: for the plans, shared with networks that never run at the same time; the network's own if nil.
     ///   - inputGradient: plans will also be asked for d loss / d input.
+    ///   - storage: of a teacher's activations.
     /// - Throws: `InputError` naming the tensors of the state that do not fit, `DeviceError` if the device fails.
     package init(
         _ original: Network, state: NetworkState, role: Role, engine: DeviceEngine, memory: PlanMemory? = nil,
-        inputGradient: Bool = false
+        inputGradient: Bool = false, storage: TeacherStorage = .float32
     ) throws {
         try state.validate(for: original, source: "state")
         self.original = original
         self.engine = engine
         self.role = role
+        self.storage = role == .teacher ? storage : .float32
         self.memory = memory ?? PlanMemory(engine)
         folding = role == .teacher ? original.foldingBatchNorm() : nil
         network = (folding?.network ?? original).fusingEpilogues(for: role == .teacher ? .inference : .training)
@@ -89,7 +93,8 @@ package final class DeviceNetwork {
         let output =
             role == .teacher
             ? DeviceSlice(try engine.makeBuffer(key.batch * network.classes, label: "logits of \(network.id)")) : nil
-        let draft = try NetworkPlan.Draft(network, store: store, batch: key.batch, mode: mode, input: input, output: output)
+        let draft = try NetworkPlan.Draft(
+            network, store: store, batch: key.batch, mode: mode, input: input, output: output, storage: storage)
         drafts[key] = draft
         return draft
     }

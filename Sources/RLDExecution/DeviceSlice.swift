@@ -1,22 +1,25 @@
 import OpenCLRuntime
 
-/// A range of 4-byte elements in a device buffer.
+/// A range of elements in a device buffer: of 4 bytes, but for activations that are stored as half.
 public struct DeviceSlice {
     public let buffer: Buffer
     /// In elements.
     public let offset: Int
     /// In elements.
     public let count: Int
+    package let element: StoredElement
 
     /// - Parameter count: all elements after `offset` if nil.
     public init(_ buffer: Buffer, offset: Int = 0, count: Int? = nil) {
-        self.buffer = buffer
-        self.offset = offset
-        self.count = count ?? (buffer.bytes / 4 - offset)
+        self.init(buffer, offset: offset, count: count ?? (buffer.bytes / 4 - offset), element: .float32)
+    }
+
+    package init(_ buffer: Buffer, offset: Int, count: Int, element: StoredElement) {
+        (self.buffer, self.offset, self.count, self.element) = (buffer, offset, count, element)
     }
 
     public func slice(_ start: Int, _ count: Int) -> DeviceSlice {
-        DeviceSlice(buffer, offset: offset + start, count: count)
+        DeviceSlice(buffer, offset: offset + start, count: count, element: element)
     }
 }
 

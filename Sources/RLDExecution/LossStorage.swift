@@ -2,13 +2,7 @@ import OpenCLRuntime
 
 /// How logits and gradients lie in memory. Arithmetic is float32 whatever is stored; half needs no half arithmetic of the device.
 package struct LossStorage: Sendable, Hashable {
-    package enum Element: Int, Sendable, Hashable {
-        case float16 = 2
-        case float32 = 4
-
-        /// Bytes of one.
-        var size: Int { rawValue }
-    }
+    package typealias Element = StoredElement
 
     package var student: Element
     package var teacher: Element

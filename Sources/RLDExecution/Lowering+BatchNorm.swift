@@ -5,11 +5,12 @@ extension Lowering {
     private func statistics(_ id: Network.NodeID) -> PlanBuilder.Value { batchNormStatistics[id] ?? value(id) }
 
     private func perChannel(
-        _ id: Network.NodeID, _ function: String, groups: Int, channels: Int, _ arguments: [KernelArgument]
+        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], groups: Int, channels: Int,
+        _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let vector = engine.vectorWidth(channels)
         return try engine.launch(
-            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(vector)")],
+            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(vector)")] + defines,
             global: [channels / vector, groups], heavyItems: true, arguments)
     }
 
@@ -61,7 +62,10 @@ extension Lowering {
         builder.step(reads: [x, residual, statistics], writes: [y]) { memory throws(DeviceError) in
             [
                 try perChannel(
-                    id, "batch_norm_normalize", groups: ceilDivide(rows, engine.rowsPerItem), channels: b.channels,
+                    id, "batch_norm_normalize",
+                    defines: DeviceSlice.storageDefines(
+                        x: memory[x], residual: b.epilogue.residual ? memory[residual] : nil, y: memory[y]),
+                    groups: ceilDivide(rows, engine.rowsPerItem), channels: b.channels,
                     [
                         .long(rows), .int(b.channels), .int(engine.rowsPerItem), .slice(memory[x]), .slice(memory[statistics]),
                         .buffer(gamma.buffer), .long(gamma.offset), .long(beta.offset), .slice(memory[residual]),

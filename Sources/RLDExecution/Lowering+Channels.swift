@@ -4,11 +4,11 @@ import RLDGraph
 /// Concatenation, slices and shuffles of channels: copies between channels-last rows.
 extension Lowering {
     private func channels(
-        _ id: Network.NodeID, _ function: String, count: Int, _ arguments: [KernelArgument]
+        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], count: Int, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let rows = batch * extent(id).plane
         return try engine.launch(
-            network.nodes[id].name, "channels.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")],
+            network.nodes[id].name, "channels.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
             global: [count, ceilDivide(rows, engine.rowsPerItem)], heavyItems: true,
             [.long(rows), .int(engine.rowsPerItem)] + arguments)
     }
@@ -19,7 +19,7 @@ extension Lowering {
         target: Int, mode: Int
     ) throws(DeviceError) -> Launch {
         try channels(
-            id, "channels_copy", count: ceilDivide(count, engine.laneWidth),
+            id, "channels_copy", defines: DeviceSlice.storageDefines(x: x, y: y), count: ceilDivide(count, engine.laneWidth),
             [
                 .int(count), .int(xChannels), .int(first), .int(yChannels), .int(target), .slice(x), .slice(y), .int(mode),
             ])
@@ -111,7 +111,7 @@ extension Lowering {
     ) throws(DeviceError) -> Launch {
         let count = extent(id).channels
         return try channels(
-            id, "channel_shuffle", count: engine.profile == .cpu ? 1 : count,
+            id, "channel_shuffle", defines: DeviceSlice.storageDefines(x: x, y: y), count: engine.profile == .cpu ? 1 : count,
             [.int(count), .int(groups), .slice(x), .slice(y), .int(mode)])
     }
 }

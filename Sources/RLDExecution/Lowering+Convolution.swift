@@ -12,7 +12,7 @@ extension Lowering {
         let x = value(node.inputs[0])
         let finish = ConvolutionFinish(bias: bias, residual: residual, relu: c.epilogue.relu)
         guard let packed = store.packedWeights(node.name, transposed: false) else {
-            if try takesTiles(g) {
+            if try takesTiles(g, [x, value(id)] + finish.reads) {
                 lowerTiles(id, c, from: x, g.input, to: value(id), g.output, transposed: false, finish: finish)
             } else {
                 lowerProductConvolution(id, g, bias: bias, residual: residual)
@@ -40,7 +40,11 @@ extension Lowering {
         }
         let dweight = store.gradient("\(name).weight", count: c.outputChannels * c.fanIn)
         if store.packedWeights(name, transposed: false) == nil {
-            if try takesTiles(g) { lowerTileWeightGradient(id, g, dweight) } else { lowerProductWeightGradient(id, g, dweight) }
+            if try takesTiles(g, []) {
+                lowerTileWeightGradient(id, g, dweight)
+            } else {
+                lowerProductWeightGradient(id, g, dweight)
+            }
         } else if g.winogradForward, fitsWinogradWeightGradient(g) {
             lowerWinogradWeightGradient(id, g, dweight)
         } else {
@@ -49,7 +53,7 @@ extension Lowering {
         guard let target = target(step, input: 0) else { return }
         let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
         guard let packed = store.packedWeights(name, transposed: true) else {
-            if try takesTiles(g) {
+            if try takesTiles(g, []) {
                 lowerTiles(id, c, from: dy, g.output, to: target.value, g.input, transposed: true, finish: finish)
             } else {
                 lowerProductInputGradient(id, g, target)
@@ -78,6 +82,11 @@ struct ConvolutionFinish {
     /// The bias and the residual; where there is none any address does.
     func addends(_ memory: PlanBuilder.Memory, otherwise: DeviceSlice) -> [KernelArgument] {
         [.slice(bias ?? otherwise), .slice(residual.map { memory[$0] } ?? otherwise)]
+    }
+
+    /// What the kernel is built with for how values are stored.
+    func storageDefines(_ memory: PlanBuilder.Memory, x: PlanBuilder.Value, y: PlanBuilder.Value) -> [(String, String)] {
+        DeviceSlice.storageDefines(x: memory[x], residual: residual.map { memory[$0] }, y: memory[y])
     }
 
     var flags: [KernelArgument] { [.int(bias == nil ? 0 : 1), .int(residual == nil ? 0 : 1), .int(relu ? 1 : 0)] }

@@ -4,10 +4,10 @@ import RLDGraph
 /// relu, relu6, add, flatten.
 extension Lowering {
     private func elementwise(
-        _ node: Network.NodeID, _ function: String, count: Int, _ arguments: [KernelArgument]
+        _ node: Network.NodeID, _ function: String, defines: [(String, String)] = [], count: Int, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         try engine.launch(
-            network.nodes[node].name, "elementwise.cl", function, defines: [("ITEM", "\(engine.elementsPerItem)")],
+            network.nodes[node].name, "elementwise.cl", function, defines: [("ITEM", "\(engine.elementsPerItem)")] + defines,
             global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true, [.long(count)] + arguments)
     }
 
@@ -16,7 +16,11 @@ extension Lowering {
         let (x, y) = (value(network.nodes[id].inputs[0]), value(id))
         let count = batch * network.nodes[id].size
         builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
-            [try elementwise(id, "\(kernel)_forward", count: count, [.slice(memory[x]), .slice(memory[y])])]
+            [
+                try elementwise(
+                    id, "\(kernel)_forward", defines: DeviceSlice.storageDefines(x: memory[x], y: memory[y]), count: count,
+                    [.slice(memory[x]), .slice(memory[y])])
+            ]
         }
     }
 
@@ -38,7 +42,11 @@ extension Lowering {
         let y = value(id)
         let count = batch * network.nodes[id].size
         builder.step(reads: [y], writes: [y]) { memory throws(DeviceError) in
-            [try elementwise(id, "relu6_forward", count: count, [.slice(memory[y]), .slice(memory[y])])]
+            [
+                try elementwise(
+                    id, "relu6_forward", defines: DeviceSlice.storageDefines(x: memory[y], y: memory[y]), count: count,
+                    [.slice(memory[y]), .slice(memory[y])])
+            ]
         }
     }
 
@@ -47,7 +55,12 @@ extension Lowering {
         let (a, b, y) = (value(inputs[0]), value(inputs[1]), value(id))
         let count = batch * network.nodes[id].size
         builder.step(reads: [a, b], writes: [y]) { memory throws(DeviceError) in
-            [try elementwise(id, "add_forward", count: count, [.slice(memory[a]), .slice(memory[b]), .slice(memory[y])])]
+            [
+                try elementwise(
+                    id, "add_forward",
+                    defines: DeviceSlice.storageDefines(x: memory[a], residual: memory[b], y: memory[y]), count: count,
+                    [.slice(memory[a]), .slice(memory[b]), .slice(memory[y])])
+            ]
         }
     }
 
@@ -87,7 +100,8 @@ extension Lowering {
         _ id: Network.NodeID, _ function: String, _ extent: Extent, _ x: DeviceSlice, _ y: DeviceSlice, mode: Int
     ) throws(DeviceError) -> Launch {
         try engine.launch(
-            network.nodes[id].name, "layout.cl", function, global: [extent.channels, batch * extent.plane],
+            network.nodes[id].name, "layout.cl", function, defines: DeviceSlice.storageDefines(x: x, y: y),
+            global: [extent.channels, batch * extent.plane],
             [.int(extent.channels), .int(extent.plane), .slice(x), .slice(y), .int(mode)])
     }
 }

@@ -8,12 +8,13 @@ extension Lowering {
     private static let partialLimit = 4 << 20
 
     private func lower(
-        _ id: Network.NodeID, file: String, _ function: String, global: [Int], _ arguments: [KernelArgument]
+        _ id: Network.NodeID, file: String, _ function: String, defines: [(String, String)] = [], global: [Int],
+        _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         try engine.launch(
             network.nodes[id].name, file, function,
-            defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")], global: global, heavyItems: true,
-            arguments)
+            defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")] + defines, global: global,
+            heavyItems: true, arguments)
     }
 
     /// Weights packed for the forward pass or, transposed, for the input gradient.
@@ -57,6 +58,8 @@ extension Lowering {
             [
                 try grouped(
                     id, c, transposed: false, from: input, to: output,
+                    defines: DeviceSlice.storageDefines(
+                        x: memory[x], residual: residual.map { memory[$0] }, y: memory[y]),
                     [
                         .slice(memory[x]), .slice(memory[packed]), .slice(bias ?? memory[packed]),
                         .slice(memory[residual ?? packed]), .long(packedCount(c, transposed: false)), .slice(memory[y]),
@@ -94,7 +97,8 @@ extension Lowering {
 
     /// One launch over the pixels of `to`, which reads `from`.
     private func grouped(
-        _ id: Network.NodeID, _ c: Convolution, transposed: Bool, from: Extent, to: Extent, _ arguments: [KernelArgument]
+        _ id: Network.NodeID, _ c: Convolution, transposed: Bool, from: Extent, to: Extent, defines: [(String, String)] = [],
+        _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let pixels = batch * to.plane
         let tiles = ceilDivide(pixels, engine.pixelsPerItem)
@@ -103,13 +107,13 @@ extension Lowering {
         let suffix = transposed ? "input_gradient" : "forward"
         if c.isDepthwise {
             return try lower(
-                id, file: "depthwise_convolution.cl", "depthwise_convolution_\(suffix)",
+                id, file: "depthwise_convolution.cl", "depthwise_convolution_\(suffix)", defines: defines,
                 global: [ceilDivide(to.channels, engine.laneWidth), tiles],
                 sizes + [.int(to.height), .int(to.width)] + window + arguments)
         }
         let (sources, targets) = (from.channels / c.groups, to.channels / c.groups)
         return try lower(
-            id, file: "grouped_convolution.cl", "grouped_convolution_\(suffix)",
+            id, file: "grouped_convolution.cl", "grouped_convolution_\(suffix)", defines: defines,
             global: [c.groups * ceilDivide(targets, engine.laneWidth), tiles],
             sizes + [.int(sources), .int(to.height), .int(to.width), .int(to.channels), .int(targets)] + window + arguments)
     }

@@ -9,7 +9,7 @@ extension Lowering {
         let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
         let bias = store.parameter("\(node.name).bias", count: l.outputs)
         let g = ConvolutionGeometry(network, id, l.convolution)
-        if try takesTiles(g) {
+        if try takesTiles(g, [x, y]) {
             let finish = ConvolutionFinish(bias: l.bias ? bias : nil, residual: nil, relu: false)
             return lowerTiles(id, g.c, from: x, g.input, to: y, g.output, transposed: false, finish: finish)
         }
@@ -35,7 +35,7 @@ extension Lowering {
         let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
         let dweight = store.gradient("\(node.name).weight", count: l.outputs * l.inputs)
         let g = ConvolutionGeometry(network, id, l.convolution)
-        let tiles = try takesTiles(g)
+        let tiles = try takesTiles(g, [])
         if tiles {
             lowerTileWeightGradient(id, g, dweight)
         } else {

@@ -25,8 +25,8 @@ extension Lowering {
         builder.step(reads: [x] + finish.reads, writes: [y, scratch]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    node.name, "convolution_patches.cl", "convolution_patches_forward", defines: tile.defines, global: [workers],
-                    heavyItems: true,
+                    node.name, "convolution_patches.cl", "convolution_patches_forward",
+                    defines: tile.defines + finish.storageDefines(memory, x: x, y: y), global: [workers], heavyItems: true,
                     [
                         .long(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
                         .int(g.output.width), .int(c.outputChannels), .int(c.kernel), .int(c.stride), .int(c.padding),

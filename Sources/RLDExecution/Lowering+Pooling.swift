@@ -10,7 +10,8 @@ extension Lowering {
         builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    network.nodes[id].name, "pooling.cl", "global_average_pool_forward", defines: [("VECTOR", "\(vector)")],
+                    network.nodes[id].name, "pooling.cl", "global_average_pool_forward",
+                    defines: [("VECTOR", "\(vector)")] + DeviceSlice.storageDefines(x: memory[x], y: memory[y]),
                     global: [extent.channels / vector, batch],
                     [.int(extent.channels), .int(extent.plane), .slice(memory[x]), .slice(memory[y])])
             ]
@@ -38,7 +39,8 @@ extension Lowering {
 
     /// A kernel of window_pooling.cl over the pixels of one extent.
     private func windows(
-        _ id: Network.NodeID, _ function: String, pixels: Int, _ window: Pooling?, _ arguments: [KernelArgument]
+        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], pixels: Int, _ window: Pooling?,
+        _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let node = network.nodes[id]
         let (input, output) = (extent(node.inputs[0]), extent(id))
@@ -48,7 +50,7 @@ extension Lowering {
         ]
         let geometry: [KernelArgument] = window.map { [.int($0.kernel), .int($0.stride), .int($0.padding)] } ?? []
         return try engine.launch(
-            node.name, "window_pooling.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")],
+            node.name, "window_pooling.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
             global: [ceilDivide(input.channels, engine.laneWidth), ceilDivide(pixels, engine.rowsPerItem)], heavyItems: true,
             sizes + geometry + arguments)
     }
@@ -60,7 +62,8 @@ extension Lowering {
         builder.step(reads: [x], writes: [y] + (winners.map { [$0] } ?? [])) { memory throws(DeviceError) in
             [
                 try windows(
-                    id, "max_pool_forward", pixels: batch * extent(id).plane, window,
+                    id, "max_pool_forward", defines: DeviceSlice.storageDefines(x: memory[x], y: memory[y]),
+                    pixels: batch * extent(id).plane, window,
                     [
                         .slice(memory[x]), .slice(memory[y]), .slice(memory[winners ?? y]), .int(winners == nil ? 0 : 1),
                     ])
@@ -86,7 +89,11 @@ extension Lowering {
         let (x, y) = (value(network.nodes[id].inputs[0]), value(id))
         let name = window == nil ? "adaptive_average_pool_forward" : "average_pool_forward"
         builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
-            [try windows(id, name, pixels: batch * extent(id).plane, window, [.slice(memory[x]), .slice(memory[y])])]
+            [
+                try windows(
+                    id, name, defines: DeviceSlice.storageDefines(x: memory[x], y: memory[y]), pixels: batch * extent(id).plane,
+                    window, [.slice(memory[x]), .slice(memory[y])])
+            ]
         }
     }
 

@@ -12,17 +12,19 @@ extension Lowering {
 
     /// Whether the device runs work-groups of this size, and indices of pixels fit 32 bits. A plain product in float32 is left to
     /// CLBlast.
-    /// - Throws: `.unsupported` for tf32, which has no other kernels, where it does not fit.
-    func takesTiles(_ g: ConvolutionGeometry) throws(DeviceError) -> Bool {
+    /// - Parameter values: what the product reads and writes.
+    /// - Throws: `.unsupported` for tf32 and values stored as half, which have no other kernels, where it does not fit.
+    func takesTiles(_ g: ConvolutionGeometry, _ values: [PlanBuilder.Value]) throws(DeviceError) -> Bool {
         let fits =
             engine.device.maxWorkGroupSize >= Self.side * Self.side && engine.device.localMemory >= 16 << 10
             && batch * max(g.input.plane, g.output.plane) < 1 << 30
-        guard engine.precision == .tf32 else { return fits && !g.isPlainProduct }
+        let isHalf = values.contains { $0.element == .float16 }
+        guard isHalf || engine.precision == .tf32 else { return fits && !g.isPlainProduct }
         guard fits else {
             throw DeviceError(
                 .unsupported,
-                "precision tf32: a batch of \(batch) images of \(g.input.plane) pixels does not fit the kernels on "
-                    + "\(engine.device.name); give a smaller batch, or precision=float32")
+                "\(isHalf ? "half storage" : "precision tf32"): a batch of \(batch) images of \(g.input.plane) pixels does not fit "
+                    + "the kernels on \(engine.device.name); give a smaller batch, or float32")
         }
         return true
     }
@@ -55,7 +57,8 @@ extension Lowering {
         builder.step(reads: [x] + finish.reads, writes: [y]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    network.nodes[id].name, "convolution_tiles.cl", "convolution_tiles", defines: tileDefines(lanes: lanes),
+                    network.nodes[id].name, "convolution_tiles.cl", "convolution_tiles",
+                    defines: tileDefines(lanes: lanes) + finish.storageDefines(memory, x: x, y: y),
                     global: [
                         ceilDivide(results, Self.side * Self.rows) * Self.side,
                         ceilDivide(output.channels, Self.side * lanes) * Self.side, step * step,

@@ -31,7 +31,7 @@ extension Lowering {
             [
                 try engine.launch(
                     network.nodes[id].name, "convolution_winograd.cl", "convolution_winograd",
-                    defines: tile.defines + [("RESULTS", "\(results)")],
+                    defines: tile.defines + [("RESULTS", "\(results)")] + finish.storageDefines(memory, x: x, y: y),
                     global: [workers], heavyItems: true,
                     [
                         .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),

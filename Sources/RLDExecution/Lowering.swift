@@ -1,5 +1,6 @@
 import OpenCLRuntime
 import RLDGraph
+import RLDMethods
 
 /// Turns the nodes of a network into the steps of a plan. One file per family of operations extends it.
 struct Lowering {
@@ -20,7 +21,8 @@ struct Lowering {
     private(set) var poolWinners: [Network.NodeID: PlanBuilder.Value] = [:]
 
     init(
-        network: Network, batch: Int, mode: NetworkPlan.Mode, engine: DeviceEngine, store: ParameterStore, pass: BackwardPass?
+        network: Network, batch: Int, mode: NetworkPlan.Mode, engine: DeviceEngine, store: ParameterStore, pass: BackwardPass?,
+        storage: TeacherStorage = .float32
     ) {
         self.network = network
         self.batch = batch
@@ -29,7 +31,11 @@ struct Lowering {
         self.store = store
         self.pass = pass
         builder = PlanBuilder(guardElements: engine.guardElements)
-        values = network.nodes.map { builder.value(batch * $0.size) }
+        values = network.nodes.enumerated().map { id, node in
+            // What comes in and goes out is float32; vectors too, which CLBlast multiplies.
+            let isHalf = storage == .half && id != 0 && id != network.output && node.shape.count == 3
+            return builder.value(batch * node.size, isHalf ? .float16 : .float32)
+        }
         for (id, node) in network.nodes.enumerated() {
             switch node.operation {
             case .batchNorm(let b): batchNormStatistics[id] = builder.value(2 * b.channels)

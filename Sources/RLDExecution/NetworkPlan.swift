@@ -1,5 +1,6 @@
 import OpenCLRuntime
 import RLDGraph
+import RLDMethods
 
 /// A network compiled for one batch size and mode: a flat list of launches over planned memory, replayed for every batch.
 package final class NetworkPlan {
@@ -42,12 +43,14 @@ package final class NetworkPlan {
         /// - Throws: `InputError` if one value exceeds the device's largest allocation, `DeviceError` if the device fails.
         init(
             _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil,
-            output: DeviceSlice? = nil, keeping: Set<Network.NodeID> = [], inputGradient: Bool = false
+            output: DeviceSlice? = nil, keeping: Set<Network.NodeID> = [], inputGradient: Bool = false,
+            storage: TeacherStorage = .float32
         ) throws {
             let engine = store.engine
             var lowering = Lowering(
                 network: network, batch: batch, mode: mode, engine: engine, store: store,
-                pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil)
+                pass: mode == .training ? network.backwardPass(includingInput: inputGradient) : nil,
+                storage: mode == .inference ? storage : .float32)
             if let input { lowering.builder.bind(lowering.value(0), to: input) }
             if let output { lowering.builder.bind(lowering.value(network.output), to: output) }
             do {
@@ -71,13 +74,16 @@ package final class NetworkPlan {
     ///   - memory: shared with other plans, whose runs overwrite what this one leaves there; its own if nil.
     ///   - keeping: nodes whose values stay readable (`value(of:)`).
     ///   - inputGradient: also compute d loss / d input; it stays readable (`gradientOfInput`).
+    ///   - storage: of the activations of an inference plan.
     /// - Throws: `InputError` if the plan does not fit the device's memory, `DeviceError` if the device fails.
     package convenience init(
         _ network: Network, store: ParameterStore, batch: Int, mode: Mode, input: DeviceSlice? = nil, memory: PlanMemory? = nil,
-        keeping: Set<Network.NodeID> = [], inputGradient: Bool = false
+        keeping: Set<Network.NodeID> = [], inputGradient: Bool = false, storage: TeacherStorage = .float32
     ) throws {
         try self.init(
-            Draft(network, store: store, batch: batch, mode: mode, input: input, keeping: keeping, inputGradient: inputGradient),
+            Draft(
+                network, store: store, batch: batch, mode: mode, input: input, keeping: keeping, inputGradient: inputGradient,
+                storage: storage),
             memory: memory)
     }
 
@@ -118,12 +124,14 @@ package final class NetworkPlan {
 
     /// Bytes of activations, gradients and workspaces that a plan would take, without allocating them.
     /// - Throws: as `init`, but not for memory that is in use.
-    package static func plannedBytes(_ network: Network, batch: Int, mode: Mode, on engine: DeviceEngine) throws -> Int {
+    package static func plannedBytes(
+        _ network: Network, batch: Int, mode: Mode, storage: TeacherStorage = .float32, on engine: DeviceEngine
+    ) throws -> Int {
         let pass = mode == .training ? network.backwardPass() : nil
         let needsInputGradient = Set((pass?.steps ?? []).filter { $0.inputGradients.first != .some(nil) }.map(\.node))
         let store = try ParameterStore(
             network, engine: engine, trainable: mode == .training, needsInputGradient: needsInputGradient)
-        return try Draft(network, store: store, batch: batch, mode: mode).plan.totalCount * 4
+        return try Draft(network, store: store, batch: batch, mode: mode, storage: storage).plan.totalCount * 4
     }
 
     /// d loss / d input, [batch, height, width, channels], if it was asked for.

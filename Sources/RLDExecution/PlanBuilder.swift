@@ -7,20 +7,26 @@ final class PlanBuilder {
     /// A value in planned memory.
     struct Value: Hashable {
         fileprivate let index: Int
+        /// How its elements are stored.
+        let element: StoredElement
     }
 
     /// Where the values of a finished plan lie.
     struct Memory {
         fileprivate let arenas: [Buffer]
         fileprivate let placements: [MemoryPlan.Placement]
+        /// Of each value, in words of 4 bytes.
         fileprivate let counts: [Int]
+        fileprivate let elements: [Int]
         fileprivate let bound: [Int: DeviceSlice]
         fileprivate let guardElements: Int
 
         subscript(value: Value) -> DeviceSlice {
             if let slice = bound[value.index] { return slice }
             let place = placements[value.index]
-            return DeviceSlice(arenas[place.arena], offset: place.offset + guardElements, count: counts[value.index])
+            return DeviceSlice(
+                arenas[place.arena], offset: (place.offset + guardElements) * (4 / value.element.size),
+                count: elements[value.index], element: value.element)
         }
 
         var bytes: Int { arenas.reduce(0) { $0 + $1.bytes } }
@@ -48,6 +54,7 @@ final class PlanBuilder {
     typealias Emitter = (Memory) throws(DeviceError) -> [Launch]
 
     private var counts: [Int] = []
+    private var elements: [Int] = []
     private var firstUse: [Int] = []
     private var lastUse: [Int] = []
     private var pinned: Set<Int> = []
@@ -60,11 +67,12 @@ final class PlanBuilder {
     /// - Parameter guardElements: sentinels on both sides of every value, which then shares its memory with no other; for tests.
     init(guardElements: Int) { self.guardElements = guardElements }
 
-    func value(_ count: Int) -> Value {
-        counts.append(count)
+    func value(_ count: Int, _ element: StoredElement = .float32) -> Value {
+        counts.append(ceilDivide(count * element.size, 4))
+        elements.append(count)
         firstUse.append(Int.max)
         lastUse.append(-1)
-        return Value(index: counts.count - 1)
+        return Value(index: counts.count - 1, element: element)
     }
 
     /// Keeps a value alive through the whole plan: it is read or written from outside.
@@ -123,7 +131,8 @@ final class PlanBuilder {
             for arena in arenas { try queue.write([UInt32](repeating: Self.sentinel, count: arena.bytes / 4), to: arena) }
         }
         let memory = Memory(
-            arenas: arenas, placements: plan.placements, counts: counts, bound: bound, guardElements: guardElements)
+            arenas: arenas, placements: plan.placements, counts: counts, elements: elements, bound: bound,
+            guardElements: guardElements)
         var phases: [Phase] = []
         var start = 0
         var nodes = nodeStarts[...]

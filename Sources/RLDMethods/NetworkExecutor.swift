@@ -83,6 +83,9 @@ public protocol NetworkExecutor: AnyObject {
     /// Of the products of convolutions and linear layers; float32 where an executor does not say.
     var precision: Precision { get }
 
+    /// Of the activations of teachers; float32 where an executor does not say.
+    var teacherStorage: TeacherStorage { get }
+
     /// Bytes of the largest table of images that it holds; nil for as many as the host does.
     var residentImageBytes: Int? { get }
 
@@ -192,6 +195,8 @@ extension NetworkExecutor {
     public var residentImageBytes: Int? { nil }
 
     public var precision: Precision { .float32 }
+
+    public var teacherStorage: TeacherStorage { .float32 }
 
     public var plannedBytes: Int? { nil }
 

@@ -113,7 +113,7 @@ public final class Trainer {
     ///   and what the executor throws.
     public func run() throws -> TrainingResult {
         try configuration.validate()
-        try requirePrecision()
+        try requireArithmetic()
         let network = try self.network ?? dataset.network(configuration.model)
         try requireFit(network)
         let teachers = try readTeachers()
@@ -144,13 +144,19 @@ public final class Trainer {
         return loaded.state
     }
 
-    /// An executor computes in one precision for its life.
-    func requirePrecision() throws(InputError) {
-        guard executor.precision == configuration.precision else {
+    /// An executor computes and stores in one way for its life.
+    func requireArithmetic() throws(InputError) {
+        let (found, wanted) = (executor, configuration)
+        guard found.precision == wanted.precision else {
             throw InputError(
-                "precision",
-                "is \(configuration.precision.rawValue), the executor computes in \(executor.precision.rawValue)",
+                "precision", "is \(wanted.precision.rawValue), the executor computes in \(found.precision.rawValue)",
                 advice: "make it for the configuration's precision (makeExecutor(device:precision:))")
+        }
+        guard found.teacherStorage == wanted.teacherStorage || !wanted.objective.needsTeacher else {
+            throw InputError(
+                "teacher.storage",
+                "is \(wanted.teacherStorage.rawValue), the executor stores in \(found.teacherStorage.rawValue)",
+                advice: "make it for the configuration's storage (makeExecutor(device:teacherStorage:))")
         }
     }
 

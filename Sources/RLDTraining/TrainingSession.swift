@@ -177,7 +177,8 @@ struct TrainingSession {
             folder, teacherHash: teacherHash, dataHash: trainer.dataHash,
             transform: configuration.trainingTransform(trainer.dataset),
             rows: trainer.dataset.train.count, classes: network.classes, draws: configuration.teacherCacheDraws,
-            type: configuration.teacherCacheType, precision: configuration.precision)
+            type: configuration.teacherCacheType, precision: configuration.precision,
+            storage: configuration.teacherStorage)
     }
 
     /// Replays an augmentation that the caches know, or asks each teacher once and stores what it says.

@@ -135,7 +135,9 @@ import Testing
         #expect(LayerBenchmark.product("tt", m: 9, n: 33, k: 65) == nil)
         for product in products { #expect(product.shape == "9x33x65" && product.flops == 2.0 * 9 * 33 * 65) }
         let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 4, classes: 5, input: [3, 8, 8])
-        for benchmark in products + [step] as [any BenchmarkCase] {
+        let half = try StepBenchmark(
+            .whole, teacher: "resnet8", student: "resnet8", batch: 4, classes: 5, input: [3, 8, 8], teacherStorage: .half)
+        for benchmark in products + [step, half] as [any BenchmarkCase] {
             let run = try benchmark.prepare(on: engine)
             try run.enqueue()
             let worst = try run.check()

@@ -34,6 +34,7 @@ struct ConfigurationTests {
         configuration.logEvery = 9
         configuration.device = "0"
         configuration.precision = .tf32
+        configuration.teacherStorage = .half
         let back = try read(configuration.yaml)
         #expect(back.configuration == configuration)
         #expect(back.warnings.isEmpty)

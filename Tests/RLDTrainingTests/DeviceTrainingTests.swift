@@ -58,6 +58,13 @@ struct DeviceTrainingTests {
         let text2 = inputErrorText { _ = try train(configuration(), ReferenceExecutor(precision: .tf32)) }
         #expect(text2.contains("precision: is float32"), "\(text2)")
         #expect(recipe.effectiveDescription.contains("precision  tf32"))
+        var distill = configuration()
+        (distill.method, distill.teacherStorage) = (rld, .half)
+        let text3 = inputErrorText { _ = try train(distill, ReferenceExecutor()) }
+        #expect(text3.contains("teacher.storage: is half, the executor stores in float32"), "\(text3)")
+        #expect(distill.effectiveDescription.contains("storage    of the teacher's activations: half"))
+        #expect(
+            inputErrorText { _ = try makeExecutor(device: "reference", teacherStorage: .half) }.contains("has Double only"))
         let reduced = try train(recipe, makeExecutor(device: "reference", precision: .tf32))
         recipe.precision = .float32
         let full = try train(recipe, makeExecutor(device: "reference"))

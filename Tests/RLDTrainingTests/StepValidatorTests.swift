@@ -32,9 +32,10 @@ import Testing
         executor = try Self.executor(engine, validator, rule)
     }
 
-    private static func executor(_ engine: DeviceEngine, _ validator: StepValidator, _ rule: UpdateRule) throws -> DeviceExecutor
-    {
-        let executor = try DeviceExecutor(engine: engine)
+    private static func executor(
+        _ engine: DeviceEngine, _ validator: StepValidator, _ rule: UpdateRule, teacherStorage: TeacherStorage = .float32
+    ) throws -> DeviceExecutor {
+        let executor = try DeviceExecutor(engine: engine, teacherStorage: teacherStorage)
         executor.watcher = validator
         try executor.load(table, as: "t")
         let (student, teacher) = (network("student", width: 16), network("teacher", width: 5))
@@ -80,6 +81,25 @@ import Testing
         executor.watcher = self.validator
         let error = try #require(throws: DeviationError.self) { try step(2, executor) }
         #expect(error.part == "teacher forward" && error.node == "conv1")
+    }
+
+    /// A teacher's activations as half are off by their own rounding; an error of a hundredth is still found.
+    @Test(arguments: KernelProfile.allCases) func stepsWithHalfTeachersPass(profile: KernelProfile) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let executor = try Self.executor(engine, validator, rule, teacherStorage: .half)
+        for index in 0..<2 { try step(index, executor) }
+        #expect(validator.worst > 0.5 && validator.worst <= 1)
+        let plain = try Self.executor(engine, StepValidator(), rule)
+        for index in 0..<2 { try step(index, plain) }
+        #expect(try plain.studentState() != executor.studentState())
+        validator.beforeComparing = { part, node, slice in
+            guard (part, node) == ("teacher forward", "conv2") else { return }
+            let values = try engine.read(slice)
+            let wrong = HalfBits.encode(Float(values[3] + 1e-2 * values.reduce(0) { max($0, abs($1)) }))
+            try engine.queue.write([wrong], to: slice.buffer, at: slice.offset + 3)
+        }
+        let error = try #require(throws: DeviationError.self) { try step(2, executor) }
+        #expect(error.node == "conv2")
     }
 
     /// One element is moved by a thousandth of the largest after the device has written it.

@@ -40,7 +40,10 @@ public enum DeviceChecks {
         let operations = (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
             Check(name: operation.name) { try check(operation, engine: $0) }
         }
-        let results = try (operations + (losses ? trainingChecks(tiny: tiny, engine: engine) : [])).map { check in
+        let stored = (tiny ? OperationCase.tinyStored : OperationCase.stored).map { operation in
+            Check(name: operation.name) { try checkStored(operation, engine: $0) }
+        }
+        let results = try (operations + stored + (losses ? trainingChecks(tiny: tiny, engine: engine) : [])).map { check in
             let result = try check.run(engine)
             progress(result)
             return result
@@ -128,6 +131,36 @@ public enum DeviceChecks {
         return CheckResult(
             name: operation.name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: try plan.damagedGuards(),
             precision: engine.precision)
+    }
+
+    /// A frozen network with its activations stored as half, node by node: the reference goes on with what the device has stored, so
+    /// that each value is off by float32's bound and its own rounding alone.
+    package static func checkStored(_ operation: OperationCase, engine: DeviceEngine) throws -> CheckResult {
+        let (network, batch) = (operation.network, operation.batch)
+        let state = randomState(network)
+        let images = random(batch * network.nodes[0].size, stream: 1)
+        let device = try DeviceNetwork(network, state: state, role: .teacher, engine: engine, storage: .half)
+        let plan = try device.plan(batch: batch, mode: .inference)
+        let reference = try ReferenceNetwork(
+            device.network, state: network.foldingBatchNorm(state: state).state, precision: engine.precision)
+        var worst = Worst()
+        var halves = 0
+        try plan.write(images)
+        try reference.forward(images, batch: batch, training: false) { id, expected in
+            try plan.runForward(id)
+            let found = try plan.currentValue(of: id)
+            let element = plan.place(of: id).element
+            halves += element == .float16 ? 1 : 0
+            if found.count != expected.count { worst.add(.infinity, device.network.nodes[id].name) }
+            let allowed = bound * expected.reduce(0) { max($0, abs($1)) }
+            for (a, b) in zip(found, expected) {
+                worst.add(abs(a - b) / (allowed + element.rounding(of: b)), device.network.nodes[id].name)
+            }
+            return found
+        }
+        if halves == 0 { worst.add(.infinity, "nothing is stored as half") }
+        return CheckResult(
+            name: operation.name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: try plan.damagedGuards())
     }
 
     /// Largest |error| over the largest |expected|; infinite if the counts differ, NaN if a value is.

@@ -273,7 +273,8 @@ public struct ConfigurationReader {
         let objective = result.objective
         if !objective.needsTeacher {
             warn(
-                ["teacher.model", "teacher.weights", "teacher.key", "teacher.cache"], "method '\(objective.id)' has no teacher")
+                ["teacher.model", "teacher.weights", "teacher.key", "teacher.cache", "teacher.storage"],
+                "method '\(objective.id)' has no teacher")
         }
         for teacher in result.teachers where result.teachers.count == 1 || !result.sharesTeachers {
             warn(["teachers.\(teacher.name).weight"], "no term learns from several teachers")
@@ -353,6 +354,7 @@ extension TrainingConfiguration {
         // What is not read and was never set would only be warned about when the file is used.
         var ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
         if teacherCache == nil { ignored.formUnion(["teacher.cache_type", "teacher.cache_draws"]) }
+        if !objective.needsTeacher { ignored.insert("teacher.storage") }
         for setting in Setting.all {
             guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else {
                 continue

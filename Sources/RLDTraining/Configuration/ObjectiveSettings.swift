@@ -160,6 +160,9 @@ extension TrainingConfiguration {
                 "teacher    \(teacher.name.isEmpty ? "" : "\(teacher.name): ")\(teacher.model ?? "?"), "
                     + "weights \(teacher.weights ?? "given by the program")")
         }
+        if objective.needsTeacher, teacherStorage != .float32 {
+            lines.append("storage    of the teacher's activations: \(teacherStorage.rawValue)")
+        }
         if objective.needsTeacher, let teacherCache {
             lines.append(
                 "cache      \(teacherCache): logits as \(teacherCacheType.text), \(teacherCacheDraws) augmentations of each image"

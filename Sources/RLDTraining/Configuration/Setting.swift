@@ -99,6 +99,9 @@ struct Setting: Sendable {
                 guard assign(TeacherCacheType(t), to: &c.teacherCacheType) else { throw Wanted("float32, half or topK (top8)") }
             }),
         integer("teacher.cache_draws", \.teacherCacheDraws),
+        choice(
+            "teacher.storage", TeacherStorage.allCases.map(\.rawValue), get: { $0.teacherStorage.rawValue },
+            set: { assign(TeacherStorage(rawValue: $1), to: &$0.teacherStorage) }),
         integer("log_every", \.logEvery),
         integer("checkpoint.every", \.checkpointEvery),
         integer("checkpoint.keep", \.checkpointKeep),

@@ -82,6 +82,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var teacherCacheType = TeacherCacheType.float32
     /// Different augmentations of each image when the teacher's logits are cached.
     public var teacherCacheDraws = 4
+    /// Of the activations of teachers; the executor must be made for it.
+    public var teacherStorage = TeacherStorage.float32
     /// Steps between two readings of the metrics from the device.
     public var logEvery = 50
     /// Steps between two checkpoints within an epoch; 0 for one after each epoch only.

@@ -1,5 +1,6 @@
 import OpenCLRuntime
 import RLDExecution
+import RLDGraph
 import RLDMethods
 import RLDReference
 
@@ -8,15 +9,22 @@ import RLDReference
 ///   device; nil for `RLD_DEVICE`, or the best device there is.
 /// - Parameter tuning: what a run that goes on was using; nil for what is stored for the device, or shipped.
 /// - Parameter precision: of the products of convolutions and linear layers; a training's is `TrainingConfiguration.precision`.
+/// - Parameter teacherStorage: of the activations of teachers; a training's is `TrainingConfiguration.teacherStorage`.
 /// - Throws: `DeviceError` when there is no such device, or it does not have the precision.
-public func makeExecutor(device: String?, tuning: ChosenTuning? = nil, precision: Precision = .float32) throws
-    -> any NetworkExecutor
-{
+public func makeExecutor(
+    device: String?, tuning: ChosenTuning? = nil, precision: Precision = .float32, teacherStorage: TeacherStorage = .float32
+) throws -> any NetworkExecutor {
     try Environment.check()
     let choice = device ?? Environment.settings.device
-    if choice?.lowercased() == "reference" { return ReferenceExecutor(precision: precision) }
+    if choice?.lowercased() == "reference" {
+        guard teacherStorage == .float32 else {
+            throw InputError(
+                "teacher.storage", "is \(teacherStorage.rawValue), the reference has Double only", advice: "give float32")
+        }
+        return ReferenceExecutor(precision: precision)
+    }
     let executor = try DeviceExecutor(
-        engine: DeviceEngine(try Device.select(choice), tuning: tuning, precision: precision))
+        engine: DeviceEngine(try Device.select(choice), tuning: tuning, precision: precision), teacherStorage: teacherStorage)
     if Environment.settings.validate { executor.watcher = StepValidator(precision: precision) }
     return executor
 }

@@ -49,7 +49,7 @@ package final class TeacherCache {
     /// - Parameter rows: images of the table.
     package init(
         _ folder: String, teacherHash: String, dataHash: String, transform: ImageTransform, rows: Int, classes: Int, draws: Int,
-        type: TeacherCacheType, precision: Precision = .float32
+        type: TeacherCacheType, precision: Precision = .float32, storage: TeacherStorage = .float32
     ) throws(InputError) {
         (self.classes, self.draws, self.type, self.rows) = (classes, draws, type, rows)
         if case .top(let count) = type, count >= classes {
@@ -64,6 +64,7 @@ package final class TeacherCache {
         }
         // What float32 wrote keeps its name.
         if precision != .float32 { sum.add(precision.rawValue) }
+        if storage != .float32 { sum.add("stored as \(storage.rawValue)") }
         self.folder = "\(NSString(string: folder).expandingTildeInPath)/\(sum.text)"
         do {
             try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
