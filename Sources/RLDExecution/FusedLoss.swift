@@ -2,8 +2,8 @@ import OpenCLRuntime
 import RLDMethods
 
 /// A method's loss on the device, prepared once for a method, a number of classes and a largest batch. One launch computes the
-/// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator.
-/// Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below the rest of its
+/// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator (a small batch on a cpu
+/// needs no second one). Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below the rest of its
 /// row ...) are recomputed by one work-item, slowly: they are rare.
 ///
 /// Formulas and limits are `ReferenceLoss`'s, in float32: |logit| <= 1e30 gives finite results. Everything is summed in a fixed
@@ -18,6 +18,8 @@ package final class FusedLoss {
     package let ignoreLabel: Int32?
 
     private let rowKernel: LossRowKernel
+    /// Up to so many rows a work-item of the row kernel adds them up at the end, where it can: faster than another launch.
+    private static let fewRows = 256
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
     /// `mlkd` only.
@@ -112,6 +114,7 @@ package final class FusedLoss {
         }
 
         let kernel = try rowKernel.prepared(for: method)
+        let finishes = rowKernel.finishes && rows <= Self.fewRows && mode.isEmpty && softTargets == nil
         var next = 0
         func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
             try kernel.setArgument(next, value)
@@ -164,6 +167,11 @@ package final class FusedLoss {
             try value(Float(temperature))
             try value(Float(method.value(of: .confidenceTemperature) ?? temperature))
             try value(UInt32(method.value(of: .standardize) == 1 ? 1 : 0))
+            if rowKernel.finishes {
+                try kernel.setArgument(next, accumulator?.buffer ?? rowStatus)
+                next += 1
+                try value(UInt32(finishes && accumulator != nil ? 1 : 0))
+            }
         }
         if let audit {
             let (temperature, standardize) = method.auditConfidence
@@ -185,7 +193,7 @@ package final class FusedLoss {
                 terms: DeviceSlice(termRows, offset: term * rows, count: rows),
                 gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), programs: programs, on: queue)
         }
-        if let accumulator { try reduce(rows, weights, mode, into: accumulator, on: queue) }
+        if let accumulator, !finishes { try reduce(rows, weights, mode, into: accumulator, on: queue) }
     }
 
     /// The last call's terms per row, unweighted, waiting for it. - Returns: per term, per row.

@@ -8,6 +8,8 @@ final class LossRowKernel {
     let localSize: Int
     /// Local memory for a block of the logits, in bytes; nil for the methods whose kernels keep none.
     let blockBytes: Int?
+    /// Whether the kernel takes an accumulator, to which its last work-item can add a small batch.
+    let finishes: Bool
 
     private let file: String
     private let function: String
@@ -32,9 +34,12 @@ final class LossRowKernel {
         // With what a work-item keeps, rows of up to 2048 classes are read once by the gpu profile.
         let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
         let wanted = profile == .cpu ? 1 : min(localSize ?? fitting, device.maxWorkGroupSize)
-        let whole = profile == .cpu && keepsBlocks ? Self.wholeRow(classes, device) : nil
+        // What only threads of a host can do, and only this driver is known to.
+        let onThreads = profile == .cpu && keepsBlocks && device.isPoCL && device.isCPU
+        let whole = onThreads ? Self.wholeRow(classes) : nil
         func constants(_ size: Int) -> [(String, String)] {
             profile.rowDefines(localSize: size, device: device) + variant + (whole.map { [("ROW_WHOLE", "\($0)")] } ?? [])
+                + (onThreads ? [("LOSS_FINISHES", "1")] : [])
         }
         func build(_ size: Int) throws(DeviceError) -> Kernel {
             try programs.kernel(file, function, defines: constants(size) + Self.constants(temperature))
@@ -45,7 +50,7 @@ final class LossRowKernel {
         kernel = fits ? first : try build(self.localSize)
         defines = constants(self.localSize)
         (self.file, self.function, self.temperature) = (file, function, temperature)
-        (self.programs, self.profile) = (programs, profile)
+        (self.programs, self.profile, finishes) = (programs, profile, onThreads)
         // A cpu work-item keeps its block in private memory.
         let kept = profile == .gpu ? self.localSize * KernelProfile.keptClasses(self.localSize) : 1
         blockBytes = keepsBlocks ? 4 * kept * (method.needsTeacher ? 2 : 1) : nil
@@ -81,13 +86,12 @@ final class LossRowKernel {
     }
 
     /// Classes up to which a cpu work-item keeps a whole row, exponentials included, on its thread's stack, so that the row is read
-    /// once: nil for what the kernels choose. Up to 1.3 MB, where the driver is known to run work-items on threads with
-    /// ordinary stacks.
-    private static func wholeRow(_ classes: Int, _ device: Device) -> Int? {
+    /// once: nil for what the kernels choose. Up to 1.3 MB, if stacks are as large as usual.
+    private static func wholeRow(_ classes: Int) -> Int? {
         guard let size = [8192, 32768, 65536, 163_840].first(where: { classes <= $0 }), size > 8192 else { return nil }
         var limit = rlimit()
         let known = getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0
-        return known && limit.rlim_cur >= 4 << 20 && device.platformName == "Portable Computing Language" ? size : nil
+        return known && limit.rlim_cur >= 4 << 20 ? size : nil
     }
 
     private static func function(of method: Method) -> (file: String, function: String) {
