@@ -77,7 +77,9 @@ final class LossRowKernel {
     /// T where the cpu profile takes it as a constant, which spares its inner loops their branches: 1, 2 or 4 on the logits as they
     /// are, with 1 as the temperature of a confidence. That is what all recipes without standardisation use.
     private static func temperature(of method: Method, _ profile: KernelProfile) -> Int? {
-        guard profile == .cpu, keepsBlocks(method), let t = method.value(of: .temperature), [1, 2, 4].contains(t) else { return nil }
+        guard profile == .cpu, keepsBlocks(method), let t = method.value(of: .temperature), [1, 2, 4].contains(t) else {
+            return nil
+        }
         return method.value(of: .confidenceTemperature) ?? 1 == 1 && method.value(of: .standardize) != 1 ? Int(t) : nil
     }
 

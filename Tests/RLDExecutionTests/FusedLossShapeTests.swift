@@ -20,7 +20,8 @@ import Testing
             let batch = FusedLossTests.Batch(2, classes)
             let device = try LossDevice(engine, method, rows: 2, classes: classes)
             let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
-            try FusedLossTests.compare(found, method, batch, classes: classes, "\(classes) classes, \(method.effectiveDescription)")
+            try FusedLossTests.compare(
+                found, method, batch, classes: classes, "\(classes) classes, \(method.effectiveDescription)")
             #expect(try device.damagedGuards() == 0)
         }
     }
@@ -37,7 +38,9 @@ import Testing
         }
         for method in methods + methods {
             let found = try run(changing, method)
-            #expect(try found == run(LossDevice(engine, method, rows: rows, classes: classes), method), "\(method.effectiveDescription)")
+            #expect(
+                try found == run(LossDevice(engine, method, rows: rows, classes: classes), method),
+                "\(method.effectiveDescription)")
             try FusedLossTests.compare(found, method, batch, classes: classes, method.effectiveDescription)
         }
         let built = engine.context.counters.programsBuilt
@@ -46,7 +49,9 @@ import Testing
     }
 
     /// So steep that every exponential but the largest vanishes.
-    @Test(arguments: KernelProfile.allCases, [1e-3, 1e-9]) func lowTemperaturesStayFinite(_ profile: KernelProfile, _ t: Double) throws {
+    @Test(arguments: KernelProfile.allCases, [1e-3, 1e-9]) func lowTemperaturesStayFinite(_ profile: KernelProfile, _ t: Double)
+        throws
+    {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let method = Self.refined(temperature: t, confidence: t)
         let batch = FusedLossTests.Batch(4, 50)
