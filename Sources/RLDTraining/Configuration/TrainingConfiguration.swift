@@ -88,6 +88,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var checkpointEvery = 0
     /// How many of the newest checkpoints are kept, beside the best.
     public var checkpointKeep = 2
+    /// Of the products of convolutions and linear layers; the executor must be made for it.
+    public var precision = Precision.float32
     /// Index or name of the device, or "reference"; nil for the best one found.
     public var device: String?
 
@@ -145,6 +147,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
                 + (validation == 0 ? ", no validation part" : ", validation \(Setting.text(validation))"),
             "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription)",
+            "precision  \(precision.rawValue)",
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
             "best       chosen on "
