@@ -19,7 +19,7 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: "Data set as NAME or NAME:PATH.")
     var data: String
 
-    @Option(help: "Which images: test or train.", completion: .list(["test", "train"]))
+    @Option(help: "Which images: test, train, or validation where the data brings some.", completion: .list(Self.parts))
     var part: String = "test"
 
     @Option(parsing: .unconditional, help: "Only the first so many images.")
@@ -35,6 +35,8 @@ struct EvaluateCommand: ParsableCommand {
     var batchSize = 64
 
     @OptionGroup var common: CommonOptions
+
+    private static let parts = ["test", "train", "validation"]
 
     struct Report: Encodable {
         var model: String
@@ -53,15 +55,16 @@ struct EvaluateCommand: ParsableCommand {
 
     func run() throws {
         guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
-        guard ["test", "train"].contains(part) else { throw InputError.unknown("part", part, known: ["test", "train"]) }
+        guard Self.parts.contains(part) else { throw InputError.unknown("part", part, known: Self.parts) }
         if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
         let executor = try makeExecutor(device: common.device)
         let dataset = try DatasetCatalog.load(
             data,
             options: DatasetOptions(
-                imageSize: imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes))
-        let table = part == "test" ? dataset.test : dataset.train
-        guard table.count > 0 else { throw InputError(data, "has no \(part) images") }
+                imageSize: imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes,
+                surveyFolder: Environment.cacheFolder("pictures")?.path))
+        let tables = ["test": dataset.test, "train": dataset.train, "validation": dataset.validation]
+        guard let table = tables[part] ?? nil, table.count > 0 else { throw InputError(data, "has no \(part) images") }
         let network = try dataset.network(model)
         let state = try reading.load(TensorFile(weights: weights), for: network, common: common).state
         if !common.quiet {

@@ -135,7 +135,7 @@ public enum DatasetCatalog {
                 mean: imageNet.mean, deviation: imageNet.deviation, cropPadding: 8, horizontalFlip: true)),
         Entry("imagenet", "train/ID/*.JPEG and val/ID/*.JPEG, seen at 224x224", .pictures(.imageNet), imageNet),
         Entry(
-            "folder", "your pictures: train/CLASS/*.jpg and test/ or val/, or CLASS/*.jpg", .pictures(.folder),
+            "folder", "your pictures: train/CLASS/*.jpg with test/ and val/ or one of them, or CLASS/*.jpg", .pictures(.folder),
             ImageTransform(mean: [], deviation: [], horizontalFlip: true)),
         Entry(
             "labels", "your pictures: labels.csv with a file and a class per line", .pictures(.labels),
@@ -153,7 +153,7 @@ extension DatasetCatalog {
         let set = PictureSet(
             name: entry.name, path: NSString(string: path).expandingTildeInPath, layout: layout, transform: entry.transform,
             options: options)
-        let (train, test, _) = try set.lists()
-        return train.paths + test.paths
+        let lists = try set.lists()
+        return [lists.train, lists.validation, lists.test].flatMap { $0?.paths ?? [] }
     }
 }
