@@ -10,7 +10,7 @@ public struct BenchmarkRecord: Sendable {
         "parameters", "swift", "commit", "time",
     ]
 
-    /// Kernels of the run, the second word of a row's provider: `rld cpu`, `rld unfused gpu`.
+    /// Kernels and precision of the run, the end of a row's provider: `rld cpu`, `rld unfused gpu`, `rld gpu tf32`.
     public var profile: String
     public var device: Device
     /// Where CLBlast's parameters and the register tiles came from, and their hash.
@@ -18,7 +18,8 @@ public struct BenchmarkRecord: Sendable {
     public var time = Date().formatted(.iso8601)
 
     public init(session: BenchmarkSession) {
-        profile = session.profile.rawValue
+        let precision = session.engine.precision
+        profile = session.profile.rawValue + (precision == .float32 ? "" : " \(precision.rawValue)")
         device = session.device
         parameters = session.engine.tuning.description
     }

@@ -1,6 +1,7 @@
 import OpenCLRuntime
 import RLDExecution
 import RLDGraph
+import RLDMethods
 
 /// Median and spread of repeated measurements.
 public struct Spread: Sendable, Equatable {
@@ -85,9 +86,13 @@ public final class BenchmarkSession {
     private var measuredCopy: Double?
     private var measuredPeak: Double?
 
-    /// - Parameter tuning: what the device's is if nil.
-    public init(_ device: Device, profile: KernelProfile?, effort: Effort, tuning: ChosenTuning? = nil) throws {
-        engine = try DeviceEngine(device, profile: profile, profiling: true, tuning: tuning)
+    /// - Parameters:
+    ///   - tuning: what the device's is if nil.
+    ///   - precision: of the products of convolutions and linear layers.
+    public init(
+        _ device: Device, profile: KernelProfile?, effort: Effort, tuning: ChosenTuning? = nil, precision: Precision = .float32
+    ) throws {
+        engine = try DeviceEngine(device, profile: profile, profiling: true, tuning: tuning, precision: precision)
         self.effort = effort
     }
 

@@ -23,7 +23,8 @@ package struct EpochBenchmark {
 
         let clock = ContinuousClock()
         let started = clock.now
-        let engine = try DeviceEngine(session.device, profile: session.profile, tuning: session.engine.tuning)
+        let engine = try DeviceEngine(
+            session.device, profile: session.profile, tuning: session.engine.tuning, precision: session.engine.precision)
         let counters = engine.context.counters
         let images = SyntheticImages.table(
             count: steps * step.batch, shape: step.student.inputShape, classes: step.student.classes)
@@ -32,6 +33,7 @@ package struct EpochBenchmark {
         var configuration = TrainingConfiguration()
         (configuration.epochs, configuration.batchSize, configuration.validation) = (epochs + 1, step.batch, 0)
         configuration.method = StepBenchmark.method
+        configuration.precision = engine.precision
         var ends: [ContinuousClock.Instant] = []
         var launches: [Int] = []
         let result = try Trainer(

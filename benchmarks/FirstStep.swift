@@ -1,6 +1,7 @@
 import OpenCLRuntime
 import RLDExecution
 import RLDGraph
+import RLDMethods
 
 /// How long a training takes from nothing to the end of its first step: context, weights on the device, plans, kernels, the step.
 /// The networks' weights themselves come from a file in a training and are made beforehand.
@@ -10,11 +11,13 @@ package struct FirstStep: Sendable {
     package var building: Double
     package var programs: Int
 
-    package static func measure(_ benchmark: StepBenchmark, device: Device, profile: KernelProfile?) throws -> FirstStep {
+    package static func measure(
+        _ benchmark: StepBenchmark, device: Device, profile: KernelProfile?, precision: Precision = .float32
+    ) throws -> FirstStep {
         let table = benchmark.table
         let states = benchmark.states
         let start = ContinuousClock.now
-        let engine = try DeviceEngine(device, profile: profile)
+        let engine = try DeviceEngine(device, profile: profile, precision: precision)
         let executor = try DeviceExecutor(engine: engine)
         try StepBenchmarkRun.prepare(executor, benchmark, table, states)
         try executor.trainStep(

@@ -39,6 +39,17 @@ package struct LayerBenchmark: BenchmarkCase {
         flops = direction == .backward ? 2 * products : products
     }
 
+    /// The product [m, k] x [k, n] that a linear layer is in one of its directions: what `GemmBenchmark` times through CLBlast.
+    /// - Parameter kind: "nt", "nn" or "tn"; nil comes back for another, which no direction is.
+    package static func product(_ kind: String, m: Int, n: Int, k: Int) -> LayerBenchmark? {
+        let directions: [String: (Direction, batch: Int, inputs: Int, outputs: Int)] = [
+            "nt": (.forward, m, k, n), "nn": (.inputGradient, m, n, k), "tn": (.weightGradient, k, n, m),
+        ]
+        guard let (direction, batch, inputs, outputs) = directions[kind] else { return nil }
+        let network = Network("product", input: [inputs]) { $0.linear($1, outputs, bias: false, name: "fc") }
+        return LayerBenchmark("\(kind) linear", direction, network: network, batch: batch, shape: "\(m)x\(n)x\(k)")
+    }
+
     package var mode: String { direction.rawValue }
     package var bytes: Double { passes * 4 * Double(batch * network.nodes[0].size) }
 
@@ -104,7 +115,7 @@ private final class LayerBenchmarkRun: BenchmarkRun {
 
     func check() throws -> Double {
         let (network, batch) = (benchmark.network, benchmark.batch)
-        let reference = try ReferenceNetwork(network, state: state, inputGradient: true)
+        let reference = try ReferenceNetwork(network, state: state, inputGradient: true, precision: engine.precision)
         let (input, output) = (network.nodes[0].size, outputSize)
         func chosen(_ values: [Double], _ size: Int) -> [Double] {
             compared.flatMap { values[$0 * size..<($0 + 1) * size] }

@@ -141,7 +141,7 @@ final class StepBenchmarkRun: BenchmarkRun {
             return (try executor.takeMetrics(), try executor.studentState())
         }
         let (found, state) = try train(DeviceExecutor(engine: executor.engine))
-        let (expected, expectedState) = try train(ReferenceExecutor())
+        let (expected, expectedState) = try train(ReferenceExecutor(precision: executor.precision))
         var worst = 0.0
         func add(_ ratio: Double) { if !(ratio <= worst), !worst.isNaN { worst = ratio } }
         for (a, b) in zip(found.termSums, expected.termSums) { add(abs(a - b) / (1e-4 * abs(b) + 1e-5)) }

@@ -1,14 +1,15 @@
 // Convolution of any size, stride and padding for GPU devices (the gpu profile), as a product whose tiles are gathered from the
 // images into local memory when they are needed: no patches in global memory. Channels-last values, OIHW weights.
 //
-// A work-group of SIDE x SIDE items computes a tile of SIDE * 4 by SIDE * LANES sums, DEPTH products at a time; each item 4 by
-// LANES of them. Every sum is added in one order, whatever the device. memory: DEPTH * (SIDE * (4 + LANES) + 2) floats; an
-// argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
+// A work-group of SIDE x SIDE items computes a tile of SIDE * 4 by SIDE * LANES sums, DEPTH products at a time; each item 4 *
+// LANES of them. Every sum is added in one order, whatever the device. memory: DEPTH * (ROW_STRIDE + LANE_STRIDE) floats, for
+// TF32 2 6 per item more; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
 #ifndef LANES
-#define LANES 4  // sums per item along the channels that are computed: 1, 2 or 4
+#define LANES 4  // sums along the channels that are computed, in units of SIDE: 1, 2 or 4
 #endif
-#define SIDE 16
-#define DEPTH 16
+#define TILE_ROWS 4
+#define TILE_LANES LANES
+#include "common/tile_product.clh"
 
 // The product's depth runs over (kernel position, channel): the position `tap` and the channel `c` of element `d` of a chunk.
 // Channels in whole chunks keep one position per chunk, all positions of 16 channels after each other: their weights are
@@ -34,9 +35,8 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
     global float *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify,
     local float *memory)
 {
-    local float (*rows)[SIDE * 4 + 1] = (local float (*)[SIDE * 4 + 1])memory;
-    local float (*lanes)[SIDE * LANES + 1] = (local float (*)[SIDE * LANES + 1])(memory + DEPTH * (SIDE * 4 + 1));
-    const int column = (int)get_local_id(0), line = (int)get_local_id(1), item = line * SIDE + column;
+    local float *rows = memory, *lanes = memory + DEPTH * ROW_STRIDE;
+    const int item = (int)get_local_id(1) * SIDE + (int)get_local_id(0);
     const int row0 = (int)get_group_id(0) * SIDE * 4, lane0 = (int)get_group_id(1) * SIDE * LANES;
     const int phase = (int)get_group_id(2);
 
@@ -68,9 +68,9 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
         image[r] = x_offset + (inside ? (ulong)(result / columns / lines) * (ulong)(height * width) * channels : 0);
     }
 
-    float sum[4][LANES];
-    for (int r = 0; r < 4; ++r)
-        for (int q = 0; q < LANES; ++q) sum[r][q] = 0.0f;
+    float sum[ITEM_ROWS][ITEM_LANES];
+    for (int r = 0; r < ITEM_ROWS; ++r)
+        for (int q = 0; q < ITEM_LANES; ++q) sum[r][q] = 0.0f;
 
     for (int chunk = 0; chunk < chunks; ++chunk) {
         int c, tap;
@@ -81,7 +81,7 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
             float v = 0.0f;
             if (tap < taps && h >= 0 && h < height && w >= 0 && w < width)
                 v = x[image[r] + ((ulong)h * width + w) * channels + c];
-            rows[item % DEPTH][item / DEPTH + SIDE * r] = v;
+            rows[item % DEPTH * ROW_STRIDE + item / DEPTH + SIDE * r] = OPERAND(v);
         }
         for (int q = 0; q < LANES; ++q) {
             // Neighbouring items read neighbouring weights.
@@ -93,96 +93,27 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
                 const int position = (kh_first + tap / kw_taps * step) * kernel_size + kw_first + tap % kw_taps * step;
                 v = weights[weights_offset + (ulong)(lane0 + l) * lane_step + (ulong)c * depth_step + position];
             }
-            lanes[d][l] = v;
+            lanes[d * LANE_STRIDE + l] = OPERAND(v);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (int d = 0; d < DEPTH; ++d) {
-            float b[LANES];
-            for (int q = 0; q < LANES; ++q) b[q] = lanes[d][column + SIDE * q];
-            for (int r = 0; r < 4; ++r) {
-                const float a = rows[d][line * 4 + r];
-                for (int q = 0; q < LANES; ++q) sum[r][q] = fma(a, b[q], sum[r][q]);
-            }
-        }
+        multiply_tile(sum, rows, lanes, item, memory + EXCHANGE);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    for (int r = 0; r < 4; ++r) {
-        const int result = row0 + line * 4 + r;
+    for (int r = 0; r < ITEM_ROWS; ++r) {
+        const int result = row0 + TILE_ROW(item, r);
         if (result < results) {
             const int h = result / columns % lines * step + h_first, w = result % columns * step + w_first;
-            const ulong at =
-                (((ulong)(result / columns / lines) * output_height + h) * output_width + w) * outputs + lane0 + column;
-            for (int q = 0; q < LANES; ++q) {
-                const int lane = lane0 + column + SIDE * q;
+            const ulong at = (((ulong)(result / columns / lines) * output_height + h) * output_width + w) * outputs;
+            for (int q = 0; q < ITEM_LANES; ++q) {
+                const int lane = lane0 + TILE_LANE(item, q);
                 if (lane < outputs) {
                     float v = sum[r][q];
                     if (add_bias) v += bias[bias_offset + lane];
-                    if (add_residual) v += residual[residual_offset + at + SIDE * q];
-                    y[y_offset + at + SIDE * q] = rectify && v < 0.0f ? 0.0f : v;
+                    if (add_residual) v += residual[residual_offset + at + lane];
+                    y[y_offset + at + lane] = rectify && v < 0.0f ? 0.0f : v;
                 }
             }
-        }
-    }
-}
-
-// partial[group][output][kernel position][channel]: the weight gradient of the group_pixels output pixels of a group, SIDE *
-// LANES outputs by SIDE * 4 columns at a time. Work-groups: [columns / (SIDE * 4), outputs / (SIDE * LANES), groups].
-kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_tiles_weight_partial(
-    const int pixels, const int height, const int width, const int channels, const int output_height, const int output_width,
-    const int outputs, const int kernel_size, const int stride, const int padding, const int group_pixels,
-    global const float *restrict x, const ulong x_offset, global const float *restrict dy, const ulong dy_offset,
-    global float *restrict partial, const ulong partial_offset, local float *memory)
-{
-    local float (*rows)[SIDE * LANES + 1] = (local float (*)[SIDE * LANES + 1])memory;
-    local float (*lanes)[SIDE * 4 + 1] = (local float (*)[SIDE * 4 + 1])(memory + DEPTH * (SIDE * LANES + 1));
-    const int column = (int)get_local_id(0), line = (int)get_local_id(1), item = line * SIDE + column;
-    const int column0 = (int)get_group_id(0) * SIDE * 4, output0 = (int)get_group_id(1) * SIDE * LANES;
-    const int depth = kernel_size * kernel_size * channels;
-    const int begin = (int)get_group_id(2) * group_pixels, end = min(begin + group_pixels, pixels);
-
-    // The column of the patches that this item gathers.
-    const int own = column0 + item % (SIDE * 4), tap = own / channels, c = own % channels;
-    const int h_start = tap / kernel_size - padding, w_start = tap % kernel_size - padding;
-
-    float sum[LANES][4];
-    for (int r = 0; r < LANES; ++r)
-        for (int q = 0; q < 4; ++q) sum[r][q] = 0.0f;
-
-    for (int first = begin; first < end; first += DEPTH) {
-        for (int q = 0; q < 4; ++q) {
-            const int d = item / (SIDE * 4) + 4 * q, pixel = first + d;
-            float v = 0.0f;
-            if (own < depth && pixel < end) {
-                const int h = pixel / output_width % output_height * stride + h_start, w = pixel % output_width * stride + w_start;
-                if (h >= 0 && h < height && w >= 0 && w < width)
-                    v = x[x_offset + (((ulong)(pixel / output_width / output_height) * height + h) * width + w) * channels + c];
-            }
-            lanes[d][item % (SIDE * 4)] = v;
-        }
-        for (int q = 0; q < LANES; ++q) {
-            const int d = item / (SIDE * LANES) + DEPTH / LANES * q, o = item % (SIDE * LANES);
-            rows[d][o] =
-                first + d < end && output0 + o < outputs ? dy[dy_offset + (ulong)(first + d) * outputs + output0 + o] : 0.0f;
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (int d = 0; d < DEPTH; ++d) {
-            float b[4];
-            for (int q = 0; q < 4; ++q) b[q] = lanes[d][column + SIDE * q];
-            for (int r = 0; r < LANES; ++r) {
-                const float a = rows[d][line * LANES + r];
-                for (int q = 0; q < 4; ++q) sum[r][q] = fma(a, b[q], sum[r][q]);
-            }
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-
-    for (int r = 0; r < LANES; ++r) {
-        const int o = output0 + line * LANES + r;
-        for (int q = 0; q < 4; ++q) {
-            const int at = column0 + column + SIDE * q;
-            if (o < outputs && at < depth)
-                partial[partial_offset + ((ulong)get_group_id(2) * outputs + o) * depth + at] = sum[r][q];
         }
     }
 }

@@ -26,6 +26,8 @@ public final class Device: Sendable, CustomStringConvertible {
     /// Floats in a vector register, as the driver sees it.
     public let nativeFloatWidth: Int
     public let extensions: Set<String>
+    /// Of an NVIDIA device whose driver tells it (cl_nv_device_attribute_query): [8, 0] for 8.0. Empty for all others.
+    public let computeCapability: [Int]
 
     package nonisolated(unsafe) let handle: OpaquePointer
 
@@ -148,5 +150,8 @@ public final class Device: Sendable, CustomStringConvertible {
         maxWorkGroupSize = query.value(CL_DEVICE_MAX_WORK_GROUP_SIZE, 1)
         nativeFloatWidth = Int(query.value(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, cl_uint(1)))
         extensions = Set(query.string(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
+        let capability = [CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, CL_DEVICE_COMPUTE_CAPABILITY_MINOR_NV]
+        computeCapability =
+            extensions.contains("cl_nv_device_attribute_query") ? capability.map { Int(query.value($0, cl_uint(0))) } : []
     }
 }

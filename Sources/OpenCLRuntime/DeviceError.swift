@@ -28,6 +28,10 @@ public struct DeviceError: Error, Sendable, CustomStringConvertible {
         public static let transferFailed = Code(rawValue: "transferFailed")
         /// The device is gone: reset by its driver, unplugged, or stopped by a kernel that crashed.
         public static let deviceLost = Code(rawValue: "deviceLost")
+        /// The device lacks what was asked for.
+        public static let unsupported = Code(rawValue: "unsupported")
+        /// A check on the device gave another result than it must.
+        public static let wrongResult = Code(rawValue: "wrongResult")
         /// Any other call that failed.
         public static let failed = Code(rawValue: "failed")
 

@@ -3,10 +3,10 @@ import RLDBenchmarks
 
 /// Which cases `rld bench` runs.
 extension BenchCommand {
-    func cases(profile: KernelProfile) throws -> [any BenchmarkCase] {
+    func cases(profile: KernelProfile, precision: Precision) throws -> [any BenchmarkCase] {
         switch group {
         case "losses": try lossCases()
-        case "gemm": try gemmCases(profile)
+        case "gemm": try gemmCases(profile, precision)
         case "convolution": try convolutionCases()
         case "elementwise": try elementwiseCases()
         case "step": try stepCases()
@@ -33,7 +33,8 @@ extension BenchCommand {
         return try (parts ?? all).map { try StepBenchmark($0, teacher: teacher, student: student, batch: batch) }
     }
 
-    private func gemmCases(_ profile: KernelProfile) throws -> [any BenchmarkCase] {
+    /// In tf32 the directions of linear layers; CLBlast computes in float32.
+    private func gemmCases(_ profile: KernelProfile, _ precision: Precision) throws -> [any BenchmarkCase] {
         let sizes = try names(shapes)?.map { text in
             let parts = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
             guard parts.count == 3, parts.allSatisfy({ (1...1 << 16).contains($0) }) else {
@@ -45,9 +46,15 @@ extension BenchCommand {
         for kind in kinds where !GemmBenchmark.names.contains(kind) {
             throw InputError.unknown("case", kind, known: GemmBenchmark.names)
         }
-        return (sizes ?? GemmBenchmark.sizes(profile)).flatMap { size in
-            kinds.map { kind in
-                GemmBenchmark(
+        return try (sizes ?? GemmBenchmark.sizes(profile)).flatMap { size in
+            try kinds.map { kind -> any BenchmarkCase in
+                guard precision == .float32 else {
+                    guard let layer = LayerBenchmark.product(kind, m: size.m, n: size.n, k: size.k) else {
+                        throw InputError("case '\(kind)'", "is no direction of a layer, and \(precision.rawValue) has no other")
+                    }
+                    return layer
+                }
+                return GemmBenchmark(
                     m: size.m, n: size.n, k: size.k, transposeA: kind.first == "t", transposeB: kind.last == "t")
             }
         }

@@ -65,6 +65,11 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Kernels to time: cpu or gpu; by default those for the device.")
     var profile: String?
 
+    @Option(
+        help: "Products of convolutions and linear layers: float32, tf32 (gemm, convolution, step and epoch).",
+        completion: .list(Precision.allCases.map(\.rawValue)))
+    var precision = Precision.float32.rawValue
+
     @Flag(help: "A few short runs for a look; the figures scatter.")
     var quick = false
 
@@ -83,21 +88,26 @@ struct BenchCommand: ParsableCommand {
         guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
         let chosen = try Device.select(device)
         let profile = try profile.map(knownProfile)
-        let cases = try cases(profile: profile ?? KernelProfile.automatic(for: chosen))
+        let precision = try knownPrecision()
+        let cases = try cases(profile: profile ?? KernelProfile.automatic(for: chosen), precision: precision)
         do {
-            try time(cases, on: chosen, profile)
+            try time(cases, on: chosen, profile, precision)
         } catch let error as BenchmarkError {
             throw CommandEnd(code: 1, message: "error: \(error)")
         }
     }
 
-    private func time(_ cases: [any BenchmarkCase], on device: Device, _ profile: KernelProfile?) throws {
+    private func time(
+        _ cases: [any BenchmarkCase], on device: Device, _ profile: KernelProfile?, _ precision: Precision
+    ) throws {
         // Before anything else warms this process up.
-        let firstSteps = group == "step" && !unchecked ? try firstSteps(device, profile) : []
+        let firstSteps = group == "step" && !unchecked ? try firstSteps(device, profile, precision) : []
         let isBrief = ["gemm", "convolution", "elementwise"].contains(group)
-        let session = try BenchmarkSession(device, profile: profile, effort: quick ? .quick : isBrief ? .brief : .full)
+        let session = try BenchmarkSession(
+            device, profile: profile, effort: quick ? .quick : isBrief ? .brief : .full, precision: precision)
         Output.error(
-            "device: \(session.device.listing), driver \(session.device.driverVersion), \(session.profile.rawValue) kernels")
+            "device: \(session.device.listing), driver \(session.device.driverVersion), \(session.profile.rawValue) kernels, "
+                + precision.rawValue)
         Output.error("tuning: \(session.tuning.description)")
         let table = BenchTable(
             group: group, copy: try cases.contains { $0.bytes > 0 } ? session.copyBandwidth() : nil,
@@ -146,9 +156,21 @@ struct BenchCommand: ParsableCommand {
     }
 
     /// The first step of this process, and of another context whose programs the driver has certainly seen.
-    private func firstSteps(_ device: Device, _ profile: KernelProfile?) throws -> [FirstStep] {
+    private func firstSteps(_ device: Device, _ profile: KernelProfile?, _ precision: Precision) throws -> [FirstStep] {
         let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
-        return try (0..<2).map { _ in try FirstStep.measure(step, device: device, profile: profile) }
+        return try (0..<2).map { _ in try FirstStep.measure(step, device: device, profile: profile, precision: precision) }
+    }
+
+    private func knownPrecision() throws(InputError) -> Precision {
+        guard let known = Precision(rawValue: precision) else {
+            throw .unknown("precision", precision, known: Precision.allCases.map(\.rawValue))
+        }
+        guard known == .float32 || !["losses", "elementwise"].contains(group) else {
+            throw InputError(
+                "--precision \(precision)", "says nothing about \(group), which computes in float32",
+                advice: "it goes with gemm, convolution, step and epoch")
+        }
+        return known
     }
 
     private func knownProfile(_ name: String) throws(InputError) -> KernelProfile {

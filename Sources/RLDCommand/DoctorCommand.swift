@@ -6,7 +6,8 @@ struct DoctorCommand: ParsableCommand {
         commandName: "doctor", abstract: "Runs every kernel on a device against the Double reference.",
         discussion: """
             Prints for each check the largest error over its bound and the tensor that it was found in; exit code 1 if any
-            exceeds it. Run it once on a new machine, and paste its output into reports.
+            exceeds it. Convolutions and linear layers are checked in tf32 as well, on NVIDIA's matrix units or, where there are
+            none, as an emulation. Run it once on a new machine, and paste its output into reports.
 
             Example: rld doctor --device 0
             """)
@@ -42,7 +43,7 @@ struct DoctorCommand: ParsableCommand {
         var failures = 0
         var count = 0
         for profile in profiles {
-            _ = try DeviceChecks.run(device, profile: profile, tiny: tiny) { result in
+            let results = try DeviceChecks.run(device, profile: profile, tiny: tiny) { result in
                 count += 1
                 failures += result.passed ? 0 : 1
                 guard !quiet || !result.passed else { return }
@@ -52,6 +53,7 @@ struct DoctorCommand: ParsableCommand {
                         profile.rawValue, result.name, NumberText.fixed(result.worst, decimals: 3), result.worstTensor, verdict,
                     ]))
             }
+            if !quiet, let line = DeviceChecks.matrixUnits(of: device, results) { Output.line(line) }
         }
         guard failures == 0 else {
             throw CommandEnd(code: 1, message: "\(failures) of \(count) checks failed on \(device.name)")

@@ -51,6 +51,7 @@ struct EvaluateCommand: ParsableCommand {
         var loss: Double
         var device: String
         var imagesPerSecond: Double
+        var classes: [ClassAccuracy]
     }
 
     func run() throws {
@@ -75,17 +76,22 @@ struct EvaluateCommand: ParsableCommand {
         try executor.prepareStudent(network, state: state)
         let clock = ContinuousClock()
         let start = clock.now
+        var correct: [Bool] = []
         let metrics = try executor.evaluate(
             table: part, rows: Array(0..<min(limit ?? table.count, table.count)), transform: dataset.transform,
-            batchSize: batchSize, staged: staged ? table : nil)
+            batchSize: batchSize, staged: staged ? table : nil, correct: { correct.append($0) })
         let seconds = start.duration(to: clock.now) / .seconds(1)
         let report = Report(
             model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,
             top5: metrics.rows > 0 ? Double(metrics.top5) / Double(metrics.rows) : 0, loss: metrics.loss,
-            device: executor.executorDescription, imagesPerSecond: seconds > 0 ? Double(metrics.rows) / seconds : 0)
+            device: executor.executorDescription, imagesPerSecond: seconds > 0 ? Double(metrics.rows) / seconds : 0,
+            classes: ClassAccuracy.each(of: table, correct: correct))
         if common.json { return try Output.json(report) }
         Output.line(
             "top-1 \(NumberText.percent(report.top1)), top-5 \(NumberText.percent(report.top5)), "
                 + "cross-entropy \(NumberText.fixed(report.loss, decimals: 4)), \(report.images) images")
+        let weakest = report.classes.filter { $0.images > 0 }.sorted { $0.accuracy < $1.accuracy }.prefix(3)
+        Output.line(
+            "weakest classes: " + weakest.map { "\($0.name) \(NumberText.percent($0.accuracy))" }.joined(separator: ", "))
     }
 }

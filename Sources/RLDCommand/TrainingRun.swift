@@ -22,7 +22,8 @@ struct TrainingRun {
             return try report(RunSummary(json: result, source: folder.file("result.json")), folder: folder)
         }
         // With the choices that the run began with, so that it goes on to the last bit.
-        let executor = try makeExecutor(device: configuration.device, tuning: resumption?.tuning)
+        let executor = try makeExecutor(
+            device: configuration.device, tuning: resumption?.tuning, precision: configuration.precision)
         let dataset = try load(configuration, for: executor)
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
@@ -71,7 +72,7 @@ struct TrainingRun {
     private func plan(base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)]) throws {
         var none: Resumption?
         let configuration = try configuration(base: base, settings: settings, resumption: &none)
-        let executor = try makeExecutor(device: configuration.device)
+        let executor = try makeExecutor(device: configuration.device, precision: configuration.precision)
         let dataset = try load(configuration, for: executor)
         let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
         if common.json { return try Output.json(estimate) }

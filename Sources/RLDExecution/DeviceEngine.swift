@@ -1,6 +1,7 @@
 import KernelSources
 import OpenCLRuntime
 import RLDGraph
+import RLDMethods
 
 /// One device made ready: context, in-order queue, program cache and matrix products. Owned by one task, not shared.
 public final class DeviceEngine {
@@ -12,6 +13,8 @@ public final class DeviceEngine {
     package let products: MatrixProducts
     /// Which register tiles the cpu profile takes.
     package let registers: RegisterTiles
+    /// What multiplies in the tiles of the gpu profile.
+    package let tileProduct: TileProduct
     /// CLBlast's parameters and register tiles, and where they came from.
     public let tuning: ChosenTuning
     /// Bytes that plans may take in all; the device's memory unless a test lowers it.
@@ -26,22 +29,28 @@ public final class DeviceEngine {
     ///   - profile: which kernels to use; by default those for the device's kind, or RLD_PROFILE.
     ///   - profiling: record the time of every launch (costs time; for benchmarks and traces).
     ///   - tuning: by default what `rld tune` stored for the device, or else what is shipped for its class.
+    ///   - precision: of the products of convolutions and linear layers.
+    /// - Throws: `.unsupported` if the device does not have the precision.
     public convenience init(
         _ device: Device, profile: KernelProfile? = nil, profiling: Bool = false, memoryLimit: Int? = nil,
-        allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil
+        allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil, precision: Precision = .float32
     ) throws(DeviceError) {
         try self.init(
             device, profile: profile, registers: nil, profiling: profiling, memoryLimit: memoryLimit,
-            allocationLimit: allocationLimit, guardElements: guardElements, tuning: tuning)
+            allocationLimit: allocationLimit, guardElements: guardElements, tuning: tuning, precision: precision)
     }
 
-    /// - Parameter registers: the cpu profile's tiles; those that fit the device if nil.
+    /// - Parameters:
+    ///   - registers: the cpu profile's tiles; those that fit the device if nil.
+    ///   - emulatesMatrixUnits: compute tf32 in portable code.
     package init(
         _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false,
-        memoryLimit: Int? = nil, allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil
+        memoryLimit: Int? = nil, allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil,
+        precision: Precision = .float32, emulatesMatrixUnits: Bool = false
     ) throws(DeviceError) {
         self.device = device
         if let profile { self.profile = profile } else { self.profile = try KernelProfile.automatic(for: device) }
+        tileProduct = try TileProduct(precision, on: device, profile: self.profile, emulated: emulatesMatrixUnits)
         let chosen: ChosenTuning
         if let tuning { chosen = tuning } else { chosen = try TuningStore.tuning(for: device) }
         self.tuning = chosen
@@ -56,6 +65,9 @@ public final class DeviceEngine {
         programs = ProgramCache(context) { KernelSources.source($0) }
         products = try MatrixProducts(context: context, queue: queue, parameters: chosen.tuning.clblast)
     }
+
+    /// Of the products of convolutions and linear layers.
+    public var precision: Precision { tileProduct.precision }
 
     // MARK: Memory
 

@@ -29,22 +29,30 @@ public final class DeviceExecutor: NetworkExecutor {
         let count: Int
     }
 
-    /// - Parameter profile: which kernels to use; those for the device's kind if nil.
-    public convenience init(_ device: Device, profile: KernelProfile? = nil) throws(DeviceError) {
-        try self.init(engine: DeviceEngine(device, profile: profile))
+    /// - Parameters:
+    ///   - profile: which kernels to use; those for the device's kind if nil.
+    ///   - precision: of the products of convolutions and linear layers.
+    /// - Throws: `DeviceError`: `.unsupported` or `.wrongResult` if the device does not have the precision.
+    public convenience init(_ device: Device, profile: KernelProfile? = nil, precision: Precision = .float32) throws {
+        try self.init(engine: DeviceEngine(device, profile: profile, precision: precision))
     }
 
-    package init(engine: DeviceEngine) throws(DeviceError) {
+    /// - Throws: `.wrongResult` if the engine is for tf32 and the device does not give what tf32 does.
+    package init(engine: DeviceEngine) throws {
         self.engine = engine
         losses = try ObjectiveLoss(engine: engine)
         planMemory = PlanMemory(engine)
+        if engine.precision == .tf32 { try TileProductCheck.verify(engine) }
     }
 
     /// The choices among kernels that it computes with.
     public var tuning: ChosenTuning { engine.tuning }
 
+    public var precision: Precision { engine.precision }
+
     public var executorDescription: String {
         "\(engine.device), \(engine.profile.rawValue) kernels, tuning \(tuning.tuning.hash)"
+            + (precision == .float32 ? "" : ", \(precision.rawValue) products")
             + (watcher == nil ? "" : ", validated")
     }
 

@@ -12,7 +12,7 @@ extension Lowering {
         let x = value(node.inputs[0])
         let finish = ConvolutionFinish(bias: bias, residual: residual, relu: c.epilogue.relu)
         guard let packed = store.packedWeights(node.name, transposed: false) else {
-            if takesTiles(g) {
+            if try takesTiles(g) {
                 lowerTiles(id, c, from: x, g.input, to: value(id), g.output, transposed: false, finish: finish)
             } else {
                 lowerProductConvolution(id, g, bias: bias, residual: residual)
@@ -40,7 +40,7 @@ extension Lowering {
         }
         let dweight = store.gradient("\(name).weight", count: c.outputChannels * c.fanIn)
         if store.packedWeights(name, transposed: false) == nil {
-            if takesTiles(g) { lowerTileWeightGradient(id, g, dweight) } else { lowerProductWeightGradient(id, g, dweight) }
+            if try takesTiles(g) { lowerTileWeightGradient(id, g, dweight) } else { lowerProductWeightGradient(id, g, dweight) }
         } else if g.winogradForward, fitsWinogradWeightGradient(g) {
             lowerWinogradWeightGradient(id, g, dweight)
         } else {
@@ -49,7 +49,7 @@ extension Lowering {
         guard let target = target(step, input: 0) else { return }
         let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
         guard let packed = store.packedWeights(name, transposed: true) else {
-            if takesTiles(g) {
+            if try takesTiles(g) {
                 lowerTiles(id, c, from: dy, g.output, to: target.value, g.input, transposed: true, finish: finish)
             } else {
                 lowerProductInputGradient(id, g, target)

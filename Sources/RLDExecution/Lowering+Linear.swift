@@ -1,13 +1,18 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Linear layers: matrix products through CLBlast, the bias in a launch of its own.
+/// Linear layers: matrix products through CLBlast, the bias in a launch of its own. For tf32 they are convolutions.
 extension Lowering {
-    func lowerLinear(_ id: Network.NodeID, _ l: Linear) {
+    func lowerLinear(_ id: Network.NodeID, _ l: Linear) throws(DeviceError) {
         let node = network.nodes[id]
         let (x, y) = (value(node.inputs[0]), value(id))
         let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
         let bias = store.parameter("\(node.name).bias", count: l.outputs)
+        let g = ConvolutionGeometry(network, id, l.convolution)
+        if try takesTiles(g) {
+            let finish = ConvolutionFinish(bias: l.bias ? bias : nil, residual: nil, relu: false)
+            return lowerTiles(id, g.c, from: x, g.input, to: y, g.output, transposed: false, finish: finish)
+        }
         builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
             // y [batch, outputs] = x [batch, inputs] weight^T
             let product = try product(
@@ -23,26 +28,36 @@ extension Lowering {
         }
     }
 
-    func lowerLinearBackward(_ step: BackwardPass.Step, _ l: Linear) {
+    func lowerLinearBackward(_ step: BackwardPass.Step, _ l: Linear) throws(DeviceError) {
         let id = step.node
         let node = network.nodes[id]
         let (x, dy) = (value(node.inputs[0]), gradient(id))
         let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
         let dweight = store.gradient("\(node.name).weight", count: l.outputs * l.inputs)
-        builder.step(reads: [x, dy], writes: []) { memory throws(DeviceError) in
-            // d weight [outputs, inputs] = dy^T [outputs, batch] x [batch, inputs]
-            [
-                try product(
-                    id,
-                    MatrixProduct(
-                        m: l.outputs, n: l.inputs, k: batch, a: memory[dy], transposeA: true, b: memory[x], c: dweight))
-            ]
+        let g = ConvolutionGeometry(network, id, l.convolution)
+        let tiles = try takesTiles(g)
+        if tiles {
+            lowerTileWeightGradient(id, g, dweight)
+        } else {
+            builder.step(reads: [x, dy], writes: []) { memory throws(DeviceError) in
+                // d weight [outputs, inputs] = dy^T [outputs, batch] x [batch, inputs]
+                [
+                    try product(
+                        id,
+                        MatrixProduct(
+                            m: l.outputs, n: l.inputs, k: batch, a: memory[dy], transposeA: true, b: memory[x], c: dweight))
+                ]
+            }
         }
         if l.bias {
             lowerColumnSums(
                 id, rows: batch, columns: l.outputs, of: dy, into: store.gradient("\(node.name).bias", count: l.outputs))
         }
         guard let target = target(step, input: 0) else { return }
+        if tiles {
+            let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
+            return lowerTiles(id, g.c, from: dy, g.output, to: target.value, g.input, transposed: true, finish: finish)
+        }
         builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
             // dx [batch, inputs] = dy [batch, outputs] weight [outputs, inputs]
             [

@@ -1,7 +1,7 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Convolutions of any size on the gpu profile, as products whose tiles are gathered into local memory.
+/// Convolutions of any size on the gpu profile, as products whose tiles are gathered into local memory; for tf32 all products.
 extension Lowering {
     /// Work-items along each side of a work-group, and what one computes along the other side of the tile than its channels.
     private static let (side, rows) = (16, 4)
@@ -10,19 +10,35 @@ extension Lowering {
     /// Largest memory for the partial sums of one weight gradient, in elements.
     private static let partialLimit = 4 << 20
 
-    /// Whether the device runs work-groups of this size, and indices of pixels fit 32 bits. A plain product is left to CLBlast.
-    func takesTiles(_ g: ConvolutionGeometry) -> Bool {
-        !g.isPlainProduct && engine.device.maxWorkGroupSize >= Self.side * Self.side && engine.device.localMemory >= 16 << 10
+    /// Whether the device runs work-groups of this size, and indices of pixels fit 32 bits. A plain product in float32 is left to
+    /// CLBlast.
+    /// - Throws: `.unsupported` for tf32, which has no other kernels, where it does not fit.
+    func takesTiles(_ g: ConvolutionGeometry) throws(DeviceError) -> Bool {
+        let fits =
+            engine.device.maxWorkGroupSize >= Self.side * Self.side && engine.device.localMemory >= 16 << 10
             && batch * max(g.input.plane, g.output.plane) < 1 << 30
+        guard engine.precision == .tf32 else { return fits && !g.isPlainProduct }
+        guard fits else {
+            throw DeviceError(
+                .unsupported,
+                "precision tf32: a batch of \(batch) images of \(g.input.plane) pixels does not fit the kernels on "
+                    + "\(engine.device.name); give a smaller batch, or precision=float32")
+        }
+        return true
     }
 
     /// Sums per work-item along `channels`, so that few channels do not leave most of a tile empty.
     private func tileLanes(_ channels: Int) -> Int { [1, 2].first { channels <= Self.side * $0 } ?? 4 }
 
-    /// The local memory of a work-group: both sides of its products, a column more than needed to spread the banks.
+    /// The local memory of a work-group: both sides of its products, more columns than needed to spread the banks, and six values
+    /// per work-item for the emulation of matrix units.
     private func tileMemory(lanes: Int) -> KernelArgument {
-        .local(4 * Self.depth * (Self.side * (Self.rows + lanes) + 2))
+        let padding = engine.precision == .tf32 ? 8 : 1
+        let exchange = engine.tileProduct == .emulation ? 6 * Self.side * Self.side : 0
+        return .local(4 * (Self.depth * (Self.side * (Self.rows + lanes) + 2 * padding) + exchange))
     }
+
+    private func tileDefines(lanes: Int) -> [(String, String)] { [("LANES", "\(lanes)")] + engine.tileProduct.defines }
 
     /// The forward pass, or with dy and dx in the places of x and y the input gradient.
     /// - Parameters:
@@ -39,7 +55,7 @@ extension Lowering {
         builder.step(reads: [x] + finish.reads, writes: [y]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    network.nodes[id].name, "convolution_tiles.cl", "convolution_tiles", defines: [("LANES", "\(lanes)")],
+                    network.nodes[id].name, "convolution_tiles.cl", "convolution_tiles", defines: tileDefines(lanes: lanes),
                     global: [
                         ceilDivide(results, Self.side * Self.rows) * Self.side,
                         ceilDivide(output.channels, Self.side * lanes) * Self.side, step * step,
@@ -74,7 +90,8 @@ extension Lowering {
         builder.step(reads: [x, dy], writes: [partial]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    node.name, "convolution_tiles.cl", "convolution_tiles_weight_partial", defines: [("LANES", "\(lanes)")],
+                    node.name, "convolution_tiles_weights.cl", "convolution_tiles_weight_partial",
+                    defines: tileDefines(lanes: lanes),
                     global: [tiles.columns * Self.side, tiles.outputs * Self.side, groups], local: [Self.side, Self.side, 1],
                     [
                         .int(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),

@@ -69,7 +69,7 @@ struct Lowering {
             try lowerConvolution(id, c)
             if c.epilogue.relu6 { lowerUpperBound(id) }
         case .batchNorm(let b): try lowerBatchNorm(id, b)
-        case .linear(let l): lowerLinear(id, l)
+        case .linear(let l): try lowerLinear(id, l)
         case .relu: lowerRectifier(id, "relu")
         case .relu6: lowerRectifier(id, "relu6")
         case .add: lowerAdd(id)
@@ -90,7 +90,7 @@ struct Lowering {
         case .convolution(let c) where c.groups > 1: lowerGroupedConvolutionBackward(step, c)
         case .convolution(let c): try lowerConvolutionBackward(step, c)
         case .batchNorm(let b): lowerBatchNormBackward(step, b)
-        case .linear(let l): lowerLinearBackward(step, l)
+        case .linear(let l): try lowerLinearBackward(step, l)
         case .relu: lowerRectifierBackward(step, "relu")
         case .relu6: lowerRectifierBackward(step, "relu6")
         case .add: lowerAddBackward(step)

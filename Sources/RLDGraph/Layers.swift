@@ -61,4 +61,9 @@ public struct Linear: Sendable, Equatable {
     public var inputs: Int
     public var outputs: Int
     public var bias: Bool
+
+    /// The same as a 1x1 convolution of images of one pixel.
+    package var convolution: Convolution {
+        Convolution(inputChannels: inputs, outputChannels: outputs, kernel: 1, stride: 1, padding: 0, bias: bias)
+    }
 }

@@ -80,6 +80,9 @@ public protocol NetworkExecutor: AnyObject {
     /// What computes, for logs ("PoCL: cpu ...", "reference (Double, host)").
     var executorDescription: String { get }
 
+    /// Of the products of convolutions and linear layers; float32 where an executor does not say.
+    var precision: Precision { get }
+
     /// Bytes of the largest table of images that it holds; nil for as many as the host does.
     var residentImageBytes: Int? { get }
 
@@ -187,6 +190,8 @@ extension NetworkExecutor {
     public func load(_ images: ImageTable, as name: String) throws { try load(images, as: name, staged: false) }
 
     public var residentImageBytes: Int? { nil }
+
+    public var precision: Precision { .float32 }
 
     public var plannedBytes: Int? { nil }
 

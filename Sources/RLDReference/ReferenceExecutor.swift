@@ -12,9 +12,14 @@ public final class ReferenceExecutor: NetworkExecutor {
     private var metrics = StepMetrics()
     private var lastCorrect: [Bool] = []
 
-    public init() {}
+    public let precision: Precision
 
-    public var executorDescription: String { "reference (Double, host)" }
+    /// - Parameter precision: of the operands of convolutions and linear layers.
+    public init(precision: Precision = .float32) { self.precision = precision }
+
+    public var executorDescription: String {
+        "reference (Double, host)" + (precision == .float32 ? "" : ", \(precision.rawValue) products")
+    }
 
     public func load(_ images: ImageTable, as name: String, staged: Bool) {
         tables[name] = images
@@ -25,12 +30,12 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
-        student = try ReferenceNetwork(network, state: state)
+        student = try ReferenceNetwork(network, state: state, precision: precision)
         metrics = StepMetrics()
     }
 
     public func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws {
-        teachers[index] = try ReferenceNetwork(network, state: state)
+        teachers[index] = try ReferenceNetwork(network, state: state, precision: precision)
     }
 
     /// Nothing to plan: the host allocates as it goes.
@@ -122,7 +127,7 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func restore(_ state: TrainingState) throws {
         let network = try prepared(student, "student").network
-        let restored = try ReferenceNetwork(network, state: state.weights)
+        let restored = try ReferenceNetwork(network, state: state.weights, precision: precision)
         restored.updater.restore(
             state.slots.mapValues { slot in
                 Dictionary(uniqueKeysWithValues: slot.names.map { ($0, slot[$0]?.values ?? []) })

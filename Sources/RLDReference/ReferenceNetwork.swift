@@ -4,6 +4,8 @@ import RLDMethods
 /// Interprets a network on the host in Double: forward, backward and SGD, one node at a time.
 public final class ReferenceNetwork {
     public let network: Network
+    /// What operands of convolutions and linear layers are rounded to; float32 leaves them as they are.
+    public let precision: Precision
     /// Parameters and running statistics, by state-dict name.
     public private(set) var state: NetworkState
     /// d loss / d parameter after `backward`, by state-dict name.
@@ -27,11 +29,16 @@ public final class ReferenceNetwork {
     /// Takes gradients from elsewhere, as if `backward` had given them.
     package func take(gradients: [String: [Double]]) { self.gradients = gradients }
 
-    /// - Parameter inputGradient: also compute d loss / d input.
+    /// - Parameters:
+    ///   - inputGradient: also compute d loss / d input.
+    ///   - precision: of the operands of convolutions and linear layers.
     /// - Throws: `InputError` naming every tensor that does not fit.
-    public init(_ network: Network, state: NetworkState, inputGradient: Bool = false) throws(InputError) {
+    public init(_ network: Network, state: NetworkState, inputGradient: Bool = false, precision: Precision = .float32)
+        throws(InputError)
+    {
         try state.validate(for: network, source: "state")
         self.network = network
+        self.precision = precision
         self.state = state
         pass = network.backwardPass(includingInput: inputGradient)
     }
@@ -77,13 +84,14 @@ public final class ReferenceNetwork {
         case .input, .flatten: return x
         case .convolution(let c):
             let y = ReferenceConvolution.forward(
-                x, weight: tensor(node, "weight"), bias: c.bias ? tensor(node, "bias") : nil, c, batch: batch, input: input,
-                output: output)
+                operands(x, node), weight: operands(tensor(node, "weight"), node), bias: c.bias ? tensor(node, "bias") : nil, c,
+                batch: batch, input: input, output: output)
             return epilogue(y, c.epilogue, node)
         case .batchNorm(let b): return epilogue(batchNorm(id, node, b, x, extent: output), b.epilogue, node)
         case .linear(let l):
             return ReferenceOperations.linear(
-                x, weight: tensor(node, "weight"), bias: l.bias ? tensor(node, "bias") : nil, l, batch: batch)
+                operands(x, node), weight: operands(tensor(node, "weight"), node), bias: l.bias ? tensor(node, "bias") : nil, l,
+                batch: batch)
         case .relu: return x.map { max($0, 0) }
         case .relu6: return x.map { min(max($0, 0), 6) }
         case .add: return zip(x, values[node.inputs[1]]).map { $0 + $1 }
@@ -109,6 +117,11 @@ public final class ReferenceNetwork {
             }
             return y
         }
+    }
+
+    /// Values as the node's products take them.
+    private func operands(_ values: [Double], _ node: Network.Node) -> [Double] {
+        if case .convolution(let c) = node.operation, c.groups > 1 { values } else { precision.operands(values) }
     }
 
     private func epilogue(_ y: [Double], _ epilogue: Epilogue, _ node: Network.Node) -> [Double] {
@@ -234,28 +247,31 @@ public final class ReferenceNetwork {
         switch node.operation {
         case .input, .flatten: return { _ in dy }
         case .convolution(let c):
+            let factor = operands(dy, node)
             gradients["\(node.name).weight"] = ReferenceConvolution.weightGradient(
-                dy, x, c, batch: batch, input: input, output: output)
+                factor, operands(x, node), c, batch: batch, input: input, output: output)
             if c.bias {
                 gradients["\(node.name).bias"] = ReferenceOperations.channelSums(dy, batch: batch, extent: output)
             }
-            let weight = tensor(node, "weight")
+            let weight = operands(tensor(node, "weight"), node)
             return { [batch] index in
                 index == 1
                     ? dy
                     : ReferenceConvolution.inputGradient(
-                        dy, weight: weight, c, batch: batch, input: input, output: output)
+                        factor, weight: weight, c, batch: batch, input: input, output: output)
             }
         case .batchNorm(let b):
             let dx = batchNormGradient(id, node, b, x, dy, extent: output)
             return { $0 == 1 ? dy : dx }
         case .linear(let l):
-            gradients["\(node.name).weight"] = ReferenceOperations.linearWeightGradient(dy, x, l, batch: batch)
+            let factor = operands(dy, node)
+            gradients["\(node.name).weight"] = ReferenceOperations.linearWeightGradient(
+                factor, operands(x, node), l, batch: batch)
             if l.bias {
                 gradients["\(node.name).bias"] = ReferenceOperations.channelSums(dy, batch: batch, extent: output)
             }
-            let weight = tensor(node, "weight")
-            return { [batch] _ in ReferenceOperations.linearInputGradient(dy, weight: weight, l, batch: batch) }
+            let weight = operands(tensor(node, "weight"), node)
+            return { [batch] _ in ReferenceOperations.linearInputGradient(factor, weight: weight, l, batch: batch) }
         case .relu:
             let y = values[id]
             return { _ in zip(dy, y).map { $1 > 0 ? $0 : 0 } }

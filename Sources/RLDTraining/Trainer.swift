@@ -113,6 +113,7 @@ public final class Trainer {
     ///   and what the executor throws.
     public func run() throws -> TrainingResult {
         try configuration.validate()
+        try requirePrecision()
         let network = try self.network ?? dataset.network(configuration.model)
         try requireFit(network)
         let teachers = try readTeachers()
@@ -141,6 +142,16 @@ public final class Trainer {
         let loaded = try LoadedWeights(path, for: network, options: configuration.initialOptions, seed: configuration.seed)
         for note in loaded.notes { observer(.note("\(path): \(note)")) }
         return loaded.state
+    }
+
+    /// An executor computes in one precision for its life.
+    func requirePrecision() throws(InputError) {
+        guard executor.precision == configuration.precision else {
+            throw InputError(
+                "precision",
+                "is \(configuration.precision.rawValue), the executor computes in \(executor.precision.rawValue)",
+                advice: "make it for the configuration's precision (makeExecutor(device:precision:))")
+        }
     }
 
     /// A network that was handed over need not be for these images.

@@ -17,6 +17,7 @@ extension Trainer {
     /// Plans the run and times a few of its steps; writes nothing. A teacher whose weights are missing counts with fresh ones.
     public func estimate() throws -> TrainingEstimate {
         try configuration.validate()
+        try requirePrecision()
         let network = try dataset.network(configuration.model)
         let split = try DataSplit(dataset, limit: configuration.limit, validation: configuration.validation)
         let size = min(configuration.batchSize, split.training.count)

@@ -59,24 +59,10 @@ extension TrainingSession {
             ofBest = metrics
         }
         result.lastTest = try record("last", epoch: progress.last.epoch, ofLast)
-        let classes = accuracyByClass(correct)
+        let classes = ClassAccuracy.each(of: trainer.dataset.test, correct: correct)
         result.bestTest = try record("best", epoch: progress.best.epoch, ofBest, classes)
         try trainer.folder?.append(classes: classes, epoch: progress.best.epoch)
         return true
-    }
-
-    /// - Parameter correct: of every test image.
-    private func accuracyByClass(_ correct: [Bool]) -> [ClassAccuracy] {
-        let table = trainer.dataset.test
-        var (images, hits) = ([Int](repeating: 0, count: table.classes), [Int](repeating: 0, count: table.classes))
-        for (label, good) in zip(table.labels, correct) {
-            images[Int(label)] += 1
-            hits[Int(label)] += good ? 1 : 0
-        }
-        return table.classNames.indices.map { k in
-            ClassAccuracy(
-                name: table.classNames[k], images: images[k], accuracy: images[k] > 0 ? Double(hits[k]) / Double(images[k]) : 0)
-        }
     }
 
     func begin() throws {

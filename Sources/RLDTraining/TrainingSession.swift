@@ -218,7 +218,7 @@ struct TrainingSession {
             folder, teacherHash: teacherHash, dataHash: trainer.dataHash,
             transform: configuration.trainingTransform(trainer.dataset),
             rows: trainer.dataset.train.count, classes: network.classes, draws: configuration.teacherCacheDraws,
-            type: configuration.teacherCacheType)
+            type: configuration.teacherCacheType, precision: configuration.precision)
     }
 
     /// Replays an augmentation that the caches know, or asks each teacher once and stores what it says.

@@ -124,4 +124,22 @@ import Testing
             #expect(worst <= 1, "\(benchmark.name) \(benchmark.shape): \(worst)")
         }
     }
+
+    @Test(
+        "in tf32, products are those of linear layers and steps are held to a reference that rounds",
+        .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func reducedPrecision() throws {
+        let engine = try DeviceEngine(
+            TestDevice.device(), profile: .gpu, registers: nil, precision: .tf32, emulatesMatrixUnits: true)
+        let products = try ["nt", "nn", "tn"].map { try #require(LayerBenchmark.product($0, m: 9, n: 33, k: 65)) }
+        #expect(LayerBenchmark.product("tt", m: 9, n: 33, k: 65) == nil)
+        for product in products { #expect(product.shape == "9x33x65" && product.flops == 2.0 * 9 * 33 * 65) }
+        let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 4, classes: 5, input: [3, 8, 8])
+        for benchmark in products + [step] as [any BenchmarkCase] {
+            let run = try benchmark.prepare(on: engine)
+            try run.enqueue()
+            let worst = try run.check()
+            #expect(worst > 0 && worst <= 1, "\(benchmark.name) \(benchmark.shape): \(worst)")
+        }
+    }
 }

@@ -23,7 +23,22 @@ struct DeviceCommandTests {
         let result = try Program.run(["doctor", "--tiny"])
         #expect(result.code == 0, "\(result.error)")
         for name in ["cpu", "gpu", "loss rld", "batch, crop and flip"] { #expect(result.output.contains(name)) }
+        #expect(result.output.contains("\ntf32: "))
         #expect(try Program.run(["doctor", "--profile", "gqu"]).code == 2)
+    }
+
+    @Test("tf32 is refused where the device has no matrix units, and where it means nothing")
+    func precision() throws {
+        let train = ["train", "--model", "resnet8", "--data", "fashion-mnist", "--out", Folder().path + "/run"]
+        let wrong = try Program.run(train + ["--set", "precision=tf16"])
+        #expect(wrong.code == 2 && wrong.error.contains("one of float32, tf32"))
+        let group = try Program.run(["bench", "losses", "--precision", "tf32"])
+        #expect(group.code == 2 && group.error.contains("gemm, convolution, step and epoch"))
+        guard try !TestDevice.device().hasMatrixUnits else { return }
+        for arguments in [train + ["--set", "precision=tf32"], ["bench", "convolution", "--precision", "tf32"]] {
+            let result = try Program.run(arguments)
+            #expect(result.code == 3 && result.error.contains("precision tf32"), "\(result.error)")
+        }
     }
 
     @Test(

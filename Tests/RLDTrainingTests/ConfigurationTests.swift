@@ -33,6 +33,7 @@ struct ConfigurationTests {
         configuration.teacherWeights = "runs/teacher/best.safetensors"
         configuration.logEvery = 9
         configuration.device = "0"
+        configuration.precision = .tf32
         let back = try read(configuration.yaml)
         #expect(back.configuration == configuration)
         #expect(back.warnings.isEmpty)

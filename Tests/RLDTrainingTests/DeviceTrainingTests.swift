@@ -49,6 +49,21 @@ struct DeviceTrainingTests {
         #expect(distilled.lastState != first.lastState)
     }
 
+    @Test("a run computes in the precision that its configuration names, or not at all")
+    func precision() throws {
+        var recipe = configuration()
+        (recipe.epochs, recipe.precision) = (1, .tf32)
+        let text = inputErrorText { _ = try train(recipe, ReferenceExecutor()) }
+        #expect(text.contains("precision: is tf32, the executor computes in float32"), "\(text)")
+        let text2 = inputErrorText { _ = try train(configuration(), ReferenceExecutor(precision: .tf32)) }
+        #expect(text2.contains("precision: is float32"), "\(text2)")
+        #expect(recipe.effectiveDescription.contains("precision  tf32"))
+        let reduced = try train(recipe, makeExecutor(device: "reference", precision: .tf32))
+        recipe.precision = .float32
+        let full = try train(recipe, makeExecutor(device: "reference"))
+        #expect(reduced.lastState.allFinite && reduced.lastState != full.lastState)
+    }
+
     @Test(
         "a device trains as the reference does", .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
         arguments: [KernelProfile.cpu, .gpu])

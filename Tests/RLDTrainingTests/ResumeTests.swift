@@ -142,6 +142,7 @@ struct ResumeTests {
         let text = inputErrorText { _ = try merge(["epochs=5", "seed=4", "momentum=0.9"], allowing: ["seed"]) }
         #expect(text.contains("epochs is 3 in the run and 5 now") && text.contains("--allow-change epochs"), "\(text)")
         #expect(!text.contains("seed"))
+        #expect(inputErrorText { _ = try merge(["precision=tf32"]) }.contains("precision is float32 in the run and tf32 now"))
         let changed = try merge(
             ["epochs=5", "method=kd", "method.temperature=3"], allowing: ["epochs", "method.id", "temperature"])
         #expect(changed.epochs == 5 && changed.method.id == "kd" && changed.method.value(of: .temperature) == 3)

@@ -69,6 +69,19 @@ import Testing
         #expect(try plain.studentState() == executor.studentState())
     }
 
+    /// In tf32 beside a reference with rounded operands; one that does not round finds the first product.
+    @Test func stepsInReducedPrecisionPass() throws {
+        let engine = try DeviceEngine(
+            TestDevice.device(), profile: .gpu, registers: nil, precision: .tf32, emulatesMatrixUnits: true)
+        let validator = StepValidator(precision: .tf32)
+        let executor = try Self.executor(engine, validator, rule)
+        for index in 0..<2 { try step(index, executor) }
+        #expect(validator.worst > 0 && validator.worst <= 1)
+        executor.watcher = self.validator
+        let error = try #require(throws: DeviationError.self) { try step(2, executor) }
+        #expect(error.part == "teacher forward" && error.node == "conv1")
+    }
+
     /// One element is moved by a thousandth of the largest after the device has written it.
     @Test func plantedErrorsAreNamed() throws {
         let places = [

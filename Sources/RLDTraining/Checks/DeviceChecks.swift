@@ -1,6 +1,7 @@
 import OpenCLRuntime
 import RLDExecution
 import RLDGraph
+import RLDMethods
 import RLDReference
 
 /// What one check of a device against the reference found.
@@ -12,6 +13,8 @@ public struct CheckResult: Sendable, Equatable {
     public let worstTensor: String
     /// Values written outside their place.
     public let damagedGuards: Int
+    /// Of the products.
+    public var precision = Precision.float32
 
     public var passed: Bool { worst <= 1 && damagedGuards == 0 }
 }
@@ -19,7 +22,8 @@ public struct CheckResult: Sendable, Equatable {
 /// Runs every operation on a device against the Double reference.
 public enum DeviceChecks {
     /// Largest error of one value, relative to the largest magnitude in its tensor: float32 sums of up to a few thousand
-    /// products stay a few times below it.
+    /// products stay a few times below it. Products in tf32 are held to it too, against a reference that rounds the operands as
+    /// they do: those products are exact and the sums are float32's. Operands rounded otherwise miss it several times over.
     package static let bound = 1e-5
 
     /// - Parameters:
@@ -36,11 +40,35 @@ public enum DeviceChecks {
         let operations = (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
             Check(name: operation.name) { try check(operation, engine: $0) }
         }
-        return try (operations + (losses ? trainingChecks(tiny: tiny, engine: engine) : [])).map { check in
+        let results = try (operations + (losses ? trainingChecks(tiny: tiny, engine: engine) : [])).map { check in
             let result = try check.run(engine)
             progress(result)
             return result
         }
+        guard engine.profile == .gpu else { return results }
+        let reduced = try DeviceEngine(
+            device, profile: .gpu, registers: nil, guardElements: 16, precision: .tf32,
+            emulatesMatrixUnits: !device.hasMatrixUnits)
+        return try results
+            + (tiny ? OperationCase.tinyProducts : OperationCase.products).map { operation in
+                let result = try check(operation, engine: reduced)
+                progress(result)
+                return result
+            }
+    }
+
+    /// What the checks in tf32 say about a device; nil where there were none.
+    public static func matrixUnits(of device: Device, _ results: [CheckResult]) -> String? {
+        let results = results.filter { $0.precision == .tf32 }
+        guard !results.isEmpty else { return nil }
+        let failures = results.count { !$0.passed }
+        guard device.hasMatrixUnits else {
+            return "tf32: \(device.name) has no matrix units that are known; the kernels for them, emulated, "
+                + (failures == 0 ? "passed" : "failed \(failures) of \(results.count) checks")
+        }
+        return failures == 0
+            ? "tf32: verified on the matrix units of \(device.name)"
+            : "tf32: FAILED \(failures) of \(results.count) checks on the matrix units of \(device.name); do not use it"
     }
 
     /// Every check on one device and profile.
@@ -64,7 +92,7 @@ public enum DeviceChecks {
         let network = operation.network
         let state = randomState(network)
         let images = random(operation.batch * network.nodes[0].size, stream: 1)
-        let reference = try ReferenceNetwork(network, state: state, inputGradient: true)
+        let reference = try ReferenceNetwork(network, state: state, inputGradient: true, precision: engine.precision)
         let expected = try reference.forward(images, batch: operation.batch, training: !operation.folded)
 
         let device = try DeviceNetwork(
@@ -98,7 +126,8 @@ public enum DeviceChecks {
             }
         }
         return CheckResult(
-            name: operation.name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: try plan.damagedGuards())
+            name: operation.name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: try plan.damagedGuards(),
+            precision: engine.precision)
     }
 
     /// Largest |error| over the largest |expected|; infinite if the counts differ, NaN if a value is.

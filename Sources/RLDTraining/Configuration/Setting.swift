@@ -107,6 +107,9 @@ struct Setting: Sendable {
         integer("log_every", \.logEvery),
         integer("checkpoint.every", \.checkpointEvery),
         integer("checkpoint.keep", \.checkpointKeep),
+        choice(
+            "precision", Precision.allCases.map(\.rawValue), get: { $0.precision.rawValue },
+            set: { assign(Precision(rawValue: $1), to: &$0.precision) }),
         optionalName("device", \.device),
     ]
 

@@ -89,6 +89,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var checkpointEvery = 0
     /// How many of the newest checkpoints are kept, beside the best.
     public var checkpointKeep = 2
+    /// Of the products of convolutions and linear layers; the executor must be made for it.
+    public var precision = Precision.float32
     /// Index or name of the device, or "reference"; nil for the best one found.
     public var device: String?
 
@@ -149,6 +151,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
                     ? ", no validation part" : ", validation \(validation.map(Setting.text) ?? "by the part that the data brings")"),
             "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription)",
+            "precision  \(precision.rawValue)",
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
             "best       chosen on "

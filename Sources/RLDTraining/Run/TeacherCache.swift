@@ -1,6 +1,7 @@
 import Foundation
 import RLDDatasets
 import RLDGraph
+import RLDMethods
 
 /// How cached logits are stored.
 public enum TeacherCacheType: Sendable, Equatable, Codable {
@@ -48,7 +49,7 @@ package final class TeacherCache {
     /// - Parameter rows: images of the table.
     package init(
         _ folder: String, teacherHash: String, dataHash: String, transform: ImageTransform, rows: Int, classes: Int, draws: Int,
-        type: TeacherCacheType
+        type: TeacherCacheType, precision: Precision = .float32
     ) throws(InputError) {
         (self.classes, self.draws, self.type, self.rows) = (classes, draws, type, rows)
         if case .top(let count) = type, count >= classes {
@@ -61,6 +62,8 @@ package final class TeacherCache {
         for part in [teacherHash, dataHash, String(decoding: encoded, as: UTF8.self), type.text, "\(rows)x\(classes)"] {
             sum.add(part)
         }
+        // What float32 wrote keeps its name.
+        if precision != .float32 { sum.add(precision.rawValue) }
         self.folder = "\(NSString(string: folder).expandingTildeInPath)/\(sum.text)"
         do {
             try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)

@@ -26,7 +26,10 @@ package final class StepValidator: StepWatcher {
     /// Sees each place after the device has written it and before it is compared, by part and node: tests spoil something.
     package var beforeComparing: (_ part: String, _ node: String, DeviceSlice) throws -> Void = { _, _, _ in }
 
-    package init() {}
+    private let precision: Precision
+
+    /// - Parameter precision: the executor's.
+    package init(precision: Precision = .float32) { self.precision = precision }
 
     package func loads(_ images: ImageTable, as name: String, staged: Bool) {
         reference.load(images, as: name, staged: staged)
@@ -61,7 +64,7 @@ package final class StepValidator: StepWatcher {
         } else {
             throw InputError("RLD_VALIDATE", "the teacher's network is not the one that was prepared")
         }
-        let own = try ReferenceNetwork(plan.network, state: state)
+        let own = try ReferenceNetwork(plan.network, state: state, precision: precision)
         let batch = plan.batch
         plan.beginForward()
         try own.forward(try plan.currentValue(of: 0), batch: batch, training: plan.mode == .training) { id, expected in

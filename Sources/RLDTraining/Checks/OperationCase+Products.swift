@@ -1,0 +1,56 @@
+import RLDGraph
+
+/// Products that tf32 concerns, each alone: what a product reads must be exact in float32, since a value that the reference holds more
+/// exactly than the device may be rounded to another operand.
+extension OperationCase {
+    private struct Shape {
+        var channels: Int
+        var size: [Int]
+        var outputs: Int
+        var kernel: Int
+        var stride = 1
+        var batch = 2
+        var bias = false
+    }
+
+    /// Tiles of 16, 32 and 64 channels in both directions, filled and not.
+    private static let shapes: [Shape] = [
+        Shape(channels: 1, size: [9, 7], outputs: 17, kernel: 3, bias: true),
+        Shape(channels: 3, size: [11, 8], outputs: 5, kernel: 7, stride: 2),
+        Shape(channels: 5, size: [7, 9], outputs: 33, kernel: 3, stride: 2, batch: 3),
+        Shape(channels: 17, size: [6, 5], outputs: 17, kernel: 3, bias: true),
+        Shape(channels: 33, size: [5, 6], outputs: 40, kernel: 1, batch: 3),
+        Shape(channels: 64, size: [6, 6], outputs: 3, kernel: 1, stride: 2),
+        Shape(channels: 48, size: [9, 10], outputs: 80, kernel: 3),
+    ]
+
+    static let products: [OperationCase] =
+        shapes.map { s in
+            OperationCase(
+                "tf32 convolution \(s.kernel)x\(s.kernel)/\(s.stride), \(s.batch)x\(s.channels)x\(s.size[0])x\(s.size[1]) to \(s.outputs)",
+                input: [s.channels] + s.size, batch: s.batch
+            ) { $0.convolution($1, s.outputs, kernel: s.kernel, stride: s.stride, bias: s.bias, name: "c") }
+        } + [
+            OperationCase("tf32 linear 65x33 to 13", input: [33], batch: 65) { $0.linear($1, 13, name: "fc") },
+            OperationCase("tf32 linear 3x100 to 64", input: [100], batch: 3) { $0.linear($1, 64, bias: false, name: "fc") },
+            OperationCase("tf32 convolution + add + relu, folded", input: [20, 7, 5], batch: 3, folded: true) {
+                let y = $0.convolution($1, 20, kernel: 3, bias: true, name: "c")
+                return $0.relu($0.add(y, $1))
+            },
+            OperationCase("tf32 convolutions, shared", input: [12, 6, 7], batch: 2) {
+                // The second adds its input gradient to the first's.
+                let y = $0.convolution($1, 36, kernel: 1, name: "a")
+                return $0.add(y, $0.convolution($1, 36, kernel: 3, name: "b"))
+            },
+        ] + tinyProducts
+
+    static let tinyProducts: [OperationCase] = [
+        OperationCase("tf32 tiny convolution", input: [3, 4, 5], batch: 2) {
+            $0.convolution($1, 18, kernel: 3, bias: true, name: "c")
+        },
+        OperationCase("tf32 tiny convolution, stride 2", input: [3, 5, 4], batch: 1) {
+            $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
+        },
+        OperationCase("tf32 tiny linear", input: [5], batch: 3) { $0.linear($1, 33, name: "fc") },
+    ]
+}
