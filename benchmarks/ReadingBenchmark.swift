@@ -45,7 +45,8 @@ package struct ReadingBenchmark {
         // A batch may have been read while the one before was waited for: the mean over all of them counts, not the median.
         let mean = Spread([seconds(begin.duration(to: clock.now)) / Double(times.count)])
         return BenchmarkResult(
-            name: name, provider: "rld", mode: "\(table.height)x\(table.width)", shape: "\(batch)x3x\(table.height)x\(table.width)",
+            name: name, provider: "rld", mode: "\(table.height)x\(table.width)",
+            shape: "\(batch)x3x\(table.height)x\(table.width)",
             runs: times.count, setup: setup, building: 0, worstError: 0, device: mean, wall: mean, launches: 0, memory: 0,
             records: [], images: batch)
     }

@@ -50,7 +50,9 @@ extension TrainingSession {
         if configuration.averageDecay > 0 { try executor.prepareStudent(network, state: progress.last.state) }
         var correct: [Bool] = []
         let isBestLast = progress.best.epoch == progress.last.epoch
-        guard let ofLast = try evaluate(pass, next: isBestLast ? nil : pass, correct: { correct.append($0) }) else { return false }
+        guard let ofLast = try evaluate(pass, next: isBestLast ? nil : pass, correct: { correct.append($0) }) else {
+            return false
+        }
         var ofBest = ofLast
         if !isBestLast {
             try executor.prepareStudent(network, state: progress.best.state)

@@ -197,7 +197,8 @@ struct PictureTests {
         let other = try contents(of: folder.file("train/dog/small.png"))
         try Data((other + [UInt8](repeating: 0, count: 1 << 12)).prefix(contents(of: path).count))
             .write(to: URL(fileURLWithPath: path))
-        try FileManager.default.setAttributes([.modificationDate: try #require(attributes[.modificationDate])], ofItemAtPath: path)
+        try FileManager.default.setAttributes(
+            [.modificationDate: try #require(attributes[.modificationDate])], ofItemAtPath: path)
         usleep(20_000)
         let changed = try load()
         #expect(changed.train.contentHash != first.train.contentHash && changed.test.contentHash == first.test.contentHash)
@@ -232,7 +233,8 @@ struct PictureTests {
             alone.notes == ["\(folder.path)/val is the test set", "\(folder.path): test/ holds no classes and is not used"])
 
         try folder.write(
-            Array("train/cat/wide.jpg,a\ntrain/dog/small.png,b\nval/dog/small.png,b,val\nval/cat/tall.png,a,test\n".utf8), "labels.csv")
+            Array("train/cat/wide.jpg,a\ntrain/dog/small.png,b\nval/dog/small.png,b,val\nval/cat/tall.png,a,test\n".utf8),
+            "labels.csv")
         let labels = try DatasetCatalog.load("labels:\(folder.path)", options: DatasetOptions(imageSize: 12))
         #expect(labels.train.count == 2 && labels.validation?.labels == [1] && labels.test.labels == [0])
     }

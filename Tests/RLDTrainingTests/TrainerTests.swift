@@ -214,7 +214,9 @@ struct TrainerTests {
         }
     }
 
-    @Test("the data's own validation part chooses the best epoch and leaves every training image to train on, unless a share is given")
+    @Test(
+        "the data's own validation part chooses the best epoch and leaves every training image to train on, unless a share is given"
+    )
     func ownValidation() throws {
         var data = bandData()
         data.validation = bandImages(count: 12, seed: 3)
@@ -229,7 +231,8 @@ struct TrainerTests {
             var asked = 0
             let folder = try RunFolder("\(temporary.path)/\(name)", existing: resume ? .resume : .refuse)
             let trainer = Trainer(
-                configuration: configuration, executor: executor, dataset: data, folder: folder, resuming: try folder.resumption(),
+                configuration: configuration, executor: executor, dataset: data, folder: folder,
+                resuming: try folder.resumption(),
                 shouldStop: {
                     asked += 1
                     return stopAt.map { asked > $0 } ?? false
@@ -247,7 +250,8 @@ struct TrainerTests {
         #expect(Set(own.executor.trainCalls.prefix(7).flatMap(\.batch.indices)) == Set(0..<100))
         #expect(own.executor.evaluateCalls.prefix(2).map(\.table) == ["validation", "validation"])
         #expect(own.executor.evaluateCalls[0].indices == Array(0..<12) && own.executor.evaluateCalls[2].table == "test")
-        #expect(own.result.bestTest?.selectedOn == "validation" && own.text.contains("100 to train on, 12 of their own to validate"))
+        #expect(
+            own.result.bestTest?.selectedOn == "validation" && own.text.contains("100 to train on, 12 of their own to validate"))
         #expect(own.stored.validation == nil && !own.text.contains("not used"))
         let stopped = try run("stopped", configuration, stopAt: 9)
         #expect(stopped.result.interrupted)

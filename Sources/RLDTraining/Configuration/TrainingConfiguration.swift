@@ -148,7 +148,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "model      \(model), seed \(seed)",
             "data       \(data)" + (limit.map { ", first \($0) training images" } ?? "")
                 + (validation == 0
-                    ? ", no validation part" : ", validation \(validation.map(Setting.text) ?? "by the part that the data brings")"),
+                    ? ", no validation part"
+                    : ", validation \(validation.map(Setting.text) ?? "by the part that the data brings")"),
             "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription)",
             "precision  \(precision.rawValue)",
