@@ -1,4 +1,5 @@
 import Foundation
+import RLDExecution
 import RLDFormats
 import RLDGraph
 import RLDMethods
@@ -125,11 +126,13 @@ extension TrainingSession {
     }
 
     func environment() -> RunEnvironment {
-        RunEnvironment(
-            executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataHash,
+        let device = (executor as? DeviceExecutor)?.device
+        return RunEnvironment(
+            executor: executor.executorDescription, device: device?.name, platform: device?.platformName,
+            driver: device?.driverVersion, opencl: device?.version, data: configuration.data, dataHash: trainer.dataHash,
             trainingImages: split.training.count, validationImages: split.validation.count,
-            testImages: trainer.dataset.test.count,
-            classNames: trainer.dataset.classNames, skippedFiles: trainer.dataset.skipped.map(\.description))
+            testImages: trainer.dataset.test.count, classNames: trainer.dataset.classNames,
+            skippedFiles: trainer.dataset.skipped.map(\.description))
     }
 }
 
