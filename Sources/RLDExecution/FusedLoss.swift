@@ -2,8 +2,8 @@ import OpenCLRuntime
 import RLDMethods
 
 /// A method's loss on the device, prepared once for a method, a number of classes and a largest batch. One launch computes the
-/// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator.
-/// Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below the rest of its
+/// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator (a small batch on a cpu
+/// needs no second one). Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below the rest of its
 /// row ...) are recomputed by one work-item, slowly: they are rare.
 ///
 /// Formulas and limits are `ReferenceLoss`'s, in float32: |logit| <= 1e30 gives finite results. Everything is summed in a fixed
@@ -17,15 +17,14 @@ package final class FusedLoss {
     /// Rows with this label have no loss and no gradient; nil: every row counts.
     package let ignoreLabel: Int32?
 
-    private let rowKernel: Kernel
+    private let rowKernel: LossRowKernel
+    /// Up to so many rows a work-item of the row kernel adds them up at the end, where it can: faster than another launch.
+    private static let fewRows = 256
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
     /// `mlkd` only.
     private let alignment: MultiLevelAlignment?
     private let programs: ProgramCache
-    private let localSize: Int
-    /// Local memory for a block of the logits; nil for the methods whose kernels keep none.
-    private let blockBytes: Int?
     private let reduceSize: Int
     private let terms: Int
     /// [terms, capacity]; the last call's terms per row, [terms, rows], lie at its beginning.
@@ -62,43 +61,21 @@ package final class FusedLoss {
         self.storage = storage
         let variant = storage.defines + (audit ? [("LOSS_AUDIT", "1")] : [])
         self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
-        let (file, function) = Self.kernel(of: method)
-        switch profile {
-        case .cpu:
-            self.localSize = 1
-            rowKernel = try programs.kernel(file, function, defines: Self.defines(.cpu, localSize: 1, device: device) + variant)
-        case .gpu:
-            // With what a work-item keeps, rows of up to 2048 classes are read once.
-            let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
-            let wanted = min(localSize ?? fitting, device.maxWorkGroupSize)
-            func build(_ size: Int) throws(DeviceError) -> Kernel {
-                try programs.kernel(file, function, defines: Self.defines(.gpu, localSize: size, device: device) + variant)
-            }
-            let first = try build(wanted)
-            let fits = first.maxWorkGroupSize >= wanted
-            self.localSize = fits ? wanted : max(1, first.maxWorkGroupSize)
-            rowKernel = fits ? first : try build(self.localSize)
-        }
-        switch method {
-        case .labelRevision, .multiLevelLogitDistillation: blockBytes = nil
-        default:
-            // A cpu work-item keeps them in private memory.
-            let kept = profile == .gpu ? self.localSize * Self.keptClasses(self.localSize) : 1
-            blockBytes = 4 * kept * (method.needsTeacher ? 2 : 1)
-        }
+        rowKernel = try LossRowKernel(
+            method, classes: classes, programs: programs, profile: profile, localSize: localSize, variant: variant)
         reduceSize = min(64, device.maxWorkGroupSize)
         let defines = [("LOCAL_SIZE", "\(reduceSize)")]
         reduceKernel = try programs.kernel("loss_reduce.cl", "loss_reduce_rows", defines: defines)
         termRows = try Buffer(context, bytes: 4 * terms * capacity, label: "loss terms per row")
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
         rowScale = try LossRowScale(
-            method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
+            method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: rowKernel.localSize,
             reduceSize: reduceSize, ignoring: ignoreLabel, variant: variant)
         if case .multiLevelLogitDistillation = method {
             guard storage == LossStorage() else { throw DeviceError(.shapeMismatch, "method 'mlkd' takes float32 logits") }
             guard let products else { throw DeviceError(.shapeMismatch, "a loss of method 'mlkd' without matrix products") }
             alignment = try MultiLevelAlignment(
-                rows: capacity, classes: classes, programs: programs, profile: profile, localSize: self.localSize,
+                rows: capacity, classes: classes, programs: programs, profile: profile, localSize: rowKernel.localSize,
                 medianSize: reduceSize, products: products)
         } else {
             alignment = nil
@@ -136,13 +113,15 @@ package final class FusedLoss {
                 ignoring: ignoreLabel, on: queue)
         }
 
+        let kernel = try rowKernel.prepared(for: method)
+        let finishes = rowKernel.finishes && rows <= Self.fewRows && mode.isEmpty && softTargets == nil
         var next = 0
         func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
-            try rowKernel.setArgument(next, value)
+            try kernel.setArgument(next, value)
             next += 1
         }
         func slice(_ buffer: Buffer, _ offset: Int) throws(DeviceError) {
-            try rowKernel.setArgument(next, buffer)
+            try kernel.setArgument(next, buffer)
             next += 1
             try value(UInt64(offset))
         }
@@ -177,7 +156,7 @@ package final class FusedLoss {
             try value(UInt32(levels.count))
             try value(temperatures)
             try value(counts)
-            try rowKernel.setArgument(next, alignment.levels)
+            try kernel.setArgument(next, alignment.levels)
             next += 1
         default:
             // The arguments of kernels/common/logit_loss.clh: weights by kind of term, temperatures, standardisation.
@@ -188,6 +167,11 @@ package final class FusedLoss {
             try value(Float(temperature))
             try value(Float(method.value(of: .confidenceTemperature) ?? temperature))
             try value(UInt32(method.value(of: .standardize) == 1 ? 1 : 0))
+            if rowKernel.finishes {
+                try kernel.setArgument(next, accumulator?.buffer ?? rowStatus)
+                next += 1
+                try value(UInt32(finishes && accumulator != nil ? 1 : 0))
+            }
         }
         if let audit {
             let (temperature, standardize) = method.auditConfidence
@@ -195,9 +179,9 @@ package final class FusedLoss {
             try value(Float(temperature))
             try value(UInt32(standardize ? 1 : 0))
         }
-        try rowKernel.setLocalMemory(next, 16 * localSize)
-        if let blockBytes { try rowKernel.setLocalMemory(next + 1, blockBytes) }
-        try queue.enqueue(rowKernel, global: [rows * localSize], local: [localSize])
+        try kernel.setLocalMemory(next, 16 * rowKernel.localSize)
+        if let blockBytes = rowKernel.blockBytes { try kernel.setLocalMemory(next + 1, blockBytes) }
+        try queue.enqueue(kernel, global: [rows * rowKernel.localSize], local: [rowKernel.localSize])
         if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
             try alignment.enqueueAlignments(
                 m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue
@@ -209,7 +193,7 @@ package final class FusedLoss {
                 terms: DeviceSlice(termRows, offset: term * rows, count: rows),
                 gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), programs: programs, on: queue)
         }
-        if let accumulator { try reduce(rows, weights, mode, into: accumulator, on: queue) }
+        if let accumulator, !finishes { try reduce(rows, weights, mode, into: accumulator, on: queue) }
     }
 
     /// The last call's terms per row, unweighted, waiting for it. - Returns: per term, per row.
@@ -248,30 +232,6 @@ package final class FusedLoss {
         try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0x70 == 0 }
     }
 
-    /// Classes of each row that a work-item of the gpu profile keeps in local memory: at most 24 KiB in all.
-    private static func keptClasses(_ localSize: Int) -> Int { localSize > 256 ? 4 : 8 }
-
-    /// What a row kernel is built with.
-    static func defines(_ profile: KernelProfile, localSize: Int, device: Device) -> [(String, String)] {
-        switch profile {
-        case .cpu: [("PROFILE_CPU", "1"), ("ROW_WIDTH", device.nativeFloatWidth >= 16 ? "16" : "8")]
-        case .gpu: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(localSize)"), ("ROW_KEEP", "\(keptClasses(localSize))")]
-        }
-    }
-
-    private static func kernel(of method: Method) -> (file: String, function: String) {
-        switch method {
-        case .crossEntropy: ("cross_entropy.cl", "cross_entropy_rows_fused")
-        case .knowledgeDistillation: ("knowledge_distillation.cl", "knowledge_distillation_rows_fused")
-        case .decoupledKnowledgeDistillation: ("dkd.cl", "dkd_rows_fused")
-        case .labelAugment: ("label_augment.cl", "label_augment_rows_fused")
-        case .reviewCorrection: ("review_correction.cl", "review_correction_rows_fused")
-        case .labelRevision: ("label_revision.cl", "label_revision_rows_fused")
-        case .refinedLogitDistillation: ("rld_loss.cl", "rld_loss_rows_fused")
-        case .multiLevelLogitDistillation: ("mlkd.cl", "mlkd_rows_fused")
-        }
-    }
-
     private func reduce(
         _ rows: Int, _ weights: [Float], _ mode: LossRowScale.Mode, into accumulator: LossAccumulator, on queue: CommandQueue
     ) throws(DeviceError) {
@@ -295,7 +255,7 @@ package final class FusedLoss {
     private func scratchGradient() throws(DeviceError) -> DeviceSlice {
         if let unusedGradient { return DeviceSlice(unusedGradient, count: capacity * classes) }
         let buffer = try Buffer(
-            rowKernel.program.context, bytes: storage.gradient.size * capacity * classes, label: "loss gradient, not wanted")
+            programs.context, bytes: storage.gradient.size * capacity * classes, label: "loss gradient, not wanted")
         unusedGradient = buffer
         return DeviceSlice(buffer, count: capacity * classes)
     }

@@ -43,7 +43,7 @@ final class LossRowScale {
         if case .labelRevision = method {
             groupKernel = try programs.kernel(
                 "label_revision.cl", "label_revision_group_rows",
-                defines: FusedLoss.defines(profile, localSize: localSize, device: context.device) + variant)
+                defines: profile.rowDefines(localSize: localSize, device: context.device) + variant)
             groups = try Buffer(context, bytes: 4 * rows, label: "loss row groups")
         } else {
             (groupKernel, groups) = (nil, nil)

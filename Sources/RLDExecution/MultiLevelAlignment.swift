@@ -43,7 +43,7 @@ final class MultiLevelAlignment {
         self.products = products
         // The row kernel's own program, unless the device's work-groups are small.
         let defines =
-            FusedLoss.defines(profile, localSize: localSize, device: context.device)
+            profile.rowDefines(localSize: localSize, device: context.device)
             + (medianSize == 64 ? [] : [("MEDIAN_SIZE", "\(medianSize)")])
         func kernel(_ name: String) throws(DeviceError) -> Kernel { try programs.kernel("mlkd.cl", name, defines: defines) }
         confidenceRows = try kernel("mlkd_confidence_rows")

@@ -16,7 +16,7 @@ struct RowKernels {
         self.classes = classes
         let wanted = classes <= 256 ? 64 : classes <= 4096 ? 128 : 256
         localSize = engine.profile == .cpu ? 1 : min(wanted, engine.device.maxWorkGroupSize)
-        defines = FusedLoss.defines(engine.profile, localSize: localSize, device: engine.device)
+        defines = engine.profile.rowDefines(localSize: localSize, device: engine.device)
     }
 
     func kernel(_ file: String, _ name: String) throws(DeviceError) -> Kernel {

@@ -48,7 +48,7 @@ import Testing
     /// Worst |error| / bound, recording failures. Bounds: `Bound.rowOperation`; for two standardised classes, which are always
     /// at +-0.7, the distillation gradient cancels to nothing: its rounding (1e-6 of what cancels) comes on top.
     @discardableResult
-    private func compare(
+    static func compare(
         _ found: LossDevice.Outcome, _ method: Method, _ batch: Batch, classes: Int, warmup: Double = 1, scale: Double = 1,
         ignoring: Int32 = -100, weights: [Double]? = nil, _ what: String
     ) throws -> Double {
@@ -94,7 +94,7 @@ import Testing
                 let found = try device.run(
                     method, student: batch.student, teacher: batch.teacher, labels: batch.labels, warmup: 0.35, scale: 2)
                 let what = "\(profile) \(method.effectiveDescription), \(rows) x \(classes)"
-                worst = max(worst, try compare(found, method, batch, classes: classes, warmup: 0.35, scale: 2, what))
+                worst = max(worst, try Self.compare(found, method, batch, classes: classes, warmup: 0.35, scale: 2, what))
                 #expect(try device.damagedGuards() == 0, "\(what)")
             }
         }
@@ -108,7 +108,7 @@ import Testing
             let batch = Batch(5, 100)
             let device = try LossDevice(engine, method, rows: 5, classes: 100, localSize: localSize)
             let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
-            try compare(found, method, batch, classes: 100, "\(localSize) work-items, \(method.id)")
+            try Self.compare(found, method, batch, classes: 100, "\(localSize) work-items, \(method.id)")
             #expect(try device.damagedGuards() == 0)
         }
     }
@@ -160,7 +160,7 @@ import Testing
         }
         let device = try LossDevice(engine, method, rows: 9, classes: 33, ignoring: -100)
         let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
-        try compare(found, method, batch, classes: 33, "\(profile) \(method.id), ignored rows")
+        try Self.compare(found, method, batch, classes: 33, "\(profile) \(method.id), ignored rows")
         let none = try device.run(
             method, student: batch.student, teacher: batch.teacher, labels: Array(repeating: -100, count: 9))
         #expect(none.totals.metrics.rows == 0 && none.totals.metrics.totalSum == 0 && none.totals.faultyRows == 0)
@@ -179,7 +179,7 @@ import Testing
             let device = try LossDevice(engine, method, rows: 70, classes: 33, ignoring: ignoring)
             let found = try device.run(
                 method, student: batch.student, teacher: batch.teacher, labels: batch.labels, scale: 2, weights: weights)
-            try compare(
+            try Self.compare(
                 found, method, batch, classes: 33, scale: 2, weights: weights,
                 "\(profile) \(method.effectiveDescription), weights")
             let zeros = [Double](repeating: 0, count: 70)
@@ -188,7 +188,7 @@ import Testing
             #expect(none.totals.metrics.totalSum == 0 && none.gradient.allSatisfy { $0 == 0 })
             // Without weights again: nothing is left of them.
             let plain = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
-            try compare(plain, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), after weights")
+            try Self.compare(plain, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), after weights")
             #expect(try device.damagedGuards() == 0)
             batch.labels[4] = -100
         }
@@ -236,7 +236,7 @@ import Testing
         }
         let device = try LossDevice(engine, method, rows: 12, classes: 33)
         let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
-        try compare(found, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), excluded classes")
+        try Self.compare(found, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), excluded classes")
     }
 
     @Test(arguments: KernelProfile.allCases)

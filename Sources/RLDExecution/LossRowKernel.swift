@@ -1,0 +1,111 @@
+import Glibc
+import OpenCLRuntime
+import RLDMethods
+
+/// The kernel that computes the rows of a method's loss: which program, with which constants, and its work-groups.
+final class LossRowKernel {
+    /// Work-items per row.
+    let localSize: Int
+    /// Local memory for a block of the logits, in bytes; nil for the methods whose kernels keep none.
+    let blockBytes: Int?
+    /// Whether the kernel takes an accumulator, to which its last work-item can add a small batch.
+    let finishes: Bool
+
+    private let file: String
+    private let function: String
+    private let programs: ProgramCache
+    private let profile: KernelProfile
+    private let defines: [(String, String)]
+    private var kernel: Kernel
+    private var temperature: Int?
+
+    /// - Parameters:
+    ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
+    ///   - variant: further constants.
+    /// - Throws: `.buildFailed`.
+    init(
+        _ method: Method, classes: Int, programs: ProgramCache, profile: KernelProfile, localSize: Int?,
+        variant: [(String, String)]
+    ) throws(DeviceError) {
+        let device = programs.context.device
+        let (file, function) = Self.function(of: method)
+        let keepsBlocks = Self.keepsBlocks(method)
+        let temperature = Self.temperature(of: method, profile)
+        // With what a work-item keeps, rows of up to 2048 classes are read once by the gpu profile.
+        let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
+        let wanted = profile == .cpu ? 1 : min(localSize ?? fitting, device.maxWorkGroupSize)
+        // What only threads of a host can do, and only this driver is known to.
+        let onThreads = profile == .cpu && keepsBlocks && device.isPoCL && device.isCPU
+        let whole = onThreads ? Self.wholeRow(classes) : nil
+        func constants(_ size: Int) -> [(String, String)] {
+            profile.rowDefines(localSize: size, device: device) + variant + (whole.map { [("ROW_WHOLE", "\($0)")] } ?? [])
+                + (onThreads ? [("LOSS_FINISHES", "1")] : [])
+        }
+        func build(_ size: Int) throws(DeviceError) -> Kernel {
+            try programs.kernel(file, function, defines: constants(size) + Self.constants(temperature))
+        }
+        let first = try build(wanted)
+        let fits = first.maxWorkGroupSize >= wanted
+        self.localSize = fits ? wanted : max(1, first.maxWorkGroupSize)
+        kernel = fits ? first : try build(self.localSize)
+        defines = constants(self.localSize)
+        (self.file, self.function, self.temperature) = (file, function, temperature)
+        (self.programs, self.profile, finishes) = (programs, profile, onThreads)
+        // A cpu work-item keeps its block in private memory.
+        let kept = profile == .gpu ? self.localSize * KernelProfile.keptClasses(self.localSize) : 1
+        blockBytes = keepsBlocks ? 4 * kept * (method.needsTeacher ? 2 : 1) : nil
+    }
+
+    /// The kernel for a method of the same id. One with other temperatures than before may need a program of its own, which is
+    /// built at the first time.
+    func prepared(for method: Method) throws(DeviceError) -> Kernel {
+        let wanted = Self.temperature(of: method, profile)
+        if wanted != temperature {
+            kernel = try programs.kernel(file, function, defines: defines + Self.constants(wanted))
+            temperature = wanted
+        }
+        return kernel
+    }
+
+    private static func keepsBlocks(_ method: Method) -> Bool {
+        switch method {
+        case .labelRevision, .multiLevelLogitDistillation: false
+        default: true
+        }
+    }
+
+    /// T where the cpu profile takes it as a constant, which spares its inner loops their branches: 1, 2 or 4 on the logits as they
+    /// are, with 1 as the temperature of a confidence. That is what all recipes without standardisation use.
+    private static func temperature(of method: Method, _ profile: KernelProfile) -> Int? {
+        guard profile == .cpu, keepsBlocks(method), let t = method.value(of: .temperature), [1, 2, 4].contains(t) else {
+            return nil
+        }
+        return method.value(of: .confidenceTemperature) ?? 1 == 1 && method.value(of: .standardize) != 1 ? Int(t) : nil
+    }
+
+    private static func constants(_ temperature: Int?) -> [(String, String)] {
+        temperature.map { [("LOSS_TEMPERATURE", "\($0).0f")] } ?? []
+    }
+
+    /// Classes up to which a cpu work-item keeps a whole row, exponentials included, on its thread's stack, so that the row is read
+    /// once: nil for what the kernels choose. Up to 1.3 MB, if stacks are as large as usual.
+    private static func wholeRow(_ classes: Int) -> Int? {
+        guard let size = [8192, 32768, 65536, 163_840].first(where: { classes <= $0 }), size > 8192 else { return nil }
+        var limit = rlimit()
+        let known = getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0
+        return known && limit.rlim_cur >= 4 << 20 ? size : nil
+    }
+
+    private static func function(of method: Method) -> (file: String, function: String) {
+        switch method {
+        case .crossEntropy: ("cross_entropy.cl", "cross_entropy_rows_fused")
+        case .knowledgeDistillation: ("knowledge_distillation.cl", "knowledge_distillation_rows_fused")
+        case .decoupledKnowledgeDistillation: ("dkd.cl", "dkd_rows_fused")
+        case .labelAugment: ("label_augment.cl", "label_augment_rows_fused")
+        case .reviewCorrection: ("review_correction.cl", "review_correction_rows_fused")
+        case .labelRevision: ("label_revision.cl", "label_revision_rows_fused")
+        case .refinedLogitDistillation: ("rld_loss.cl", "rld_loss_rows_fused")
+        case .multiLevelLogitDistillation: ("mlkd.cl", "mlkd_rows_fused")
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDMethods
+import RLDReference
+import TestSupport
+import Testing
+
+/// What a loss does differently by the length of its rows, the size of its batch and its temperatures.
+@Suite(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd")) struct FusedLossShapeTests {
+    private static func refined(temperature: Double, confidence: Double = 1) -> Method {
+        var method = RefinedLogitDistillation()
+        (method.temperature, method.confidenceTemperature) = (temperature, confidence)
+        return .refinedLogitDistillation(method)
+    }
+
+    /// Around the lengths up to which a cpu keeps a row whole, and beyond the last of them, where it goes block by block.
+    @Test(arguments: [8192, 8193, 32_769, 65_537, 163_841]) func longRowsAreTheReferences(_ classes: Int) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: .cpu)
+        for method in [FusedLossTests.refined, FusedLossTests.refined.applyingLSKD()] {
+            let batch = FusedLossTests.Batch(2, classes)
+            let device = try LossDevice(engine, method, rows: 2, classes: classes)
+            let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+            try FusedLossTests.compare(
+                found, method, batch, classes: classes, "\(classes) classes, \(method.effectiveDescription)")
+            #expect(try device.damagedGuards() == 0)
+        }
+    }
+
+    /// A loss that is prepared for one temperature takes another, to the same bits as one that was prepared for it.
+    @Test(arguments: KernelProfile.allCases) func temperaturesMayChange(_ profile: KernelProfile) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let (rows, classes) = (5, 100)
+        let batch = FusedLossTests.Batch(rows, classes)
+        let methods = [Self.refined(temperature: 4), Self.refined(temperature: 3), Self.refined(temperature: 2)]
+        let changing = try LossDevice(engine, methods[0], rows: rows, classes: classes)
+        func run(_ device: LossDevice, _ method: Method) throws -> LossDevice.Outcome {
+            try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        }
+        for method in methods + methods {
+            let found = try run(changing, method)
+            #expect(
+                try found == run(LossDevice(engine, method, rows: rows, classes: classes), method),
+                "\(method.effectiveDescription)")
+            try FusedLossTests.compare(found, method, batch, classes: classes, method.effectiveDescription)
+        }
+        let built = engine.context.counters.programsBuilt
+        for method in methods { _ = try run(changing, method) }
+        #expect(engine.context.counters.programsBuilt == built)
+    }
+
+    /// So steep that every exponential but the largest vanishes.
+    @Test(arguments: KernelProfile.allCases, [1e-3, 1e-9]) func lowTemperaturesStayFinite(_ profile: KernelProfile, _ t: Double)
+        throws
+    {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let method = Self.refined(temperature: t, confidence: t)
+        let batch = FusedLossTests.Batch(4, 50)
+        let device = try LossDevice(engine, method, rows: 4, classes: 50)
+        let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        try FusedLossTests.compare(found, method, batch, classes: 50, "temperature \(t)")
+    }
+
+    /// On a cpu a small batch is added up by the launch that computes it, a large one by another; both add to what is there.
+    @Test func smallBatchesTakeOneLaunch() throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: .cpu)
+        let method = FusedLossTests.refined
+        for (rows, launches) in [(1, 1), (256, 1), (257, 2)] where engine.device.isPoCL {
+            let batch = FusedLossTests.Batch(rows, 10)
+            let device = try LossDevice(engine, method, rows: rows, classes: 10)
+            func run(_ times: Int) throws -> LossDevice.Outcome {
+                try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels, times: times)
+            }
+            let before = engine.context.counters.launches
+            let once = try run(1)
+            #expect(engine.context.counters.launches - before == launches, "\(rows) rows")
+            try FusedLossTests.compare(once, method, batch, classes: 10, "\(rows) rows")
+            let thrice = try run(3).totals.metrics
+            #expect(thrice.rows == 3 * rows && thrice.top1 == 3 * once.totals.metrics.top1)
+            expectClose([thrice.totalSum], [3 * once.totals.metrics.totalSum], .relative(1e-12, absolute: 0), "\(rows) rows")
+        }
+    }
+}
