@@ -10,7 +10,7 @@ struct DataCommand: ParsableCommand {
             Example: rld data folder:~/pictures --sheet pictures.png
             """)
 
-    @Argument(help: "Data set as NAME or NAME:PATH; a folder alone is read as folder:PATH.")
+    @Argument(help: "Data set as NAME or NAME:PATH; a path alone is read as folder:PATH.")
     var data: String
 
     @Option(parsing: .unconditional, help: "Side of the square that networks get to see.")
@@ -23,9 +23,7 @@ struct DataCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let isName = DatasetCatalog.names.contains(String(data.prefix { $0 != ":" }))
-        let text = isName || !data.contains("/") && !data.hasPrefix(".") ? data : "folder:\(data)"
-        let (found, dataset) = try DatasetInspection.inspect(text, options: DatasetOptions(imageSize: imageSize))
+        let (found, dataset) = try DatasetInspection.inspect(data, options: DatasetOptions(imageSize: imageSize))
         if let sheet { try dataset.writeContactSheet(sheet) }
         if json { return try Output.json(found) }
         Output.line(

@@ -9,7 +9,8 @@ public enum DatasetCatalog {
     /// What each name stands for, for help texts.
     public static let descriptions: [(name: String, meaning: String)] = entries.map { ($0.name, $0.meaning) }
 
-    /// A data set's name with an optional path, as the command line takes it: `NAME[:PATH]`.
+    /// A data set's name with an optional path, as the command line takes it: `NAME[:PATH]`. A path alone, known by its slash, is
+    /// that of a folder of pictures, of a labels.csv or of a file of arrays.
     public struct Reference: Sendable, Equatable, CustomStringConvertible {
         public let name: String
         /// Nil for the data set's default folder.
@@ -18,6 +19,12 @@ public enum DatasetCatalog {
         /// - Throws: when the name is unknown (the nearest one is named) or the path after the colon is empty.
         public init(parsing text: String) throws(InputError) {
             let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            if parts[0].contains("/") || parts[0].hasPrefix(".") || parts[0].hasPrefix("~") {
+                let ending = text.split(separator: ".").last.map { $0.lowercased() } ?? ""
+                name = ending == "csv" ? "labels" : ["npz", "safetensors"].contains(ending) ? "arrays" : "folder"
+                path = text
+                return
+            }
             _ = try DatasetCatalog.entry(parts[0])
             guard parts.count == 1 || !parts[1].isEmpty else {
                 throw InputError("data set '\(text)'", "has a colon without a path", advice: "write \(parts[0]):FOLDER")

@@ -206,6 +206,16 @@ struct PictureTests {
         #expect(try load(skipBroken: false).skipped.isEmpty)
     }
 
+    @Test("a path alone is a folder of pictures, a labels.csv or a file of arrays; a name that is none gets a suggestion")
+    func pathsAlone() throws {
+        for (text, wanted) in [
+            ("./own", "folder:./own"), ("/a/b:c", "folder:/a/b:c"), ("~/x", "folder:~/x"),
+            ("a/labels.csv", "labels:a/labels.csv"),
+            ("./x.npz", "arrays:./x.npz"), ("mnist:/x/y", "mnist:/x/y"),
+        ] { #expect(try DatasetCatalog.Reference(parsing: text).description == wanted) }
+        expectRefusal("did you mean 'fashion-mnist'?") { _ = try DatasetCatalog.load("fashon-mnist:/x/y") }
+    }
+
     @Test("val/ beside test/ is the validation part; alone it is the test set, and the notes say which is which")
     func validationParts() throws {
         let folder = try TemporaryFolder()
