@@ -25,7 +25,7 @@ struct TrainingRun {
         let executor = try makeExecutor(
             device: configuration.device, tuning: resumption?.tuning, precision: configuration.precision,
             teacherStorage: configuration.teacherStorage)
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
+        let dataset = try load(configuration, for: executor)
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
         let trainer = Trainer(
@@ -46,6 +46,12 @@ struct TrainingRun {
                 message: "interrupted; the weights so far are in \(folder.file("last.safetensors")), --resume goes on from here")
         }
         try report(result.summary, folder: folder)
+    }
+
+    private func load(_ configuration: TrainingConfiguration, for executor: any NetworkExecutor) throws -> Dataset {
+        try DatasetCatalog.load(
+            configuration.data,
+            options: configuration.datasetOptions(for: executor, surveyFolder: Environment.cacheFolder("pictures")?.path))
     }
 
     /// Defaults, then the file, then `--set`, then options; with a run to go on with, its configuration and what may change.
@@ -70,7 +76,7 @@ struct TrainingRun {
         let executor = try makeExecutor(
             device: configuration.device, precision: configuration.precision,
             teacherStorage: configuration.teacherStorage)
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
+        let dataset = try load(configuration, for: executor)
         let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
         if common.json { return try Output.json(estimate) }
         for line in estimate.plan { Output.line(line) }
