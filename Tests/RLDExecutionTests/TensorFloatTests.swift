@@ -146,7 +146,8 @@ import Testing
             let (exact, rounded, sizes) = (exact[name] ?? [], rounded[name] ?? [], sizes[name] ?? [])
             #expect(values.count == exact.count)
             let share = 0x1p-22 * Double(counts[name] ?? 0).squareRoot()
-            let addition = zip(values, zip(rounded, sizes)).map { abs($0 - $1.0) / (share * $1.1) }.filter { !$0.isNaN }.max() ?? 0
+            let addition =
+                zip(values, zip(rounded, sizes)).map { abs($0 - $1.0) / (share * $1.1) }.filter { !$0.isNaN }.max() ?? 0
             #expect(addition <= 1, "\(name): \(addition) times the bound of additions")
             let products = zip(values, zip(exact, sizes)).map { abs($0 - $1.0) / $1.1 }.filter { !$0.isNaN }.max() ?? 0
             #expect(products <= 0x1p-10 + 0x1p-22 + share, "\(name): \(products) of the magnitudes")
