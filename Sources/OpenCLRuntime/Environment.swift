@@ -37,6 +37,18 @@ public enum Environment {
         }
     }
 
+    /// Where what can be found again at some cost is kept for the user: $XDG_CACHE_HOME/rld/NAME, or ~/.cache/rld/NAME; nil without a
+    /// home.
+    public static func cacheFolder(_ name: String) -> URL? {
+        let environment = ProcessInfo.processInfo.environment
+        // XDG: a relative path is to be ignored.
+        if let cache = environment["XDG_CACHE_HOME"], cache.hasPrefix("/") {
+            return URL(fileURLWithPath: cache).appendingPathComponent("rld/\(name)")
+        }
+        guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
+        return URL(fileURLWithPath: home).appendingPathComponent(".cache/rld/\(name)")
+    }
+
     /// The two families of kernels: wide vectors and work-groups of one, or local memory and many work-items.
     public enum Profile: String, CaseIterable, Sendable {
         case cpu, gpu

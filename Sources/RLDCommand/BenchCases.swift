@@ -14,9 +14,9 @@ extension BenchCommand {
         }
     }
 
-    /// An epoch is one case.
+    /// An epoch is one case, reading pictures another.
     private func checkNothingChosen() throws(InputError) -> [any BenchmarkCase] {
-        for name in names(only) ?? [] where name != "epoch" { throw InputError.unknown("case", name, known: ["epoch"]) }
+        for name in names(only) ?? [] where name != group { throw InputError.unknown("case", name, known: [group]) }
         return []
     }
 

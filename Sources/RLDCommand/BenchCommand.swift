@@ -13,7 +13,8 @@ struct BenchCommand: ParsableCommand {
             and of the student: forward, input gradient, weight gradient; --networks paper for the paper's);
             elementwise (batch norm, pooling, augmentation, optimizer);
             step (an RLD training step and its parts: teacher forward, student forward, loss, backward, update, step);
-            epoch (whole epochs, batches and metrics included).
+            epoch (whole epochs, batches and metrics included);
+            pictures (reading and decoding --data as a streamed training does, without computing anything).
             Each case is checked against the reference before it is timed. Times are medians by device events, wall is from \
             the first enqueue to the end on the host; copy bandwidth and arithmetic peak are measured in the same run.
 
@@ -21,9 +22,9 @@ struct BenchCommand: ParsableCommand {
             rld bench step --teacher resnet32x4 --student resnet8x4 --batch 64 --kernels --trace step.json
             """)
 
-    static let groups = ["losses", "gemm", "convolution", "elementwise", "step", "epoch"]
+    static let groups = ["losses", "gemm", "convolution", "elementwise", "step", "epoch", "pictures"]
 
-    @Argument(help: "Group of cases: losses, gemm, convolution, elementwise, step, epoch.", completion: .list(groups))
+    @Argument(help: "Group of cases: losses, gemm, convolution, elementwise, step, epoch, pictures.", completion: .list(groups))
     var group: String
 
     @Option(help: "Cases by name, separated by commas; all by default.")
@@ -40,6 +41,12 @@ struct BenchCommand: ParsableCommand {
 
     @Option(help: "Networks whose convolutions are timed instead, frozen and trained, by id, or 'paper'.")
     var networks: String?
+
+    @Option(help: "Data set of picture files to read, as NAME:PATH.")
+    var data: String?
+
+    @Option(help: "Side of the square that a network would get to see of them.")
+    var imageSize: Int?
 
     @Option(help: "Images of a step.")
     var batch = 64
@@ -120,6 +127,10 @@ struct BenchCommand: ParsableCommand {
         if group == "epoch" {
             let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
             add(try EpochBenchmark(step, steps: quick ? 2 : 12, epochs: quick ? 1 : 3).run(in: session, checked: !unchecked))
+        }
+        if group == "pictures" {
+            guard let data else { throw InputError("--data", "is missing", advice: "for example --data imagenet:PATH") }
+            add(try ReadingBenchmark(data, imageSize: imageSize, batch: batch).run(seconds: quick ? 2 : 10))
         }
         for result in results {
             if let gap = result.gap { Output.line("missed: \(result.name) \(result.shape): \(gap)") }

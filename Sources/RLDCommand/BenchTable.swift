@@ -42,7 +42,9 @@ struct BenchTable {
                 (right("GFLOP/s", 8), { number($0.rate?.p50, 1) }), (right("of peak", 8), { percent($0.rate?.p50, peak) }),
             ]
         }
-        if ["step", "epoch"].contains(group) { columns.append((right("images/s", 8), { number($0.imagesPerSecond?.p50, 1) })) }
+        if ["step", "epoch", "pictures"].contains(group) {
+            columns.append((right("images/s", 8), { number($0.imagesPerSecond?.p50, 1) }))
+        }
         columns += [
             (right("launches", 8), { "\($0.launches)" }), (right("MiB", 6), { "\($0.memory >> 20)" }),
             (right("runs", 5), { "\($0.runs)" }),

@@ -10,7 +10,7 @@ struct DataCommand: ParsableCommand {
             Example: rld data folder:~/pictures --sheet pictures.png
             """)
 
-    @Argument(help: "Data set as NAME or NAME:PATH; a folder alone is read as folder:PATH.")
+    @Argument(help: "Data set as NAME or NAME:PATH; a path alone is read as folder:PATH.")
     var data: String
 
     @Option(parsing: .unconditional, help: "Side of the square that networks get to see.")
@@ -23,13 +23,13 @@ struct DataCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let isName = DatasetCatalog.names.contains(String(data.prefix { $0 != ":" }))
-        let text = isName || !data.contains("/") && !data.hasPrefix(".") ? data : "folder:\(data)"
-        let (found, dataset) = try DatasetInspection.inspect(text, options: DatasetOptions(imageSize: imageSize))
+        let (found, dataset) = try DatasetInspection.inspect(data, options: DatasetOptions(imageSize: imageSize))
         if let sheet { try dataset.writeContactSheet(sheet) }
         if json { return try Output.json(found) }
         Output.line(
-            "\(found.data): \(found.trainImages) training images, \(found.testImages) test images, \(found.classes.count) classes"
+            "\(found.data): \(found.trainImages) training images, "
+                + (found.validationImages > 0 ? "\(found.validationImages) validation images, " : "")
+                + "\(found.testImages) test images, \(found.classes.count) classes"
         )
         Output.line("seen as \(found.input.map(String.init).joined(separator: "x")), content hash \(found.contentHash)")
         for note in found.notes { Output.line(note) }
@@ -42,8 +42,12 @@ struct DataCommand: ParsableCommand {
         Output.line("largest class / smallest class: \(NumberText.fixed(found.imbalance, decimals: 2))")
         Output.line(
             TextTable.text(
-                [.init("class"), .init("train", alignment: .right), .init("test", alignment: .right)],
-                rows: found.classes.map { [$0.name, "\($0.train)", "\($0.test)"] }))
+                ([.init("class"), .init("train", alignment: .right)]
+                    + (found.validationImages > 0 ? [.init("validation", alignment: .right)] : [])
+                    + [.init("test", alignment: .right)]),
+                rows: found.classes.map {
+                    [$0.name, "\($0.train)"] + (found.validationImages > 0 ? ["\($0.validation)"] : []) + ["\($0.test)"]
+                }))
         for broken in found.broken { Output.line("damaged: \(broken.file): \(broken.problem)") }
         if !found.broken.isEmpty {
             Output.line("\(found.broken.count) damaged files; training leaves them out with --skip-broken")

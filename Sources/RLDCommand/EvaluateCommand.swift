@@ -19,7 +19,7 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: "Data set as NAME or NAME:PATH.")
     var data: String
 
-    @Option(help: "Which images: test or train.", completion: .list(["test", "train"]))
+    @Option(help: "Which images: test, train, or validation where the data brings some.", completion: .list(Self.parts))
     var part: String = "test"
 
     @Option(parsing: .unconditional, help: "Only the first so many images.")
@@ -36,6 +36,8 @@ struct EvaluateCommand: ParsableCommand {
 
     @OptionGroup var common: CommonOptions
 
+    private static let parts = ["test", "train", "validation"]
+
     struct Report: Encodable {
         var model: String
         var weights: String
@@ -49,19 +51,21 @@ struct EvaluateCommand: ParsableCommand {
         var loss: Double
         var device: String
         var imagesPerSecond: Double
+        var classes: [ClassAccuracy]
     }
 
     func run() throws {
         guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
-        guard ["test", "train"].contains(part) else { throw InputError.unknown("part", part, known: ["test", "train"]) }
+        guard Self.parts.contains(part) else { throw InputError.unknown("part", part, known: Self.parts) }
         if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
         let executor = try makeExecutor(device: common.device)
         let dataset = try DatasetCatalog.load(
             data,
             options: DatasetOptions(
-                imageSize: imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes))
-        let table = part == "test" ? dataset.test : dataset.train
-        guard table.count > 0 else { throw InputError(data, "has no \(part) images") }
+                imageSize: imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes,
+                surveyFolder: Environment.cacheFolder("pictures")?.path))
+        let tables = ["test": dataset.test, "train": dataset.train, "validation": dataset.validation]
+        guard let table = tables[part] ?? nil, table.count > 0 else { throw InputError(data, "has no \(part) images") }
         let network = try dataset.network(model)
         let state = try reading.load(TensorFile(weights: weights), for: network, common: common).state
         if !common.quiet {
@@ -72,17 +76,22 @@ struct EvaluateCommand: ParsableCommand {
         try executor.prepareStudent(network, state: state)
         let clock = ContinuousClock()
         let start = clock.now
+        var correct: [Bool] = []
         let metrics = try executor.evaluate(
             table: part, rows: Array(0..<min(limit ?? table.count, table.count)), transform: dataset.transform,
-            batchSize: batchSize, staged: staged ? table : nil)
+            batchSize: batchSize, staged: staged ? table : nil, correct: { correct.append($0) })
         let seconds = start.duration(to: clock.now) / .seconds(1)
         let report = Report(
             model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,
             top5: metrics.rows > 0 ? Double(metrics.top5) / Double(metrics.rows) : 0, loss: metrics.loss,
-            device: executor.executorDescription, imagesPerSecond: seconds > 0 ? Double(metrics.rows) / seconds : 0)
+            device: executor.executorDescription, imagesPerSecond: seconds > 0 ? Double(metrics.rows) / seconds : 0,
+            classes: ClassAccuracy.each(of: table, correct: correct))
         if common.json { return try Output.json(report) }
         Output.line(
             "top-1 \(NumberText.percent(report.top1)), top-5 \(NumberText.percent(report.top5)), "
                 + "cross-entropy \(NumberText.fixed(report.loss, decimals: 4)), \(report.images) images")
+        let weakest = report.classes.filter { $0.images > 0 }.sorted { $0.accuracy < $1.accuracy }.prefix(3)
+        Output.line(
+            "weakest classes: " + weakest.map { "\($0.name) \(NumberText.percent($0.accuracy))" }.joined(separator: ", "))
     }
 }

@@ -60,7 +60,7 @@ struct RunOptions: ParsableArguments {
     @Flag(help: "Start the last layer anew where those weights are for another number of classes.")
     var resetHead = false
 
-    @Option(help: "Data set as NAME or NAME:PATH, for example fashion-mnist.")
+    @Option(help: "Data set as NAME or NAME:PATH, for example fashion-mnist; a path alone is read as folder:PATH.")
     var data: String?
 
     @Option(parsing: .unconditional, help: "Train on the first so many training images.")

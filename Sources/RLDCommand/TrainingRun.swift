@@ -24,7 +24,7 @@ struct TrainingRun {
         // With the choices that the run began with, so that it goes on to the last bit.
         let executor = try makeExecutor(
             device: configuration.device, tuning: resumption?.tuning, precision: configuration.precision)
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
+        let dataset = try load(configuration, for: executor)
         Interruption.install()
         let display = TrainingDisplay(common: common, title: "", epochs: configuration.epochs)
         let trainer = Trainer(
@@ -47,6 +47,12 @@ struct TrainingRun {
         try report(result.summary, folder: folder)
     }
 
+    private func load(_ configuration: TrainingConfiguration, for executor: any NetworkExecutor) throws -> Dataset {
+        try DatasetCatalog.load(
+            configuration.data,
+            options: configuration.datasetOptions(for: executor, surveyFolder: Environment.cacheFolder("pictures")?.path))
+    }
+
     /// Defaults, then the file, then `--set`, then options; with a run to go on with, its configuration and what may change.
     private func configuration(
         base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)], resumption: inout Resumption?
@@ -67,7 +73,7 @@ struct TrainingRun {
         var none: Resumption?
         let configuration = try configuration(base: base, settings: settings, resumption: &none)
         let executor = try makeExecutor(device: configuration.device, precision: configuration.precision)
-        let dataset = try DatasetCatalog.load(configuration.data, options: configuration.datasetOptions(for: executor))
+        let dataset = try load(configuration, for: executor)
         let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
         if common.json { return try Output.json(estimate) }
         for line in estimate.plan { Output.line(line) }

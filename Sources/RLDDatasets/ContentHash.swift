@@ -8,11 +8,11 @@ struct ContentHash {
     mutating func add(
         labels: [Int32], channels: Int, height: Int, width: Int, classes: Int
     ) {
-        for number in [labels.count, channels, height, width, classes] {
-            add((0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) })
-        }
+        for number in [labels.count, channels, height, width, classes] { add(number) }
         for label in labels { add((0..<4).map { UInt8(truncatingIfNeeded: label >> (8 * $0)) }) }
     }
+
+    mutating func add(_ number: Int) { for i in 0..<8 { add([UInt8(truncatingIfNeeded: number >> (8 * i))]) } }
 
     mutating func add(_ bytes: [UInt8]) {
         var hash = value

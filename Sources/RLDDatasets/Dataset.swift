@@ -9,6 +9,8 @@ public struct Dataset: Sendable, Equatable {
     public var path: String
     public var train: ImageTable
     public var test: ImageTable
+    /// The part of the files that is there to choose by; nil where they have none, and some of the training images serve.
+    public var validation: ImageTable?
     /// What training uses unless told otherwise; evaluation uses its `evaluation`.
     public var transform: ImageTransform
     /// Files that were left out because they are damaged, and why.
@@ -33,10 +35,10 @@ public struct Dataset: Sendable, Equatable {
     /// What a network takes: [channels, height, width] after the transform.
     public var inputShape: [Int] { transform.inputShape(of: train) }
 
-    /// Identifies the contents, for environment records: a hash over both tables' hashes, 16 hexadecimal digits.
+    /// Identifies the contents, for environment records: a hash over all tables' hashes, 16 hexadecimal digits.
     public var contentHash: String {
         var hash = ContentHash()
-        hash.add(Array((train.contentHash + test.contentHash).utf8))
+        hash.add(Array((train.contentHash + test.contentHash + (validation?.contentHash ?? "")).utf8))
         return hash.text
     }
 }
@@ -70,16 +72,22 @@ public struct DatasetOptions: Sendable, Equatable {
     public var streaming = Streaming.auto
     /// Bytes of the largest table that the device holds; nil for as many as the host.
     public var residentBytes: Int?
+    /// Folder in which it is kept what the pass over streamed picture files found (mean, hash, damage), so that a later start need
+    /// not make it while no file has changed; nil for nowhere.
+    public var surveyFolder: String?
+    /// Seconds for which files must not have changed before that is kept.
+    package var surveySettling = 2.0
 
     public init(
         imageSize: Int? = nil, skipBroken: Bool = false, testShare: Double = 0.2, streaming: Streaming = .auto,
-        residentBytes: Int? = nil
+        residentBytes: Int? = nil, surveyFolder: String? = nil
     ) {
         self.imageSize = imageSize
         self.skipBroken = skipBroken
         self.testShare = testShare
         self.streaming = streaming
         self.residentBytes = residentBytes
+        self.surveyFolder = surveyFolder
     }
 
     /// Whether tables of so many bytes are better not held in memory.

@@ -9,7 +9,8 @@ public enum DatasetCatalog {
     /// What each name stands for, for help texts.
     public static let descriptions: [(name: String, meaning: String)] = entries.map { ($0.name, $0.meaning) }
 
-    /// A data set's name with an optional path, as the command line takes it: `NAME[:PATH]`.
+    /// A data set's name with an optional path, as the command line takes it: `NAME[:PATH]`. A path alone, known by its slash, is
+    /// that of a folder of pictures, of a labels.csv or of a file of arrays.
     public struct Reference: Sendable, Equatable, CustomStringConvertible {
         public let name: String
         /// Nil for the data set's default folder.
@@ -18,6 +19,12 @@ public enum DatasetCatalog {
         /// - Throws: when the name is unknown (the nearest one is named) or the path after the colon is empty.
         public init(parsing text: String) throws(InputError) {
             let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            if parts[0].contains("/") || parts[0].hasPrefix(".") || parts[0].hasPrefix("~") {
+                let ending = text.split(separator: ".").last.map { $0.lowercased() } ?? ""
+                name = ending == "csv" ? "labels" : ["npz", "safetensors"].contains(ending) ? "arrays" : "folder"
+                path = text
+                return
+            }
             _ = try DatasetCatalog.entry(parts[0])
             guard parts.count == 1 || !parts[1].isEmpty else {
                 throw InputError("data set '\(text)'", "has a colon without a path", advice: "write \(parts[0]):FOLDER")
@@ -135,7 +142,7 @@ public enum DatasetCatalog {
                 mean: imageNet.mean, deviation: imageNet.deviation, cropPadding: 8, horizontalFlip: true)),
         Entry("imagenet", "train/ID/*.JPEG and val/ID/*.JPEG, seen at 224x224", .pictures(.imageNet), imageNet),
         Entry(
-            "folder", "your pictures: train/CLASS/*.jpg and test/ or val/, or CLASS/*.jpg", .pictures(.folder),
+            "folder", "your pictures: train/CLASS/*.jpg with test/ and val/ or one of them, or CLASS/*.jpg", .pictures(.folder),
             ImageTransform(mean: [], deviation: [], horizontalFlip: true)),
         Entry(
             "labels", "your pictures: labels.csv with a file and a class per line", .pictures(.labels),
@@ -153,7 +160,7 @@ extension DatasetCatalog {
         let set = PictureSet(
             name: entry.name, path: NSString(string: path).expandingTildeInPath, layout: layout, transform: entry.transform,
             options: options)
-        let (train, test, _) = try set.lists()
-        return train.paths + test.paths
+        let lists = try set.lists()
+        return [lists.train, lists.validation, lists.test].flatMap { $0?.paths ?? [] }
     }
 }

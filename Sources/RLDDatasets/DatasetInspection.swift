@@ -7,6 +7,7 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
     public struct ClassCount: Sendable, Equatable, Encodable {
         public var name: String
         public var train: Int
+        public var validation: Int
         public var test: Int
     }
 
@@ -24,6 +25,8 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
     public var data: String
     public var path: String
     public var trainImages: Int
+    /// 0 where the files have no such part of their own.
+    public var validationImages: Int
     public var testImages: Int
     public var classes: [ClassCount]
     /// Largest class over smallest, of the training images.
@@ -49,22 +52,22 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
         var options = options
         options.skipBroken = true
         let dataset = try DatasetCatalog.load(text, options: options)
-        func counts(_ table: ImageTable) -> [Int] {
+        func counts(_ table: ImageTable?) -> [Int] {
             var counts = [Int](repeating: 0, count: dataset.classNames.count)
-            for label in table.labels { counts[Int(label)] += 1 }
+            for label in table?.labels ?? [] { counts[Int(label)] += 1 }
             return counts
         }
-        let (train, test) = (counts(dataset.train), counts(dataset.test))
+        let (train, validation, test) = (counts(dataset.train), counts(dataset.validation), counts(dataset.test))
+        let images = [dataset.train, dataset.validation, dataset.test].map { $0?.count ?? 0 }
         let statistics = dataset.train.channelStatistics
         let sizes =
-            try DatasetCatalog.pictureFiles(text, options: options).map(Self.sizes)
-            ?? [
-                Extent(width: dataset.train.width, height: dataset.train.height, images: dataset.train.count + dataset.test.count)
-            ]
+            try DatasetCatalog.pictureFiles(text, options: options).map { paths in
+                Self.sizes(paths, without: Set(dataset.skipped.map(\.subject)))
+            } ?? [Extent(width: dataset.train.width, height: dataset.train.height, images: images.reduce(0, +))]
         let inspection = DatasetInspection(
-            data: text, path: dataset.path, trainImages: dataset.train.count, testImages: dataset.test.count,
+            data: text, path: dataset.path, trainImages: images[0], validationImages: images[1], testImages: images[2],
             classes: dataset.classNames.indices.map {
-                ClassCount(name: dataset.classNames[$0], train: train[$0], test: test[$0])
+                ClassCount(name: dataset.classNames[$0], train: train[$0], validation: validation[$0], test: test[$0])
             },
             imbalance: Double(train.max() ?? 0) / Double(max(train.min() ?? 0, 1)), sizes: sizes, input: dataset.inputShape,
             broken: dataset.skipped.map { Broken(file: $0.subject, problem: $0.problem) }, mean: statistics.mean,
@@ -72,11 +75,12 @@ public struct DatasetInspection: Sendable, Equatable, Encodable {
         return (inspection, dataset)
     }
 
-    private static func sizes(_ paths: [String]) -> [Extent] {
+    /// - Parameter damaged: files that do not count.
+    private static func sizes(_ paths: [String], without damaged: Set<String>) -> [Extent] {
         let counts = Locked([Int: Int]())
         DispatchQueue.concurrentPerform(iterations: paths.count) { index in
-            guard let picture = try? ImageDecoder.picture(path: paths[index]) else { return }
-            counts.withLock { $0[picture.width << 32 | picture.height, default: 0] += 1 }
+            guard !damaged.contains(paths[index]), let extent = try? ImageDecoder.extent(path: paths[index]) else { return }
+            counts.withLock { $0[extent.width << 32 | extent.height, default: 0] += 1 }
         }
         return counts.withLock { $0 }.map { Extent(width: $0.key >> 32, height: $0.key & 0xFFFF_FFFF, images: $0.value) }
             .sorted { ($1.images, $0.width, $0.height) < ($0.images, $1.width, $1.height) }

@@ -45,6 +45,9 @@ public final class DeviceExecutor: NetworkExecutor {
         if engine.precision == .tf32 { try TileProductCheck.verify(engine) }
     }
 
+    /// What it computes on.
+    public var device: Device { engine.device }
+
     /// The choices among kernels that it computes with.
     public var tuning: ChosenTuning { engine.tuning }
 

@@ -26,15 +26,7 @@ public enum TuningStore {
     static let version = 1
 
     /// $XDG_CACHE_HOME/rld/tuning, or ~/.cache/rld/tuning; nil without a home.
-    public static var folder: URL? {
-        let environment = ProcessInfo.processInfo.environment
-        // XDG: a relative path is to be ignored.
-        if let cache = environment["XDG_CACHE_HOME"], cache.hasPrefix("/") {
-            return URL(fileURLWithPath: cache).appendingPathComponent("rld/tuning")
-        }
-        guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
-        return URL(fileURLWithPath: home).appendingPathComponent(".cache/rld/tuning")
-    }
+    public static var folder: URL? { Environment.cacheFolder("tuning") }
 
     /// Where a device's tuning lies: another driver has another file.
     public static func file(for device: Device, in folder: URL) -> URL {

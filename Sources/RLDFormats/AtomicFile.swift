@@ -59,10 +59,12 @@ public struct AtomicFile {
                 written += count
             }
         }
-        if code != 0 { throw InputError(path, "cannot be written: \(String(cString: strerror(code)))") }
+        if code != 0 { throw Self.failure(path, "cannot be written", code) }
     }
 
-    private static func failure(_ path: String, _ problem: String) -> InputError {
-        InputError(path, "\(problem): \(String(cString: strerror(errno)))")
+    private static func failure(_ path: String, _ problem: String, _ code: Int32 = errno) -> InputError {
+        InputError(
+            path, "\(problem): \(String(cString: strerror(code)))",
+            advice: code == ENOSPC || code == EDQUOT ? "free some space" : "")
     }
 }

@@ -4,9 +4,12 @@ import RLDMethods
 
 extension NetworkExecutor {
     /// The student in evaluation mode on rows of a table that was loaded: cross-entropy and correctness.
-    /// - Parameter staged: the table, if it was loaded as a staged one.
+    /// - Parameters:
+    ///   - staged: the table, if it was loaded as a staged one.
+    ///   - correct: gets whether each row's label was the first largest logit, in the order of `rows`.
     public func evaluate(
-        table: String, rows: [Int], transform: ImageTransform, batchSize: Int, staged: ImageTable? = nil
+        table: String, rows: [Int], transform: ImageTransform, batchSize: Int, staged: ImageTable? = nil,
+        correct: ((Bool) -> Void)? = nil
     ) throws -> StepMetrics {
         let batches = TrainingOrder.batches(rows, size: batchSize)
         let loader = staged.map { BatchLoader($0, batches: batches.map(Array.init)) }
@@ -14,8 +17,25 @@ extension NetworkExecutor {
             var selection = BatchSelection(table: table, indices: Array(batch), transform: transform.evaluation)
             selection.pixels = try loader?.next()
             try evaluateStep(selection)
+            if let correct { try lastEvaluated(rows: batch.count).forEach(correct) }
         }
         return try takeMetrics()
+    }
+}
+
+extension ClassAccuracy {
+    /// How each class of a table fared.
+    /// - Parameter correct: whether each of the first so many images was right.
+    public static func each(of table: ImageTable, correct: [Bool]) -> [ClassAccuracy] {
+        var (images, hits) = ([Int](repeating: 0, count: table.classes), [Int](repeating: 0, count: table.classes))
+        for (label, good) in zip(table.labels, correct) {
+            images[Int(label)] += 1
+            hits[Int(label)] += good ? 1 : 0
+        }
+        return table.classNames.indices.map { k in
+            ClassAccuracy(
+                name: table.classNames[k], images: images[k], accuracy: images[k] > 0 ? Double(hits[k]) / Double(images[k]) : 0)
+        }
     }
 }
 

@@ -124,7 +124,7 @@ public final class Trainer {
                 "has \(teacher.network.classes) classes and input \(teacher.network.inputShape), "
                     + "the student \(network.classes) and \(network.inputShape)", advice: "both must be for the same data")
         }
-        let split = try DataSplit(count: dataset.train.count, limit: configuration.limit, validation: configuration.validation)
+        let split = try DataSplit(dataset, limit: configuration.limit, validation: configuration.validation)
         guard configuration.batchSize <= split.training.count else {
             throw InputError(
                 "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",

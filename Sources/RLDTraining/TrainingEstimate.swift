@@ -19,7 +19,7 @@ extension Trainer {
         try configuration.validate()
         try requirePrecision()
         let network = try dataset.network(configuration.model)
-        let split = try DataSplit(count: dataset.train.count, limit: configuration.limit, validation: configuration.validation)
+        let split = try DataSplit(dataset, limit: configuration.limit, validation: configuration.validation)
         let size = min(configuration.batchSize, split.training.count)
         let staged = configuration.stages(dataset.train, on: executor)
         try executor.load(dataset.train, as: "train", staged: staged)
@@ -65,7 +65,7 @@ extension Trainer {
         let images = batches(selects) * Double(evaluations) + 2 * batches(dataset.test.count)
         return TrainingEstimate(
             plan: configuration.effectiveDescription + [
-                "images     \(split.training.count) to train on, \(split.validation.count) to validate, \(dataset.test.count) to test",
+                split.description(dataset),
                 "device     \(executor.executorDescription)",
             ],
             steps: perEpoch * configuration.epochs, secondsPerStep: step, evaluations: evaluations + 2,

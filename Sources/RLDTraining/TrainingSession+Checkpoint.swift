@@ -21,6 +21,16 @@ extension TrainingSession {
             progress.epoch -= 1
             progress.beginNextEpoch()
         }
+        // Sums of other terms cannot be gone on with.
+        if hasOtherTerms, progress.step > 0 {
+            (progress.epochSums, progress.pendingSums) = (StepMetrics(), StepMetrics())
+            progress.firstUnread = progress.step + 1
+        }
+    }
+
+    /// Whether the run that goes on had other terms of its loss.
+    var hasOtherTerms: Bool {
+        trainer.resumption.map { $0.configuration.objective.termNames != objective.termNames } ?? false
     }
 
     /// The choices among kernels that the executor computes with.

@@ -1,22 +1,28 @@
 import Foundation
+import RLDExecution
 import RLDFormats
 import RLDGraph
 import RLDMethods
 
 /// Evaluation, and what a run says.
 extension TrainingSession {
+    /// - Parameters:
+    ///   - next: the pass after this one.
+    ///   - correct: gets whether each row's label was the first largest logit, in the order of the rows.
     /// - Returns: nil when a stop was asked for before the last batch.
-    /// - Parameter correct: gets whether each row's label was the first largest logit, in the order of `rows`.
-    func evaluate(_ table: String, rows: [Int], correct: ((Bool) -> Void)? = nil) throws -> StepMetrics? {
-        let batches = TrainingOrder.batches(rows, size: configuration.batchSize)
-        let loader = loader(table, batches)
-        for batch in batches {
+    func evaluate(
+        _ pass: ImageFeed.Pass, next: ImageFeed.Pass? = nil, correct: ((Bool) -> Void)? = nil
+    ) throws -> StepMetrics? {
+        let loader = loader(pass)
+        for (index, batch) in pass.batches.enumerated() {
             if trainer.shouldStop() {
                 _ = try executor.takeMetrics()
                 return nil
             }
-            var selection = BatchSelection(table: table, indices: Array(batch), transform: trainer.dataset.transform.evaluation)
+            var selection = BatchSelection(
+                table: pass.table, indices: batch, transform: trainer.dataset.transform.evaluation)
             selection.pixels = try loader?.next()
+            if index == pass.batches.count - 1 { begin(next) }
             try executor.evaluateStep(selection)
             if let correct { try executor.lastEvaluated(rows: batch.count).forEach(correct) }
         }
@@ -26,8 +32,8 @@ extension TrainingSession {
     /// The test set, once for the last and once for the best weights.
     /// - Returns: false when a stop was asked for before that was done.
     func test(_ result: inout TrainingResult) throws -> Bool {
-        let rows = Array(0..<trainer.dataset.test.count)
-        guard !rows.isEmpty else {
+        let pass = testPass
+        guard !pass.batches.isEmpty else {
             try note("the data has no test images")
             return true
         }
@@ -44,46 +50,37 @@ extension TrainingSession {
         // The executor holds the weights of the run; what was evaluated all along may be their average.
         if configuration.averageDecay > 0 { try executor.prepareStudent(network, state: progress.last.state) }
         var correct: [Bool] = []
-        guard let ofLast = try evaluate(Self.testTable, rows: rows, correct: { correct.append($0) }) else { return false }
+        let isBestLast = progress.best.epoch == progress.last.epoch
+        guard let ofLast = try evaluate(pass, next: isBestLast ? nil : pass, correct: { correct.append($0) }) else {
+            return false
+        }
         var ofBest = ofLast
-        if progress.best.epoch != progress.last.epoch {
+        if !isBestLast {
             try executor.prepareStudent(network, state: progress.best.state)
             correct = []
-            guard let metrics = try evaluate(Self.testTable, rows: rows, correct: { correct.append($0) }) else { return false }
+            guard let metrics = try evaluate(pass, correct: { correct.append($0) }) else { return false }
             ofBest = metrics
         }
         result.lastTest = try record("last", epoch: progress.last.epoch, ofLast)
-        let classes = accuracyByClass(correct)
+        let classes = ClassAccuracy.each(of: trainer.dataset.test, correct: correct)
         result.bestTest = try record("best", epoch: progress.best.epoch, ofBest, classes)
         try trainer.folder?.append(classes: classes, epoch: progress.best.epoch)
         return true
     }
 
-    /// - Parameter correct: of every test image.
-    private func accuracyByClass(_ correct: [Bool]) -> [ClassAccuracy] {
-        let table = trainer.dataset.test
-        var (images, hits) = ([Int](repeating: 0, count: table.classes), [Int](repeating: 0, count: table.classes))
-        for (label, good) in zip(table.labels, correct) {
-            images[Int(label)] += 1
-            hits[Int(label)] += good ? 1 : 0
-        }
-        return table.classNames.indices.map { k in
-            ClassAccuracy(
-                name: table.classNames[k], images: images[k], accuracy: images[k] > 0 ? Double(hits[k]) / Double(images[k]) : 0)
-        }
-    }
-
     func begin() throws {
         let lines =
             configuration.effectiveDescription + [
-                "images     \(split.training.count) to train on, \(split.validation.count) to validate, "
-                    + "\(trainer.dataset.test.count) to test",
+                split.description(trainer.dataset),
                 "device     \(executor.executorDescription)",
             ] + streamingDescription
             + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
         for line in lines { try trainer.folder?.note(line) }
         trainer.observer(.begins(lines))
         for line in trainer.dataset.notes { try note(line) }
+        if let own = trainer.dataset.validation, !split.validatesOnOwn {
+            try note("the \(own.count) images of the data's own validation part are not used: validation was given")
+        }
         for error in trainer.dataset.skipped.prefix(20) { try note("left out: \(error)") }
         if !trainer.dataset.skipped.isEmpty { try note("\(trainer.dataset.skipped.count) damaged files were left out") }
         guard let resumption = trainer.resumption else { return }
@@ -94,6 +91,9 @@ extension TrainingSession {
         if record.stepsPerEpoch != stepsPerEpoch, record.step > 0 {
             try note(
                 "an epoch has \(stepsPerEpoch) steps now and had \(record.stepsPerEpoch): epoch \(record.epoch) begins again")
+        }
+        if hasOtherTerms, progress.step > 0 {
+            try note("the loss has other terms than before: the numbers of epoch \(progress.epoch) count from here on")
         }
         if record.executor != executor.executorDescription {
             try note("the run computed on \(record.executor) before: the numbers go on, but not to the last bit")
@@ -126,11 +126,13 @@ extension TrainingSession {
     }
 
     func environment() -> RunEnvironment {
-        RunEnvironment(
-            executor: executor.executorDescription, data: configuration.data, dataHash: trainer.dataHash,
+        let device = (executor as? DeviceExecutor)?.device
+        return RunEnvironment(
+            executor: executor.executorDescription, device: device?.name, platform: device?.platformName,
+            driver: device?.driverVersion, opencl: device?.version, data: configuration.data, dataHash: trainer.dataHash,
             trainingImages: split.training.count, validationImages: split.validation.count,
-            testImages: trainer.dataset.test.count,
-            classNames: trainer.dataset.classNames, skippedFiles: trainer.dataset.skipped.map(\.description))
+            testImages: trainer.dataset.test.count, classNames: trainer.dataset.classNames,
+            skippedFiles: trainer.dataset.skipped.map(\.description))
     }
 }
 

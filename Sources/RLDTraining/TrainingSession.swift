@@ -19,7 +19,9 @@ struct TrainingSession {
     let objective: Objective
 
     static let trainTable = "train"
+    static let validationTable = "validation"
     static let testTable = "test"
+    private let feed = ImageFeed()
 
     var configuration: TrainingConfiguration { trainer.configuration }
     var executor: any NetworkExecutor { trainer.executor }
@@ -38,7 +40,8 @@ struct TrainingSession {
     }
 
     mutating func run(teachers: [(index: Int, teacher: Trainer.Teacher)]) throws -> TrainingResult {
-        for name in [Self.trainTable, Self.testTable] where table(name).count > 0 {
+        let own = split.validatesOnOwn ? [Self.validationTable] : []
+        for name in [Self.trainTable] + own + [Self.testTable] where table(name).count > 0 {
             try executor.load(table(name), as: name, staged: isStaged(name))
         }
         for (index, teacher) in teachers {
@@ -84,14 +87,51 @@ struct TrainingSession {
 
     // MARK: - Images
 
-    func table(_ name: String) -> ImageTable { name == Self.testTable ? trainer.dataset.test : trainer.dataset.train }
+    func table(_ name: String) -> ImageTable {
+        let data = trainer.dataset
+        return name == Self.testTable ? data.test : name == Self.validationTable ? data.validation ?? data.train : data.train
+    }
 
     /// Whether the table's images come to the device batch by batch.
     func isStaged(_ name: String) -> Bool { configuration.stages(table(name), on: executor) }
 
-    /// What brings the images of these batches to the device; nil when they are there.
-    func loader(_ name: String, _ batches: some Sequence<ArraySlice<Int>>) -> BatchLoader? {
-        isStaged(name) ? BatchLoader(table(name), batches: batches.map(Array.init)) : nil
+    /// What brings the images of a pass to the device; nil when they are there.
+    func loader(_ pass: ImageFeed.Pass) -> BatchLoader? {
+        isStaged(pass.table) ? feed.take(pass, table(pass.table)) : nil
+    }
+
+    /// Begins to read for the pass that comes next, once all of the one before is read.
+    func begin(_ pass: ImageFeed.Pass?) {
+        if let pass, isStaged(pass.table) { feed.begin(pass, table(pass.table)) }
+    }
+
+    func trainingPass(epoch: Int) -> ImageFeed.Pass {
+        let order = TrainingOrder.indices(split.training, seed: configuration.seed, epoch: epoch)
+        return ImageFeed.Pass(
+            table: Self.trainTable, batches: TrainingOrder.batches(order, size: configuration.batchSize).map(Array.init))
+    }
+
+    func evaluationPass(_ table: String, rows: some Collection<Int>) -> ImageFeed.Pass {
+        ImageFeed.Pass(
+            table: table, batches: TrainingOrder.batches(Array(rows), size: configuration.batchSize).map(Array.init))
+    }
+
+    var testPass: ImageFeed.Pass { evaluationPass(Self.testTable, rows: 0..<trainer.dataset.test.count) }
+
+    /// Whether the epoch ends with an evaluation.
+    private func evaluates(epoch: Int) -> Bool {
+        selection != .last && (epoch % configuration.evaluateEvery == 0 || epoch == configuration.epochs)
+    }
+
+    /// The evaluation that may end an epoch.
+    private var selectionPass: ImageFeed.Pass {
+        selection == .test
+            ? testPass
+            : evaluationPass(split.validatesOnOwn ? Self.validationTable : Self.trainTable, rows: split.validation)
+    }
+
+    private func passAfter(epoch: Int) -> ImageFeed.Pass {
+        epoch < configuration.epochs ? trainingPass(epoch: epoch + 1) : testPass
     }
 
     // MARK: - One epoch
@@ -100,11 +140,12 @@ struct TrainingSession {
     /// - Returns: false when a stop was asked for before it ended.
     private mutating func trainEpoch() throws -> Bool {
         let epoch = progress.epoch
-        let order = TrainingOrder.indices(split.training, seed: configuration.seed, epoch: epoch)
-        let batches = TrainingOrder.batches(order, size: configuration.batchSize)
+        var pass = trainingPass(epoch: epoch)
+        let batches = pass.batches
         let objective = objective.at(epoch: epoch)
         let transform = configuration.trainingTransform(trainer.dataset)
-        let loader = loader(Self.trainTable, batches[min(progress.step, batches.count)...])
+        pass.batches.removeFirst(min(progress.step, batches.count))
+        let loader = loader(pass)
         for index in progress.step..<batches.count {
             if trainer.shouldStop() {
                 try stop("after step \(index) of \(batches.count)")
@@ -113,9 +154,9 @@ struct TrainingSession {
             let update = update(batches, epoch: epoch, index: index)
             pace.begin(at: clock.now)
             var selection = BatchSelection(
-                table: Self.trainTable, indices: Array(batches[index]), transform: transform, seed: configuration.seed,
-                epoch: epoch)
+                table: Self.trainTable, indices: batches[index], transform: transform, seed: configuration.seed, epoch: epoch)
             selection.pixels = try loader?.next()
+            if index == batches.count - 1 { begin(evaluates(epoch: epoch) ? selectionPass : passAfter(epoch: epoch)) }
             selection.labelSmoothing = configuration.labelSmoothing
             selection.mixing = transform.mixing(
                 seed: configuration.seed, step: (epoch - 1) * batches.count + index, height: network.inputShape[1],
@@ -143,7 +184,7 @@ struct TrainingSession {
     }
 
     /// What the step on a batch does with its gradient. The last update of an epoch may have fewer batches than the others.
-    private func update(_ batches: [ArraySlice<Int>], epoch: Int, index: Int) -> ParameterUpdate {
+    private func update(_ batches: [[Int]], epoch: Int, index: Int) -> ParameterUpdate {
         let size = configuration.accumulation
         let first = index / size * size
         let group = batches[first..<min(first + size, batches.count)]
@@ -225,14 +266,11 @@ struct TrainingSession {
     private mutating func endEpoch(learningRate: Double) throws -> Bool {
         let epoch = progress.epoch
         let selection = selection
-        let evaluates = selection != .last && (epoch % configuration.evaluateEvery == 0 || epoch == configuration.epochs)
+        let evaluates = evaluates(epoch: epoch)
         var found: StepMetrics?
         try executor.exchangeWithAverage()
         if evaluates {
-            found =
-                selection == .test
-                ? try evaluate(Self.testTable, rows: Array(0..<trainer.dataset.test.count))
-                : try evaluate(Self.trainTable, rows: split.validation)
+            found = try evaluate(selectionPass, next: passAfter(epoch: epoch))
             guard found != nil else {
                 try executor.exchangeWithAverage()
                 try stop("before its evaluation")

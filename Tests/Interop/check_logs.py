@@ -19,10 +19,11 @@ def events_of(run):
     return events
 
 
-def text(events, tag):
+def text(events, tag, count=1):
+    """The last of the texts under a tag."""
     found = events.Tensors(tag)
-    check(len(found) == 1, f"{tag}: {len(found)} texts")
-    return found[0].tensor_proto.string_val[0].decode()
+    check(len(found) == count, f"{tag}: {len(found)} texts")
+    return found[-1].tensor_proto.string_val[0].decode()
 
 
 def scalars(lines):
@@ -83,7 +84,9 @@ with folder() as place:
     for tag in wanted:
         check(found[tag] == wanted[tag], f"{tag}: {found[tag]}, expected {wanted[tag]}")
 
-    check("model: resnet8" in text(events, "configuration"), "the configuration as text")
+    # Once as the run began and once as it went on, with another number of epochs.
+    configuration = text(events, "configuration", 2)
+    check("model: resnet8" in configuration and "epochs: 3" in configuration, "the configuration as text")
     classes = [l for l in lines if l["kind"] == "test" and l["weights"] == "best"][0]["classes"]
     table = text(events, "accuracy by class, table")
     check(len(classes) == 10 and all(f"| {c['name']} | {float(c['accuracy'])} |" in table for c in classes), table)

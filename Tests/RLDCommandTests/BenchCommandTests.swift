@@ -84,6 +84,26 @@ import Testing
         #expect(text.contains(shown[0]))
     }
 
+    @Test(
+        "bench pictures reads the files of a data set, and says which option it lacks",
+        .enabled(if: TestDevice.enabled, "no device"))
+    func pictures() throws {
+        let folder = Folder()
+        for (label, name) in [("a", "wide.jpg"), ("a", "tall.png"), ("b", "grey.jpg"), ("b", "small.png")] {
+            try FileManager.default.createDirectory(atPath: "\(folder.path)/set/\(label)", withIntermediateDirectories: true)
+            try FileManager.default.copyItem(
+                atPath: Goldens.path("datasets/\(name)"), toPath: "\(folder.path)/set/\(label)/\(name)")
+        }
+        let arguments = [
+            "bench", "pictures", "--batch", "2", "--image-size", "16", "--quick", "--csv", folder.path + "/rows.csv",
+        ]
+        let result = try Program.run(arguments + ["--data", "folder:\(folder.path)/set"])
+        #expect(result.code == 0 && result.output.contains("2x3x16x16"), "\(result.error)")
+        #expect(try String(contentsOfFile: folder.path + "/rows.csv", encoding: .utf8).contains("reading,"))
+        #expect(try Program.run(arguments).error.contains("--data: is missing"))
+        #expect(try Program.run(arguments + ["--data", folder.images()]).error.contains("is not made of picture files"))
+    }
+
     @Test("bench names what it does not know and refuses a file of other columns")
     func badInput() throws {
         for (arguments, word) in [

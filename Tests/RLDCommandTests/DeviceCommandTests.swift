@@ -85,6 +85,12 @@ struct DeviceCommandTests {
                 "resnet8",
                 "--out", folder.path + "/student",
             ] + shared)
+        // What a number can be traced by.
+        let environment = try JSONSerialization.jsonObject(
+            with: Data(contentsOf: URL(fileURLWithPath: folder.path + "/student/environment.json")))
+        for key in ["device", "platform", "driver", "opencl", "commit", "swift", "clblast", "data_hash"] {
+            #expect(((environment as? [String: Any])?[key] as? String)?.isEmpty == false, "\(key)")
+        }
         let evaluated = try run(["evaluate", "--model", "resnet8", "--weights", folder.path + "/student/last.safetensors"])
         func top1(_ text: String) throws -> Set<Double> {
             // Every number named top1 or accuracy, wherever it is nested.

@@ -153,6 +153,102 @@ struct PictureTests {
         #expect(try contents(of: folder.file("a.png")) == contents(of: folder.file("b.png")))
     }
 
+    @Test("what a pass over streamed files found is taken from the store while no file has changed, and never after one has")
+    func surveys() throws {
+        let (folder, store) = (try TemporaryFolder(), try TemporaryFolder())
+        try pictures(folder, ["train/", "test/"], broken: true)
+        func load(skipBroken: Bool = true, settling: Double = 0) throws -> Dataset {
+            var options = DatasetOptions(
+                imageSize: 12, skipBroken: skipBroken, streaming: .on, surveyFolder: store.file("surveys"))
+            options.surveySettling = settling
+            return try DatasetCatalog.load("folder:\(folder.path)", options: options)
+        }
+        func files() -> [String] {
+            ((try? FileManager.default.contentsOfDirectory(atPath: store.file("surveys"))) ?? []).map { "surveys/" + $0 }
+        }
+        func reused(_ set: Dataset) -> Bool { set.notes.contains { $0.contains("were not all read again") } }
+        // Files that were written just now could change again without a sign.
+        let first = try load(settling: 3600)
+        #expect(!reused(first) && files().isEmpty)
+        usleep(20_000)
+        #expect(try !reused(load()) && files().count == 2)
+        let again = try load()
+        #expect(reused(again) && again.contentHash == first.contentHash && again.transform == first.transform)
+        #expect(again.skipped == first.skipped && again.skipped.count == 1)
+        for index in 0..<6 { #expect(try again.train.image(index) == first.train.image(index)) }
+        expectRefusal("zz broken.jpg: is neither a JPEG nor a PNG; remove it or give --skip-broken") {
+            _ = try load(skipBroken: false)
+        }
+        // It is really believed; but not when a few pictures read otherwise than they did, and not when it is damaged.
+        let stored = try files().map { ($0, try contents(of: store.file($0))) }
+        func write(_ change: (String) -> String) throws {
+            for (name, bytes) in stored { try store.write(Array(change(String(decoding: bytes, as: UTF8.self)).utf8), name) }
+        }
+        try write { $0.replacingOccurrences(of: first.train.contentHash, with: "0123456789abcdef") }
+        #expect(try load().train.contentHash == "0123456789abcdef")
+        try write { $0.replacing(/"sample":"[0-9a-f]+"/, with: "\"sample\":\"0\"") }
+        let repeated = try load()
+        #expect(repeated.train == again.train && repeated.skipped == again.skipped && !reused(repeated))
+        try write { String($0.dropLast(9)) }
+        #expect(try !reused(load()) && load() == again)
+        // Other contents of the same length at the same time.
+        let path = folder.file("train/cat/tall.png")
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        let other = try contents(of: folder.file("train/dog/small.png"))
+        try Data((other + [UInt8](repeating: 0, count: 1 << 12)).prefix(contents(of: path).count))
+            .write(to: URL(fileURLWithPath: path))
+        try FileManager.default.setAttributes(
+            [.modificationDate: try #require(attributes[.modificationDate])], ofItemAtPath: path)
+        usleep(20_000)
+        let changed = try load()
+        #expect(changed.train.contentHash != first.train.contentHash && changed.test.contentHash == first.test.contentHash)
+        try FileManager.default.removeItem(atPath: folder.file("train/dog/zz broken.jpg"))
+        #expect(try load(skipBroken: false).skipped.isEmpty)
+    }
+
+    @Test("a path alone is a folder of pictures, a labels.csv or a file of arrays; a name that is none gets a suggestion")
+    func pathsAlone() throws {
+        for (text, wanted) in [
+            ("./own", "folder:./own"), ("/a/b:c", "folder:/a/b:c"), ("~/x", "folder:~/x"),
+            ("a/labels.csv", "labels:a/labels.csv"),
+            ("./x.npz", "arrays:./x.npz"), ("mnist:/x/y", "mnist:/x/y"),
+        ] { #expect(try DatasetCatalog.Reference(parsing: text).description == wanted) }
+        expectRefusal("did you mean 'fashion-mnist'?") { _ = try DatasetCatalog.load("fashon-mnist:/x/y") }
+    }
+
+    @Test("val/ beside test/ is the validation part; alone it is the test set, and the notes say which is which")
+    func validationParts() throws {
+        let folder = try TemporaryFolder()
+        try pictures(folder, ["train/", "val/", "test/"])
+        func load() throws -> Dataset {
+            try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
+        }
+        try FileManager.default.removeItem(atPath: folder.file("val/cat/wide.jpg"))
+        let set = try load()
+        #expect(set.train.count == 6 && set.validation?.count == 5 && set.test.count == 6)
+        #expect(set.notes.contains { $0.contains("/test is the test set") && $0.contains("/val the validation part") })
+        let (inspection, _) = try DatasetInspection.inspect("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
+        #expect(inspection.validationImages == 5 && inspection.classes.map(\.validation) == [2, 3])
+        #expect(inspection.sizes.reduce(0) { $0 + $1.images } == 17)
+        try folder.write([1], "val/cat/other.jpg")
+        expectRefusal("val/cat/other.jpg") { _ = try load() }
+        try FileManager.default.removeItem(atPath: folder.file("val/cat/other.jpg"))
+        // Pictures without classes are no test set.
+        try FileManager.default.removeItem(atPath: folder.file("test/cat"))
+        try FileManager.default.removeItem(atPath: folder.file("test/dog"))
+        try folder.write([1], "test/1.jpg")
+        let alone = try load()
+        #expect(alone.validation == nil && alone.test == set.validation && alone.contentHash != set.contentHash)
+        #expect(
+            alone.notes == ["\(folder.path)/val is the test set", "\(folder.path): test/ holds no classes and is not used"])
+
+        try folder.write(
+            Array("train/cat/wide.jpg,a\ntrain/dog/small.png,b\nval/dog/small.png,b,val\nval/cat/tall.png,a,test\n".utf8),
+            "labels.csv")
+        let labels = try DatasetCatalog.load("labels:\(folder.path)", options: DatasetOptions(imageSize: 12))
+        #expect(labels.train.count == 2 && labels.validation?.labels == [1] && labels.test.labels == [0])
+    }
+
     @Test("labels.csv names files and classes, with quotes, a header and parts")
     func labels() throws {
         let folder = try TemporaryFolder()
@@ -327,26 +423,6 @@ struct PictureTests {
         expectRefusal("labels: has 4 labels for 5 images") {
             _ = try DatasetCatalog.load("arrays:\(folder.file("short.npz"))")
         }
-    }
-
-    @Test("with both test and val beside train, test is the test set and val stays unused, and the data say so")
-    func testAndVal() throws {
-        let folder = try TemporaryFolder()
-        try pictures(folder, ["train/", "test/"])
-        #expect(try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12)).notes.isEmpty)
-        try pictures(folder, ["val/"])
-        try FileManager.default.removeItem(atPath: folder.path + "/val/dog/palette.png")
-        let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
-        #expect(set.train.count == 6 && set.test.count == 6)
-        #expect(set.notes == ["\(folder.path)/test is the test set; val/ is not used"], "\(set.notes)")
-        // Pictures without classes are no test set.
-        try FileManager.default.removeItem(atPath: folder.path + "/test/cat")
-        try FileManager.default.removeItem(atPath: folder.path + "/test/dog")
-        try folder.write([1], "test/1.jpg")
-        let other = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
-        #expect(
-            other.test.count == 5 && other.notes == ["\(folder.path)/val is the test set; test/ holds no classes and is not used"]
-        )
     }
 }
 

@@ -24,6 +24,8 @@ final class FakeExecutor: NetworkExecutor {
     var nonFiniteStep: Int?
     /// Called before each training step, with its number.
     var beforeStep: (Int) -> Void = { _ in }
+    /// Called before each evaluation of a batch, with its number.
+    var beforeEvaluation: (Int) -> Void = { _ in }
 
     private var network: Network?
     private var state = NetworkState()
@@ -97,6 +99,7 @@ final class FakeExecutor: NetworkExecutor {
 
     func evaluateStep(_ batch: BatchSelection) throws {
         evaluateCalls.append(batch)
+        beforeEvaluation(evaluateCalls.count)
         lastCorrect = []
         var loss = 0.0
         try visit(batch) { _, label, logits in loss -= log(max(softmax(logits)[label], 1e-300)) }

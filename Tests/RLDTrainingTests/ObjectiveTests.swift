@@ -276,6 +276,65 @@ struct ObjectiveTests {
         #expect(try merge(["terms.new.method=ce"], allowing: ["terms"]).terms.map(\.name) == ["main", "new", "soft"])
     }
 
+    @Test("terms that change on a resume get their columns beside the old ones, and a kill at any moment of that loses no row")
+    func changedColumns() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        func table() throws -> [[String: String]] {
+            let rows = try String(contentsOfFile: path + "/metrics.csv", encoding: .utf8).split(separator: "\n")
+                .map { $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
+            #expect(rows.allSatisfy { $0.count == rows[0].count })
+            return rows.dropFirst().map { row in
+                Dictionary(uniqueKeysWithValues: zip(rows[0], row).filter { !$0.1.isEmpty })
+            }
+        }
+        func lines() throws -> Int {
+            try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n").count
+        }
+        var old = try configuration()
+        old.checkpointEvery = 0
+        // Four steps of an epoch, two readings, two batches to validate: left after the first step of the second epoch.
+        #expect(try train(path, old, FakeExecutor(), stopAt: 7).interrupted)
+        let before = try table()
+        #expect(before.count == 3 && before[0]["term_soft.kd"] != nil && before[0]["term_new.ce"] == nil)
+
+        var changed = old
+        changed.terms = [
+            TermSettings(name: "main", method: old.terms[0].method),
+            TermSettings(name: "new", method: .crossEntropy(CrossEntropy())),
+        ]
+        func resume(dying: Bool) throws {
+            let executor = FakeExecutor()
+            // The end of the epoch: a row was written by then, no checkpoint.
+            if dying { executor.nonFiniteStep = 3 }
+            let folder = try RunFolder(path, existing: .resume)
+            var resumption = try #require(try folder.resumption())
+            resumption.allowed = ["terms"]
+            func teacher(_ seed: UInt64) -> Trainer.Teacher { .init(network: network, state: network.initialState(seed: seed)) }
+            _ = try Trainer(
+                configuration: changed, executor: executor, dataset: bandData(), network: network,
+                teachers: ["a": teacher(7), "b": teacher(8)], folder: folder, resuming: resumption
+            ).run()
+        }
+        #expect(throws: TrainingError.self) { try resume(dying: true) }
+        let header = try String(contentsOfFile: path + "/metrics.csv", encoding: .utf8).split(separator: "\n")[0]
+        #expect(header.hasSuffix("term_soft.kd,term_new.ce"), "\(header)")
+        #expect(try table().count == 4 && Array(table().prefix(3)) == before)
+        // A row that a kill cut off.
+        let handle = try #require(FileHandle(forWritingAtPath: path + "/metrics.csv"))
+        handle.seekToEndOfFile()
+        handle.write(Data("step,2,9".utf8))
+        try handle.close()
+        try resume(dying: false)
+        let (rows, count) = (try table(), try lines())
+        #expect(rows.count == count && Array(rows.prefix(3)) == before, "\(rows.count) rows, \(count) lines")
+        #expect(rows.last { $0["kind"] == "step" }?["term_new.ce"] != nil)
+        #expect(rows.last { $0["kind"] == "step" }?["term_soft.kd"] == nil)
+        #expect(rows.filter { $0["kind"] == "epoch" }.map { $0["epoch"] } == ["1", "2", "3"])
+        let metrics = try RunMetrics(path)
+        #expect(metrics.epochs.map { Set($0.terms.keys).contains("new.ce") } == [false, true, true])
+    }
+
     @Test("the cache holds the logits of every teacher; with all of them in it, none is asked")
     func cached() throws {
         let temporary = TemporaryFolder()

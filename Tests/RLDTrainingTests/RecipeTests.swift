@@ -81,6 +81,10 @@ struct RecipeTests {
         #expect(inputErrorText { _ = try read(authors, authors: ["beta", "4"]) }.contains("RLD.BETA 8"))
         #expect(inputErrorText { _ = try read("DISTILLER: {TYPE: CRD}") }.contains("DISTILLER.TYPE 'CRD'"))
         #expect(inputErrorText { _ = try read("DISTILLER: {TYPE: KD}\nSOLVR: {LR: 1}") }.contains("did you mean 'SOLVER'?"))
+        #expect(inputErrorText { _ = try read(authors, authors: ["RLD.BETTA", "8"]) }.contains("did you mean 'RLD.BETA'?"))
+        #expect(inputErrorText { _ = try read("DISTILLER: {TYPE: KD}\nSOLVER: {EPOCH: 3}") }.contains("'SOLVER.EPOCHS'?"))
+        let other = try read("DISTILLER: {TYPE: KD}\nSOLVER: {TRAINER: base}\nLOG: {WANDB: false}\nRLD: {SOMETHING_ELSE: 3}").1
+        #expect(other == ["not translated, without effect here: SOLVER.TRAINER, LOG.WANDB, RLD.SOMETHING_ELSE"], "\(other)")
         #expect(inputErrorText { _ = try read("DISTILLER: {TYPE: KD}\nSOLVER: {TYPE: Lion}") }.contains("only SGD"))
     }
 }

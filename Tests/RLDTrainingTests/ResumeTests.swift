@@ -137,7 +137,8 @@ struct ResumeTests {
         }
         let stored = try merge([])
         #expect(stored == recipe)
-        #expect(try merge(["epochs=3", "momentum=0.9", "checkpoint.every=7"]).epochs == 3)
+        #expect(try merge(["epochs=3", "momentum=0.9", "validation=auto", "augmentation.flip="]) == stored)
+        #expect(try merge(["checkpoint.every=7"]).checkpointEvery == 7)
         let text = inputErrorText { _ = try merge(["epochs=5", "seed=4", "momentum=0.9"], allowing: ["seed"]) }
         #expect(text.contains("epochs is 3 in the run and 5 now") && text.contains("--allow-change epochs"), "\(text)")
         #expect(!text.contains("seed"))

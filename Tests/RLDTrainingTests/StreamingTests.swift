@@ -104,6 +104,33 @@ struct StreamingTests {
         #expect(resumed.lastState == whole.lastState)
     }
 
+    @Test("while the device works on the last batch of an epoch or an evaluation, what comes next is read already")
+    func acrossPasses() throws {
+        let (training, test) = (Counter(), Counter())
+        var data = bandData()
+        data.train = streamed(data.train) { _ in training.add() }
+        data.test = streamed(data.test) { _ in test.add() }
+        let executor = FakeExecutor()
+        var found: [String: Bool] = [:]
+        // 80 images in 5 batches, 20 to validate in 2, 40 to test in 3; two epochs.
+        func expect(_ moment: String, _ counter: Counter, beyond count: Int) {
+            wait { counter.value > count }
+            found[moment] = counter.value > count
+        }
+        executor.beforeStep = { step in
+            if step == 5 { expect("last step of an epoch", training, beyond: 80) }
+            if step == 10 { expect("last step of the run", training, beyond: 180) }
+        }
+        executor.beforeEvaluation = { batch in
+            if batch == 2 { expect("last batch of an evaluation", training, beyond: 100) }
+            if batch == 4 { expect("last batch of the last evaluation", test, beyond: 0) }
+        }
+        _ = try Trainer(configuration: bandConfiguration(epochs: 2), executor: executor, dataset: data).run()
+        #expect(found.count == 4 && found.values.allSatisfy { $0 }, "\(found)")
+        // Each image once per pass, none for a pass that never comes.
+        #expect(training.value == 200 && test.value == (executor.evaluateCalls.count - 4) / 3 * 40)
+    }
+
     // MARK: - Runs
 
     private func run(

@@ -213,4 +213,57 @@ struct TrainerTests {
             #expect(result.epochs.allSatisfy { ($0.validationAccuracy != nil) == (expected == "validation") })
         }
     }
+
+    @Test(
+        "the data's own validation part chooses the best epoch and leaves every training image to train on, unless a share is given"
+    )
+    func ownValidation() throws {
+        var data = bandData()
+        data.validation = bandImages(count: 12, seed: 3)
+        let temporary = TemporaryFolder()
+        var configuration = bandConfiguration(epochs: 2)
+        configuration.validation = nil
+        func run(_ name: String, _ configuration: TrainingConfiguration, resume: Bool = false, stopAt: Int? = nil) throws -> (
+            executor: FakeExecutor, result: TrainingResult, text: String, stored: TrainingConfiguration
+        ) {
+            let executor = FakeExecutor()
+            var lines: [String] = []
+            var asked = 0
+            let folder = try RunFolder("\(temporary.path)/\(name)", existing: resume ? .resume : .refuse)
+            let trainer = Trainer(
+                configuration: configuration, executor: executor, dataset: data, folder: folder,
+                resuming: try folder.resumption(),
+                shouldStop: {
+                    asked += 1
+                    return stopAt.map { asked > $0 } ?? false
+                },
+                observer: {
+                    if case .begins(let more) = $0 { lines += more }
+                    if case .note(let line) = $0 { lines.append(line) }
+                })
+            let result = try trainer.run()
+            var reader = ConfigurationReader()
+            try reader.read(file: folder.file("config.yaml"))
+            return (executor, result, lines.joined(separator: "\n"), try reader.finish().configuration)
+        }
+        let own = try run("own", configuration)
+        #expect(Set(own.executor.trainCalls.prefix(7).flatMap(\.batch.indices)) == Set(0..<100))
+        #expect(own.executor.evaluateCalls.prefix(2).map(\.table) == ["validation", "validation"])
+        #expect(own.executor.evaluateCalls[0].indices == Array(0..<12) && own.executor.evaluateCalls[2].table == "test")
+        #expect(
+            own.result.bestTest?.selectedOn == "validation" && own.text.contains("100 to train on, 12 of their own to validate"))
+        #expect(own.stored.validation == nil && !own.text.contains("not used"))
+        let stopped = try run("stopped", configuration, stopAt: 9)
+        #expect(stopped.result.interrupted)
+        #expect(try run("stopped", own.stored, resume: true).result.lastState == own.result.lastState)
+
+        configuration.validation = 20
+        let given = try run("given", configuration)
+        #expect(given.executor.tables["validation"] == nil && given.executor.evaluateCalls[0].table == "train")
+        #expect(given.text.contains("the 12 images of the data's own validation part are not used"), "\(given.text)")
+        // Without such a part a tenth of the training images serves, and the run says so from then on.
+        data.validation = nil
+        configuration.validation = nil
+        #expect(try run("none", configuration).stored.validation == 0.1)
+    }
 }

@@ -18,11 +18,36 @@ package enum ImageDecoder {
     ///   pixels; nil for full size.
     /// - Throws: `InputError` that names the file when it is missing, damaged or of another format.
     package static func picture(path: String, smallest: Int? = nil) throws(InputError) -> Picture {
+        try picture(contents(of: path), named: path, smallest: smallest)
+    }
+
+    /// Width and height of a file's picture, by its header alone.
+    static func extent(path: String) throws(InputError) -> (width: Int, height: Int) {
+        let bytes = try contents(of: path)
+        if bytes.starts(with: [0xFF, 0xD8, 0xFF]) {
+            guard let handle = tjInitDecompress() else { throw InputError(path, "cannot be decoded: no memory") }
+            defer { tjDestroy(handle) }
+            var (width, height, sampling, space): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
+            guard tjDecompressHeader3(handle, bytes, UInt(bytes.count), &width, &height, &sampling, &space) == 0 else {
+                throw InputError(path, "is damaged: \(String(cString: tjGetErrorStr2(handle)))")
+            }
+            return (Int(width), Int(height))
+        }
+        var image = png_image()
+        image.version = UInt32(PNG_IMAGE_VERSION)
+        defer { png_image_free(&image) }
+        guard bytes.withUnsafeBytes({ png_image_begin_read_from_memory(&image, $0.baseAddress, $0.count) }) != 0 else {
+            throw InputError(path, "is damaged: \(message(image))")
+        }
+        return (Int(image.width), Int(image.height))
+    }
+
+    private static func contents(of path: String) throws(InputError) -> [UInt8] {
         guard let data = FileManager.default.contents(atPath: path) else {
             let exists = FileManager.default.fileExists(atPath: path)
             throw InputError(path, exists ? "cannot be read" : "no such file")
         }
-        return try picture([UInt8](data), named: path, smallest: smallest)
+        return [UInt8](data)
     }
 
     package static func picture(_ bytes: [UInt8], named path: String, smallest: Int? = nil) throws(InputError) -> Picture {

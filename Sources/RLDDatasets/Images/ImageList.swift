@@ -5,6 +5,7 @@ import RLDGraph
 struct PictureLists {
     var train: ImageList
     /// Nil where the layout has none.
+    var validation: ImageList?
     var test: ImageList?
     /// What a person should know of the choice.
     var notes: [String] = []
@@ -35,64 +36,57 @@ struct ImageList: Sendable {
         return list
     }
 
-    /// Decodes every file on all processors; the result does not depend on their number.
+    /// A table in memory.
     /// - Parameters:
     ///   - size: pixels of a side that images are stored with.
     ///   - skipBroken: leave damaged files out instead of stopping at the first.
-    ///   - streaming: keep no pixels: the table reads each image again whenever it is needed. It is the same table otherwise.
     /// - Returns: the table, and what was left out and why.
-    func table(size: Int, skipBroken: Bool, streaming: Bool = false) throws(InputError) -> (
-        table: ImageTable, broken: [InputError]
-    ) {
+    func table(size: Int, skipBroken: Bool) throws(InputError) -> (table: ImageTable, broken: [InputError]) {
         let bytes = 3 * size * size
         let needed = Double(count) * Double(bytes)
-        guard streaming || needed < 0.7 * Double(ProcessInfo.processInfo.physicalMemory) else {
+        guard needed < 0.7 * Double(ProcessInfo.processInfo.physicalMemory) else {
             throw InputError(
                 "images", "\(count) of \(size)x\(size) pixels need \(Int(needed / 0x1p30)) GiB of memory",
                 advice: "leave streaming on or auto, or give a smaller image_size")
         }
         var pixels: [UInt8] = []
-        if !streaming { pixels.reserveCapacity(count * bytes) }
+        pixels.reserveCapacity(count * bytes)
         var kept: [Int] = []
-        var broken: [InputError] = []
-        var hash = ContentHash()
-        var histograms = Array(repeating: [Int](repeating: 0, count: 256), count: 3)
-        let portion = max(32, min(2048, Self.portionBytes / bytes))
+        let broken = try read(size: size, skipBroken: skipBroken) { index, image in
+            kept.append(index)
+            pixels += image
+        }
+        let list = broken.isEmpty ? self : selecting(kept)
+        let table = ImageTable(
+            channels: 3, height: size, width: size, pixels: pixels, labels: list.labels, classNames: classNames)
+        return (table, broken.map(\.error))
+    }
+
+    /// Decodes every file on all processors; the result does not depend on their number.
+    /// - Parameter take: called with index and pixels of each, in order.
+    /// - Returns: what is damaged.
+    func read(
+        size: Int, skipBroken: Bool, _ take: (Int, [UInt8]) -> Void
+    ) throws(InputError) -> [(index: Int, error: InputError)] {
+        var broken: [(index: Int, error: InputError)] = []
+        let portion = max(32, min(2048, Self.portionBytes / (3 * size * size)))
         for start in stride(from: 0, to: count, by: portion) {
             let decoded = decode(start..<min(start + portion, count), size: size)
             for (offset, result) in decoded.enumerated() {
                 switch result {
-                case .success(let image):
-                    kept.append(start + offset)
-                    guard streaming else {
-                        pixels += image
-                        continue
-                    }
-                    hash.add(image)
-                    ImageTable.count(image, channels: 3, plane: size * size, in: &histograms)
+                case .success(let image): take(start + offset, image)
                 case .failure(let error):
-                    guard skipBroken else {
-                        throw InputError(
-                            error.subject, error.problem, advice: "remove it or give --skip-broken to leave such files out")
-                    }
-                    broken.append(error)
+                    guard skipBroken else { throw Self.refusal(error) }
+                    broken.append((start + offset, error))
                 }
             }
         }
-        let list = broken.isEmpty ? self : selecting(kept)
-        guard streaming else {
-            let table = ImageTable(
-                channels: 3, height: size, width: size, pixels: pixels, labels: list.labels, classNames: classNames)
-            return (table, broken)
-        }
-        hash.add(labels: list.labels, channels: 3, height: size, width: size, classes: classNames.count)
-        let paths = list.paths
-        let stream = ImageStream(contentHash: hash.text, histograms: histograms) { index in
-            try ImageDecoder.picture(path: paths[index], smallest: size).centreSquare(size)
-        }
-        let table = ImageTable(
-            channels: 3, height: size, width: size, stream: stream, labels: list.labels, classNames: classNames)
-        return (table, broken)
+        return broken
+    }
+
+    /// A damaged file ends the reading.
+    static func refusal(_ error: InputError) -> InputError {
+        InputError(error.subject, error.problem, advice: "remove it or give --skip-broken to leave such files out")
     }
 
     /// Of decoded images that are held at a time, beside the table.

@@ -2,8 +2,8 @@ import Foundation
 import RLDFormats
 import RLDGraph
 
-/// Images and labels as arrays in one file: `train_images`, `train_labels`, `test_images`, `test_labels` (or x_train, y_train,
-/// x_test, y_test; or `images` and `labels` alone). Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, bytes
+/// Images and labels as arrays in one file: `train_images`, `train_labels`, `test_images`, `test_labels`, `val_images`, `val_labels`
+/// (or x_train, y_train, ...; or `images` and `labels` alone). Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, bytes
 /// or numbers from 0 to 255, or fractions from 0 to 1. The file is .npz or .safetensors, told apart by what it holds.
 struct ArrayFiles {
     let name: String
@@ -12,7 +12,8 @@ struct ArrayFiles {
 
     private static let parts: [(images: [String], labels: [String])] = [
         (["train_images", "x_train", "images", "x"], ["train_labels", "y_train", "labels", "y"]),
-        (["test_images", "x_test", "val_images", "x_val"], ["test_labels", "y_test", "val_labels", "y_val"]),
+        (["test_images", "x_test"], ["test_labels", "y_test"]),
+        (["val_images", "x_val", "validation_images"], ["val_labels", "y_val", "validation_labels"]),
     ]
 
     func load() throws(InputError) -> Dataset {
@@ -48,14 +49,16 @@ struct ArrayFiles {
             }
             tables = [tables[0].selecting(Array(order[count...])), tables[0].selecting(Array(order[..<count]))]
         }
-        guard [tables[0].channels, tables[0].height, tables[0].width] == [tables[1].channels, tables[1].height, tables[1].width]
-        else {
+        func extents(_ table: ImageTable) -> [Int] { [table.channels, table.height, table.width] }
+        guard tables.allSatisfy({ extents($0) == extents(tables[0]) }) else {
             throw InputError(path, "has test images of another size than the training images")
         }
         let (mean, deviation) = tables[0].channelStatistics
         var transform = ImageTransform(mean: mean, deviation: deviation)
         if let size = options.imageSize, size != tables[0].height { transform.size = size }
         var dataset = Dataset(name: name, path: path, train: tables[0], test: tables[1], transform: transform)
+        // Alone, a validation part is what there is to judge by.
+        if tables.count > 2 { dataset.validation = tables[2] }
         dataset.skipped = skipping.skipped
         return dataset
     }

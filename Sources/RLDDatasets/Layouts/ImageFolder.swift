@@ -1,15 +1,16 @@
 import Foundation
 import RLDGraph
 
-/// Pictures in folders: `train/CLASS/*` with `val/` or `test/` beside it, or `CLASS/*` alone, or Tiny-ImageNet's layout.
+/// Pictures in folders: `train/CLASS/*` with `test/` and `val/` or one of them beside it, or `CLASS/*` alone, or Tiny-ImageNet's layout.
 struct ImageFolder {
     let path: String
 
     private static let endings: Set<String> = ["jpg", "jpeg", "png"]
     private static let trainNames = ["train", "training"]
-    private static let testNames = ["test", "val", "valid", "validation"]
+    private static let testNames = ["test", "testing"]
+    private static let validationNames = ["val", "valid", "validation"]
 
-    /// Training files, test files where the layout has them, and what a person should know of the choice.
+    /// Training files, test and validation files where the layout has them, and what a person should know of the choice.
     func lists() throws(InputError) -> PictureLists {
         guard Self.isFolder(path) else {
             throw InputError(
@@ -19,25 +20,35 @@ struct ImageFolder {
             return PictureLists(train: try list(of: path, classes: nil))
         }
         let train = try list(of: trainFolder, classes: nil)
-        let present = Self.testNames.filter { Self.isFolder("\(path)/\($0)") }
-        func isAnnotated(_ name: String) -> Bool {
-            FileManager.default.fileExists(atPath: "\(path)/\(name)/val_annotations.txt")
-        }
         // A folder of pictures without classes (a contest's test set) says nothing about accuracy.
-        func hasClasses(_ name: String) -> Bool { isAnnotated(name) || !Self.folders(in: "\(path)/\(name)").isEmpty }
-        func unused(_ names: [String]) -> String {
-            names.map { hasClasses($0) ? "\($0)/ is not used" : "\($0)/ holds no classes and is not used" }.joined(
-                separator: ", ")
+        func isUsable(_ name: String) -> Bool { isAnnotated(name) || !Self.folders(in: "\(path)/\(name)").isEmpty }
+        func part(_ name: String?) throws(InputError) -> ImageList? {
+            guard let name else { return nil }
+            let folder = "\(path)/\(name)"
+            return try isAnnotated(name)
+                ? annotated(folder, classes: train.classNames) : list(of: folder, classes: train.classNames)
         }
-        guard let chosen = present.first(where: hasClasses) else {
-            return PictureLists(train: train, notes: present.isEmpty ? [] : ["\(path): \(unused(present))"])
+        let present = (Self.testNames + Self.validationNames).filter { Self.isFolder("\(path)/\($0)") }
+        var (testName, validationName) = (
+            present.first { Self.testNames.contains($0) && isUsable($0) },
+            present.first { Self.validationNames.contains($0) && isUsable($0) }
+        )
+        // Alone, a validation part is what there is to judge by.
+        if testName == nil { (testName, validationName) = (validationName, nil) }
+        let others = present.filter { ![testName, validationName].contains($0) }
+            .map { isUsable($0) ? "\($0)/ is not used" : "\($0)/ holds no classes and is not used" }.joined(separator: ", ")
+        var lists = PictureLists(train: train, validation: try part(validationName), test: try part(testName))
+        if let testName, let validationName {
+            lists.notes.append("\(path)/\(testName) is the test set, \(path)/\(validationName) the validation part")
+        } else if let testName, !Self.testNames.contains(testName) {
+            lists.notes.append("\(path)/\(testName) is the test set")
         }
-        let folder = "\(path)/\(chosen)"
-        let test =
-            try isAnnotated(chosen) ? annotated(folder, classes: train.classNames) : list(of: folder, classes: train.classNames)
-        let others = present.filter { $0 != chosen }
-        return PictureLists(
-            train: train, test: test, notes: others.isEmpty ? [] : ["\(folder) is the test set; \(unused(others))"])
+        if !others.isEmpty { lists.notes.append("\(path): \(others)") }
+        return lists
+    }
+
+    private func isAnnotated(_ name: String) -> Bool {
+        FileManager.default.fileExists(atPath: "\(path)/\(name)/val_annotations.txt")
     }
 
     /// Every picture below the folder's own folders, each of which is a class.

@@ -2,7 +2,7 @@ import Foundation
 import RLDGraph
 
 /// `labels.csv`: a line per picture with its file, relative to the file's folder, its class, and perhaps its part (train or
-/// test). A first line of column names is known by its words; otherwise the columns are file, class, part.
+/// test, or validation beside test). A first line of column names is known by its words; otherwise the columns are file, class, part.
 struct LabelsFile {
     let path: String
     private let options: DatasetOptions
@@ -30,7 +30,7 @@ struct LabelsFile {
                 lines.removeFirst()
             }
         }
-        var rows: [(path: String, label: String, isTest: Bool)] = []
+        var rows: [(path: String, label: String, part: Part)] = []
         var skipping = Skipping(options)
         for line in lines {
             guard line.cells.count > max(columns.file, columns.label), !line.cells[columns.label].isEmpty else {
@@ -39,16 +39,13 @@ struct LabelsFile {
                 continue
             }
             let part = columns.part < line.cells.count ? line.cells[columns.part].lowercased() : ""
-            guard ["", "train", "training", "test", "val", "valid", "validation"].contains(part) else {
-                try skipping.leaveOut(InputError("\(path):\(line.number)", "has part '\(part)', expected train or test"))
+            guard let part = Part(part) else {
+                try skipping.leaveOut(
+                    InputError("\(path):\(line.number)", "has part '\(part)', expected train, validation or test"))
                 continue
             }
             let file = line.cells[columns.file]
-            rows.append(
-                (
-                    file.hasPrefix("/") ? file : "\(folder)/\(file)", line.cells[columns.label],
-                    !part.isEmpty && !part.hasPrefix("train")
-                ))
+            rows.append((file.hasPrefix("/") ? file : "\(folder)/\(file)", line.cells[columns.label], part))
         }
         guard !rows.isEmpty else { throw InputError(path, "names no pictures") }
         // Whole numbers in their order, other names sorted.
@@ -58,15 +55,29 @@ struct LabelsFile {
         }
         guard names.count >= 2 else { throw InputError(path, "names only one class, at least 2 are needed") }
         let numbers = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
-        var (train, test) = (ImageList(classNames: names), ImageList(classNames: names))
-        for row in rows {
-            if row.isTest {
-                test.append(row.path, numbers[row.label] ?? 0)
-            } else {
-                train.append(row.path, numbers[row.label] ?? 0)
+        func list(_ part: Part) -> ImageList? {
+            var list = ImageList(classNames: names)
+            for row in rows where row.part == part { list.append(row.path, numbers[row.label] ?? 0) }
+            return list.count > 0 ? list : nil
+        }
+        guard let train = list(.train) else { throw InputError(path, "names no pictures to train on") }
+        let (validation, test) = (list(.validation), list(.test))
+        // Alone, a validation part is what there is to judge by.
+        return PictureLists(
+            train: train, validation: test == nil ? nil : validation, test: test ?? validation, skipped: skipping.skipped)
+    }
+
+    private enum Part {
+        case train, validation, test
+
+        init?(_ text: String) {
+            switch text {
+            case "", "train", "training": self = .train
+            case "val", "valid", "validation": self = .validation
+            case "test", "testing": self = .test
+            default: return nil
             }
         }
-        return PictureLists(train: train, test: test.count > 0 ? test : nil, skipped: skipping.skipped)
     }
 
     /// Cells of one line; a cell in double quotes may hold commas, and two double quotes for one.

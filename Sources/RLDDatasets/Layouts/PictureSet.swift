@@ -13,45 +13,70 @@ struct PictureSet {
     let transform: ImageTransform
     let options: DatasetOptions
 
-    /// Training and test files, in the order in which they are stored.
-    func lists() throws(InputError) -> (train: ImageList, test: ImageList, found: PictureLists) {
+    /// What lies there, training files in the order in which they are stored, and a test part in any case.
+    func lists() throws(InputError) -> PictureLists {
         let folder = ImageFolder(path: path)
-        let found = try layout == .labels ? LabelsFile(path: path, options: options).lists() : folder.lists()
-        var (train, test) = (found.train.shuffled(), found.test)
+        var lists = try layout == .labels ? LabelsFile(path: path, options: options).lists() : folder.lists()
+        lists.train = lists.train.shuffled()
         if layout == .tinyImageNet || layout == .imageNet {
-            guard test != nil else {
+            guard lists.test != nil else {
                 throw InputError(path, "has no val folder", advice: "expected \(path)/train and \(path)/val")
             }
-            train.classNames = folder.words(train.classNames)
-            test?.classNames = train.classNames
+            let names = folder.words(lists.train.classNames)
+            lists.train.classNames = names
+            lists.validation?.classNames = names
+            lists.test?.classNames = names
         }
-        if let test { return (train, test, found) }
+        guard lists.test == nil else { return lists }
+        let train = lists.train
         let count = Int((Double(train.count) * options.testShare).rounded())
         guard count >= 1, count < train.count else {
             throw InputError(path, "has \(train.count) pictures, too few to set \(options.testShare) of them aside for a test")
         }
-        return (train.selecting(count..<train.count), train.selecting(0..<count), found)
+        (lists.train, lists.test) = (train.selecting(count..<train.count), train.selecting(0..<count))
+        return lists
     }
 
     func load() throws(InputError) -> Dataset {
-        let (train, test, found) = try lists()
-        let seen = options.imageSize ?? automaticSize(train)
+        let lists = try lists()
+        let seen = options.imageSize ?? automaticSize(lists.train)
         // Room for the centred crop of 7/8 by which ImageNet is evaluated.
         let stored = layout == .imageNet ? Int((Double(seen) / 0.875).rounded()) : seen
-        let streaming = options.streams([train, test].map { $0.count * 3 * stored * stored })
-        let trained = try train.table(size: stored, skipBroken: options.skipBroken, streaming: streaming)
-        let tested = try test.table(size: stored, skipBroken: options.skipBroken, streaming: streaming)
-        guard trained.table.count > 0, tested.table.count > 0 else { throw InputError(path, "has no pictures that can be read") }
+        let parts = [lists.train, lists.test ?? ImageList(), lists.validation].compactMap { $0 }
+        let streaming = options.streams(parts.map { $0.count * 3 * stored * stored })
+        var tables: [ImageTable] = []
+        var skipped = lists.skipped
+        var notes = lists.notes
+        let surveys = SurveyStore(options)
+        var known: [String] = []
+        for part in parts {
+            if streaming {
+                let read = try part.streamedTable(size: stored, skipBroken: options.skipBroken, surveys: surveys)
+                tables.append(read.table)
+                skipped += read.broken
+                if let file = read.known { known.append(file) }
+            } else {
+                let read = try part.table(size: stored, skipBroken: options.skipBroken)
+                tables.append(read.table)
+                skipped += read.broken
+            }
+        }
+        if !known.isEmpty {
+            notes.append(
+                "pictures that have not changed were not all read again; what was found of them stands in "
+                    + known.joined(separator: ", "))
+        }
+        guard tables.allSatisfy({ $0.count > 0 }) else { throw InputError(path, "has no pictures that can be read") }
         var transform = transform
-        if transform.mean.isEmpty { (transform.mean, transform.deviation) = trained.table.channelStatistics }
+        if transform.mean.isEmpty { (transform.mean, transform.deviation) = tables[0].channelStatistics }
         if layout == .folder || layout == .labels { transform.cropPadding = seen / 8 }
         if stored != seen {
             transform.size = seen
             transform.centreCrop = 0.875
         }
-        var dataset = Dataset(name: name, path: path, train: trained.table, test: tested.table, transform: transform)
-        dataset.skipped = found.skipped + trained.broken + tested.broken
-        dataset.notes = found.notes
+        var dataset = Dataset(name: name, path: path, train: tables[0], test: tables[1], transform: transform)
+        if tables.count > 2 { dataset.validation = tables[2] }
+        (dataset.skipped, dataset.notes) = (skipped, notes)
         return dataset
     }
 

@@ -22,6 +22,9 @@ public struct Checkpoint: Sendable {
         self.state = state
     }
 
+    /// Of the run.
+    var stepsDone: Int { (record.epoch - 1) * record.stepsPerEpoch + record.step }
+
     /// "epoch 3 of 10, after step 20 of 50" or "the end of epoch 2".
     public var place: String {
         record.step == 0

@@ -20,6 +20,11 @@ public struct Resumption: Sendable {
     /// Settings that change nothing about the numbers that a run gives.
     static let free: Set<String> = ["checkpoint.every", "checkpoint.keep", "streaming"]
 
+    /// Settings that stand, where they are not given, for what suits the data, and say in a run what that was.
+    static let suiting: Set<String> = [
+        "validation", "augmentation.crop_padding", "augmentation.flip", "augmentation.resized_crop",
+    ]
+
     init(checkpoint: Checkpoint, best: NetworkState?, broken: [InputError]) throws(InputError) {
         self.checkpoint = checkpoint
         self.best = best
@@ -52,7 +57,7 @@ public struct Resumption: Sendable {
             keys.formUnion(wanted.keys.filter { $0.hasPrefix(preset.dropLast(4)) })
             keys.remove(preset)
         }
-        let changed = keys.filter { wanted[$0] != ours[$0] }.sorted()
+        let changed = keys.filter { wanted[$0] != ours[$0] && !(wanted[$0] == nil && Self.suiting.contains($0)) }.sorted()
         let refused = changed.filter { !isAllowed($0) && !Self.free.contains($0) }
         guard refused.isEmpty else {
             let list = refused.map { "\($0) is \(ours[$0] ?? "not set") in the run and \(wanted[$0] ?? "not set") now" }

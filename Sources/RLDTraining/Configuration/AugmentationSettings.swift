@@ -9,9 +9,11 @@ extension TrainingConfiguration {
     }
 
     /// How it is to be read for a device, on which it may be too large to be held.
-    public func datasetOptions(for executor: any NetworkExecutor) -> DatasetOptions {
+    /// - Parameter surveyFolder: `DatasetOptions.surveyFolder`.
+    public func datasetOptions(for executor: any NetworkExecutor, surveyFolder: String? = nil) -> DatasetOptions {
         var options = datasetOptions
         options.residentBytes = executor.residentImageBytes
+        options.surveyFolder = surveyFolder
         return options
     }
 
@@ -23,6 +25,7 @@ extension TrainingConfiguration {
     /// What the data set suggests, filled in where nothing was set.
     func completed(for dataset: Dataset) -> TrainingConfiguration {
         var result = self
+        if dataset.validation == nil { result.validation = validation ?? DataSplit.usualShare }
         result.cropPadding = cropPadding ?? dataset.transform.cropPadding
         result.flip = flip ?? dataset.transform.horizontalFlip
         result.resizedCrop = resizedCrop ?? dataset.transform.resizedCrop

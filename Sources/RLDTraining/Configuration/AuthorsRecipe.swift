@@ -25,6 +25,26 @@ struct AuthorsRecipe {
         "ALPHA_T": "confidence_temperature", "WARMUP": "warm_up", "ETA": "eta", "LAMBDA1": "lambda1", "LAMBDA2": "lambda2",
     ]
 
+    /// Keys of theirs on which nothing here depends, by group.
+    private static let withoutCounterpart: [String: Set<String>] = [
+        "EXPERIMENT": ["NAME", "TAG", "PROJECT"], "DATASET": ["NUM_WORKERS", "TEST.BATCH_SIZE"], "SOLVER": ["TRAINER"],
+        "LOG": ["TENSORBOARD_FREQ", "SAVE_CHECKPOINT_FREQ", "PREFIX", "WANDB"],
+    ]
+
+    /// Names that a group has here, in the order of the alphabet.
+    private static func names(of group: String) -> [String] {
+        let translated: [String] =
+            switch group {
+            case "DISTILLER": ["TYPE", "TEACHER", "STUDENT"]
+            case "DATASET": ["TYPE"]
+            case "EXPERIMENT": ["LOGIT_STAND"]
+            case "SOLVER": solver.keys + ["TYPE"]
+            case "LOG": []
+            default: Array(options.keys)
+            }
+        return (translated + (withoutCounterpart[group] ?? [])).sorted()
+    }
+
     /// Whether a key is one of theirs.
     static func owns(_ key: String) -> Bool {
         key.split(separator: ".", maxSplits: 1).first.map { groups.contains(String($0)) } ?? false
@@ -40,10 +60,15 @@ struct AuthorsRecipe {
         case none
     }
 
-    /// - Throws: `InputError` for a method or an optimiser that does not exist here.
+    /// - Throws: `InputError` for a method or an optimiser that does not exist here, and for a key that looks like a typing error of
+    ///   one that does.
     static func meaning(_ key: String, _ value: String, imageNet: Bool) throws(InputError) -> Meaning {
         let parts = key.split(separator: ".", maxSplits: 1).map(String.init)
         let (group, name) = (parts[0], parts.count > 1 ? parts[1] : "")
+        let known = names(of: group)
+        if !known.contains(name), nearestName(to: name, among: known) != nil {
+            throw InputError.unknown("key", key, known: known.map { "\(group).\($0)" })
+        }
         switch (group, name) {
         case ("DISTILLER", "TYPE"):
             guard let id = methods[value], Method.ids.contains(id) else {

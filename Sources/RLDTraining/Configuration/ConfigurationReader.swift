@@ -235,7 +235,7 @@ public struct ConfigurationReader {
         var result = configuration
         var warnings: [String] = []
         if !untranslated.isEmpty {
-            warnings.append("not translated, nothing here depends on them: \(untranslated.joined(separator: ", "))")
+            warnings.append("not translated, without effect here: \(untranslated.joined(separator: ", "))")
         }
         var fromAuthors: [(option: MethodOption, text: String, source: String)] = []
         for authors in authorsOptions {

@@ -28,7 +28,12 @@ struct Setting: Sendable {
         choice(
             "streaming", Streaming.allCases.map(\.rawValue), get: { quoted($0.streaming.rawValue) },
             set: { assign(Streaming($1), to: &$0.streaming) }),
-        number("validation", \.validation),
+        Setting(
+            key: "validation", get: { $0.validation.map(text) },
+            set: { c, t throws(Wanted) in
+                guard t.isEmpty || t == "auto" || Double(t) != nil else { throw Wanted("a number, or auto") }
+                c.validation = Double(t)
+            }),
         Setting(
             key: "seed", get: { String($0.seed) },
             set: { c, t throws(Wanted) in

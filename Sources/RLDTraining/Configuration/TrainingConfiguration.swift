@@ -20,8 +20,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var skipBroken = false
     /// Whether images come to the device batch by batch instead of all at once. Decides nothing about the numbers.
     public var streaming = Streaming.auto
-    /// Below 1 a share of the training images, from 1 on a number of images; 0 for no validation part.
-    public var validation: Double = 0.1
+    /// Below 1 a share of the training images, from 1 on a number of images; 0 for no validation part; nil for the part that the
+    /// data set brings, or a tenth of the training images where it brings none.
+    public var validation: Double?
     /// Of the fresh weights, the order of the images and their augmentation.
     public var seed: UInt64 = 1
     public var epochs = 240
@@ -109,10 +110,12 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         try require(checkpointEvery >= 0, "checkpoint.every", "at least 0", checkpointEvery)
         try require(checkpointKeep >= 1, "checkpoint.keep", "at least 1", checkpointKeep)
         if let limit { try require(limit >= 1, "limit", "at least 1", limit) }
-        try number(validation, "validation")
-        try require(
-            validation < 1 || validation == validation.rounded(), "validation", "a share below 1 or a whole number of images",
-            validation)
+        if let validation {
+            try number(validation, "validation")
+            try require(
+                validation < 1 || validation == validation.rounded(), "validation", "a share below 1 or a whole number of images",
+                validation)
+        }
         try require(
             optimizer.learningRate.isFinite && optimizer.learningRate > 0, "optimizer.learning_rate",
             "finite and more than 0", optimizer.learningRate)
@@ -144,7 +147,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         var lines = [
             "model      \(model), seed \(seed)",
             "data       \(data)" + (limit.map { ", first \($0) training images" } ?? "")
-                + (validation == 0 ? ", no validation part" : ", validation \(Setting.text(validation))"),
+                + (validation == 0
+                    ? ", no validation part"
+                    : ", validation \(validation.map(Setting.text) ?? "by the part that the data brings")"),
             "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription)",
             "precision  \(precision.rawValue)",

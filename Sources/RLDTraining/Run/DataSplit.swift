@@ -1,12 +1,29 @@
+import RLDDatasets
 import RLDGraph
 
-/// Which rows of the training table are trained on and which validate. A function of the counts alone, not of the run's seed,
-/// so that runs with different seeds are compared on the same images.
+/// Which rows of the training table are trained on and which images validate. A function of the counts alone, not of the run's
+/// seed, so that runs with different seeds are compared on the same images.
 public struct DataSplit: Sendable, Equatable {
     /// In table order.
     public let training: [Int]
     /// In table order; empty without a validation part.
     public let validation: [Int]
+    /// Whether these are rows of the data set's own validation table instead of the training table.
+    public let validatesOnOwn: Bool
+
+    /// - Parameter validation: nil for the validation part that the data set brings, or a tenth of the training rows where it
+    ///   brings none.
+    public init(_ dataset: Dataset, limit: Int?, validation: Double?) throws(InputError) {
+        let own = validation == nil ? dataset.validation : nil
+        let rows = try DataSplit(
+            count: dataset.train.count, limit: limit, validation: validation ?? (own == nil ? Self.usualShare : 0))
+        training = rows.training
+        self.validation = own.map { Array(0..<$0.count) } ?? rows.validation
+        validatesOnOwn = own != nil
+    }
+
+    /// Of the training rows, for a data set without a validation part of its own.
+    static let usualShare = 0.1
 
     /// - Parameters:
     ///   - count: rows of the training table.
@@ -33,7 +50,16 @@ public struct DataSplit: Sendable, Equatable {
         let chosen = order.prefix(wanted).map { pool.lowerBound + $0 }.sorted()
         let taken = Set(chosen)
         self.validation = chosen
+        validatesOnOwn = false
         training = (0..<used).filter { !taken.contains($0) }
+    }
+}
+
+extension DataSplit {
+    /// One line for a person.
+    func description(_ dataset: Dataset) -> String {
+        "images     \(training.count) to train on, \(validation.count)\(validatesOnOwn ? " of their own" : "") to validate, "
+            + "\(dataset.test.count) to test"
     }
 }
 

@@ -44,6 +44,11 @@ final class LineFile {
         if truncate(path, off_t(length)) != 0 { throw failure(path, errno) }
     }
 
+    /// Lines of a file; 0 where there is none.
+    static func count(_ path: String) -> Int {
+        (FileManager.default.contents(atPath: path) ?? Data()).count { $0 == UInt8(ascii: "\n") }
+    }
+
     private static func failure(_ path: String, _ code: Int32) -> InputError {
         InputError(
             path, "cannot be written: \(String(cString: strerror(code)))",

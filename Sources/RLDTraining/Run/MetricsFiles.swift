@@ -4,7 +4,7 @@ import RLDReports
 
 /// A line of metrics.jsonl that other tools can read too.
 protocol RunRecord: Encodable {
-    /// By column of metrics.csv.
+    /// By column of metrics.csv, without the terms.
     var cells: [String: String] { get }
     /// Unweighted terms by name.
     var terms: [String: Double] { get }
@@ -18,24 +18,20 @@ protocol RunRecord: Encodable {
 final class MetricsFiles {
     static let names = ["metrics.jsonl", "metrics.csv", EventFile.name]
 
-    static let columns = [
-        "kind", "epoch", "step", "weights", "images", "learning_rate", "warmup", "loss", "accuracy", "top5", "validation_loss",
-        "validation_accuracy", "validation_top5", "test_loss", "test_accuracy", "test_top5", "images_per_second", "seconds",
-        "best",
-    ]
-
     private let lines: LineFile
-    private let table: LineFile
+    private let table: MetricsTable
     private let events: LineFile
-    private let terms: [String]
 
-    /// - Parameter terms: names of the method's terms, the table's last columns.
-    init(folder: String, terms: [String]) throws(InputError) {
-        self.terms = terms
-        lines = try LineFile(path: folder + "/metrics.jsonl")
-        table = try LineFile(path: folder + "/metrics.csv")
+    /// - Parameters:
+    ///   - terms: names of the objective's terms, the table's last columns.
+    ///   - lengths: bytes of the files where the run goes on; what was written after that is cut off. The table follows the lines.
+    init(folder: String, terms: [String], lengths: [String: Int] = [:]) throws(InputError) {
+        for (name, length) in lengths where name != Self.names[1] { try LineFile.cut("\(folder)/\(name)", to: length) }
+        let path = folder + "/metrics.jsonl"
+        table = try MetricsTable(
+            path: folder + "/metrics.csv", terms: terms, keeping: lengths.isEmpty ? 0 : LineFile.count(path))
+        lines = try LineFile(path: path)
         events = try LineFile(path: "\(folder)/\(EventFile.name)")
-        if try table.flush() == 0 { try table.append((Self.columns + terms.map { "term_\($0)" }).joined(separator: ",")) }
         if try events.flush() == 0 { try events.append(bytes: EventFile.version(at: Self.now)) }
     }
 
@@ -44,9 +40,7 @@ final class MetricsFiles {
     /// - Parameter json: the record as one line.
     func append(_ record: some RunRecord, json: String) throws(InputError) {
         try lines.append(json)
-        let cells = record.cells
-        try table.append(
-            (Self.columns.map { cells[$0] ?? "" } + terms.map { record.terms[$0].map { "\($0)" } ?? "" }).joined(separator: ","))
+        try table.append(record)
         try events.append(bytes: EventFile.scalars(record.scalars, step: record.scalarStep, at: Self.now))
     }
 

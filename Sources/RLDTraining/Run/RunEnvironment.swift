@@ -5,6 +5,11 @@ import RLDVersion
 public struct RunEnvironment: Sendable, Equatable, Encodable {
     /// What computed, driver included.
     public var executor: String
+    /// The device's name, its platform, its driver's version and its OpenCL version; nil on the reference.
+    public var device: String?
+    public var platform: String?
+    public var driver: String?
+    public var opencl: String?
     /// NAME[:PATH].
     public var data: String
     /// Of the pixels and labels that were loaded, hexadecimal.

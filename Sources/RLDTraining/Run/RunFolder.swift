@@ -94,9 +94,8 @@ public final class RunFolder {
             throw InputError(path, "cannot be created as a folder", advice: "choose another --out")
         }
         if lock == nil { lock = try FolderLock(path) }
-        if let checkpoint {
+        if checkpoint != nil {
             unlink(file("result.json"))
-            for (name, length) in checkpoint.record.fileLengths { try LineFile.cut(file(name), to: length) }
         } else if existing != .refuse {
             for name in Self.fileNames { unlink(file(name)) }
             checkpoints.removeAll()
@@ -104,8 +103,12 @@ public final class RunFolder {
         try checkpoints.create()
         try write(Array(configuration.yaml.utf8), to: "config.yaml")
         try write(Array(json(environment, pretty: true)), to: "environment.json")
-        metrics = try MetricsFiles(folder: path, terms: configuration.objective.termNames)
-        if checkpoint == nil { try metrics?.text("configuration", "```\n\(configuration.yaml)```", step: 0) }
+        metrics = try MetricsFiles(
+            folder: path, terms: configuration.objective.termNames, lengths: checkpoint?.record.fileLengths ?? [:])
+        // A run that goes on with other settings shows both.
+        if checkpoint?.record.configuration != configuration.yaml {
+            try metrics?.text("configuration", "```\n\(configuration.yaml)```", step: checkpoint?.stepsDone ?? 0)
+        }
         log = try LineFile(path: file("log.txt"))
     }
 
