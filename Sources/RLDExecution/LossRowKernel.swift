@@ -17,7 +17,7 @@ final class LossRowKernel {
     private let profile: KernelProfile
     private let defines: [(String, String)]
     private var kernel: Kernel
-    private var temperature: Int?
+    private var constants: Constants?
 
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
@@ -30,26 +30,26 @@ final class LossRowKernel {
         let device = programs.context.device
         let (file, function) = Self.function(of: method)
         let keepsBlocks = Self.keepsBlocks(method)
-        let temperature = Self.temperature(of: method, profile)
+        let constants = profile == .cpu && keepsBlocks ? Constants(method) : nil
         // With what a work-item keeps, rows of up to 2048 classes are read once by the gpu profile.
         let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
         let wanted = profile == .cpu ? 1 : min(localSize ?? fitting, device.maxWorkGroupSize)
         // What only threads of a host can do, and only this driver is known to.
         let onThreads = profile == .cpu && keepsBlocks && device.isPoCL && device.isCPU
         let whole = onThreads ? Self.wholeRow(classes) : nil
-        func constants(_ size: Int) -> [(String, String)] {
+        func common(_ size: Int) -> [(String, String)] {
             profile.rowDefines(localSize: size, device: device) + variant + (whole.map { [("ROW_WHOLE", "\($0)")] } ?? [])
                 + (onThreads ? [("LOSS_FINISHES", "1")] : [])
         }
         func build(_ size: Int) throws(DeviceError) -> Kernel {
-            try programs.kernel(file, function, defines: constants(size) + Self.constants(temperature))
+            try programs.kernel(file, function, defines: common(size) + (constants?.defines ?? []))
         }
         let first = try build(wanted)
         let fits = first.maxWorkGroupSize >= wanted
         self.localSize = fits ? wanted : max(1, first.maxWorkGroupSize)
         kernel = fits ? first : try build(self.localSize)
-        defines = constants(self.localSize)
-        (self.file, self.function, self.temperature) = (file, function, temperature)
+        defines = common(self.localSize)
+        (self.file, self.function, self.constants) = (file, function, constants)
         (self.programs, self.profile, finishes) = (programs, profile, onThreads)
         // A cpu work-item keeps its block in private memory.
         let kept = profile == .gpu ? self.localSize * KernelProfile.keptClasses(self.localSize) : 1
@@ -59,10 +59,10 @@ final class LossRowKernel {
     /// The kernel for a method of the same id. One with other temperatures than before may need a program of its own, which is
     /// built at the first time.
     func prepared(for method: Method) throws(DeviceError) -> Kernel {
-        let wanted = Self.temperature(of: method, profile)
-        if wanted != temperature {
-            kernel = try programs.kernel(file, function, defines: defines + Self.constants(wanted))
-            temperature = wanted
+        let wanted = profile == .cpu && Self.keepsBlocks(method) ? Constants(method) : nil
+        if wanted != constants {
+            kernel = try programs.kernel(file, function, defines: defines + (wanted?.defines ?? []))
+            constants = wanted
         }
         return kernel
     }
@@ -74,17 +74,27 @@ final class LossRowKernel {
         }
     }
 
-    /// T where the cpu profile takes it as a constant, which spares its inner loops their branches: 1, 2 or 4 on the logits as they
-    /// are, with 1 as the temperature of a confidence. That is what all recipes without standardisation use.
-    private static func temperature(of method: Method, _ profile: KernelProfile) -> Int? {
-        guard profile == .cpu, keepsBlocks(method), let t = method.value(of: .temperature), [1, 2, 4].contains(t) else {
-            return nil
-        }
-        return method.value(of: .confidenceTemperature) ?? 1 == 1 && method.value(of: .standardize) != 1 ? Int(t) : nil
-    }
+    /// What the cpu profile takes as constants, which spares its inner loops their branches: the temperatures of all the authors'
+    /// recipes and few others, so that programs are few.
+    private struct Constants: Equatable {
+        let temperature: Int
+        let confidence: Int
+        let standardize: Bool
 
-    private static func constants(_ temperature: Int?) -> [(String, String)] {
-        temperature.map { [("LOSS_TEMPERATURE", "\($0).0f")] } ?? []
+        init?(_ method: Method) {
+            guard let t = method.value(of: .temperature), [1, 2, 4].contains(t) else { return nil }
+            let a = method.value(of: .confidenceTemperature) ?? t
+            guard a == 1 || a == t else { return nil }
+            (temperature, confidence) = (Int(t), Int(a))
+            standardize = method.value(of: .standardize) == 1
+        }
+
+        var defines: [(String, String)] {
+            [
+                ("LOSS_TEMPERATURE", "\(temperature).0f"), ("LOSS_CONFIDENCE", "\(confidence).0f"),
+                ("LOSS_STANDARDIZE", standardize ? "1u" : "0u"),
+            ]
+        }
     }
 
     /// Classes up to which a cpu work-item keeps a whole row, exponentials included, on its thread's stack, so that the row is read

@@ -115,6 +115,49 @@ struct KillTests {
         #expect(changed.code == 2 && changed.error.contains("--allow-change optimizer.learning_rate"), "\(changed.error)")
     }
 
+    @Test(
+        "a run that is stopped and resumed after the device was tuned goes on with the tuning it began with, to the last bit",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func tunedBetween() throws {
+        let folder = Folder()
+        func entry(_ rows: Int) throws -> [String: String] {
+            let tiles = ["forward_narrow": rows, "forward_wide": rows, "weights_narrow": 4, "weights_wide": 4]
+            let object: [String: Any] = [
+                "version": 1, "device": "", "platform": "", "driver": "", "clblast": "", "created": "2026-11-25T00:00:00Z",
+                "purpose": "a test", "tuning": ["clblast": [String: Any](), "tiles": tiles],
+            ]
+            let text = String(decoding: try JSONSerialization.data(withJSONObject: object), as: UTF8.self)
+            return ["RLD_TUNING": try folder.file("tuning\(rows).json", text)]
+        }
+        let (first, second) = (try entry(4), try entry(8))
+        let whole = try Program.run(try arguments(folder, out: "whole", epochs: 8), environment: first)
+        #expect(whole.code == 0, "\(whole.error)")
+        let command = try arguments(folder, out: "stopped", epochs: 8)
+        let stopped = try Program.run(command, environment: first) { process in
+            for _ in 0..<4000
+            where process.isRunning && !FileManager.default.fileExists(atPath: folder.path + "/stopped/last.safetensors") {
+                usleep(1_000)
+            }
+            process.terminate()
+        }
+        #expect(stopped.code == 130, "\(stopped.error)")
+        let resumed = try Program.run(command, environment: second)
+        #expect(resumed.code == 0, "\(resumed.error)")
+        func weights(_ out: String) throws -> Data {
+            try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/\(out)/last.safetensors"))
+        }
+        #expect(try weights("stopped") == weights("whole"))
+        // Tiles do not change what is summed: that the first tuning was used, before and after, only the log says.
+        func tunings(_ out: String) throws -> [String] {
+            try String(contentsOfFile: "\(folder.path)/\(out)/log.txt", encoding: .utf8).split(separator: "\n")
+                .filter { $0.hasPrefix("device ") }.map { String($0.suffix(8)) }
+        }
+        let other = try Program.run(try arguments(folder, out: "other", epochs: 1), environment: second)
+        #expect(other.code == 0, "\(other.error)")
+        let (before, elsewhere) = (try tunings("whole"), try tunings("other"))
+        #expect(try tunings("stopped") == before + before && before.count == 1 && before != elsewhere, "\(before) \(elsewhere)")
+    }
+
     @Test("a disk that is full ends the run with a clear line; the checkpoint before is intact")
     func fullDisk() throws {
         let folder = Folder()

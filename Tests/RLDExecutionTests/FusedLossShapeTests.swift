@@ -31,7 +31,10 @@ import Testing
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let (rows, classes) = (5, 100)
         let batch = FusedLossTests.Batch(rows, classes)
-        let methods = [Self.refined(temperature: 4), Self.refined(temperature: 3), Self.refined(temperature: 2)]
+        let methods = [
+            Self.refined(temperature: 4), Self.refined(temperature: 3), Self.refined(temperature: 2),
+            Self.refined(temperature: 2, confidence: 2).applyingLSKD(),
+        ]
         let changing = try LossDevice(engine, methods[0], rows: rows, classes: classes)
         func run(_ device: LossDevice, _ method: Method) throws -> LossDevice.Outcome {
             try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)

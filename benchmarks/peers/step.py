@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One RLD training step in PyTorch beside ours: same networks, batch, optimiser and loss, alternating on one machine.
 
-    step.py [--pairs A->B,...] [--batch N] [--rounds N] [--seconds S] [--rld PATH] [--csv FILE]
+    step.py [--pairs A->B,...] [--batch N] [--rounds N] [--seconds S] [--precision P] [--rld PATH] [--csv FILE]
 
 Per pair it prints the images per second of every PyTorch variant and of rld, peak memory of both processes, and one line
 `peer-ratio TEACHER->STUDENT R`: rld's images per second over the best variant's, medians of all rounds; `peer-memory` is rld's
@@ -22,6 +22,8 @@ from pathlib import Path
 
 PAIRS = ["resnet32x4->resnet8x4", "resnet56->resnet20", "wrn_40_2->wrn_16_2", "vgg13->vgg8", "ResNet50->MobileNetV2"]
 CLASSES = 100
+# Compiled and captured in CUDA graphs: reported, but no part of the best variant.
+GRAPHS = "compiled-graphs"
 
 
 def build(name):
@@ -173,8 +175,9 @@ class PyTorchStep:
                 guide = teacher(images)
             return rld_loss(student(images), guide, labels)
 
-        mode = "max-autotune" if device == "cuda" else "default"
-        self.loss = torch.compile(step, mode=mode) if "compiled" in variant else step
+        # Without graphs a compiled step is launched kernel by kernel, as ours is.
+        mode = "default" if device != "cuda" else "max-autotune" if variant == GRAPHS else "max-autotune-no-cudagraphs"
+        self.loss = torch.compile(step, mode=mode) if variant in ("compiled", GRAPHS) else step
 
     def run(self):
         self.optimizer.zero_grad(set_to_none=True)
@@ -202,6 +205,8 @@ def worker(options):
     import torch
 
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if options.precision == "tf32" else "highest")
     step = PyTorchStep(options.pairs, options.batch, options.worker, options.device)
     for _ in range(3):
         step.run()
@@ -216,7 +221,7 @@ class Worker:
 
     def __init__(self, variant, pair, options):
         command = [sys.executable, __file__, "--worker", variant, "--pairs", pair, "--batch", str(options.batch),
-                   "--device", options.device]
+                   "--device", options.device, "--precision", options.precision]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.times = []
         if self.process.stdout.readline().strip() != "ready":
@@ -242,7 +247,8 @@ def run_rld(pair, options, checked=False):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "step.csv"
         command = [options.rld, "bench", "step", "--only", "step", "--teacher", teacher, "--student", student, "--batch",
-                   str(options.batch), "--quick", "--csv", str(path)] + ([] if checked else ["--unchecked"])
+                   str(options.batch), "--precision", options.precision, "--quick", "--csv", str(path)]
+        command += [] if checked else ["--unchecked"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -255,7 +261,7 @@ def run_rld(pair, options, checked=False):
 
 
 def compare(pair, options):
-    variants = ["eager", "channels-last", "compiled"] if options.device == "cpu" else ["eager", "channels-last", "compiled"]
+    variants = ["eager", "channels-last", "compiled"] + ([GRAPHS] if options.device == "cuda" else [])
     workers = {variant: Worker(variant, pair, options) for variant in variants if variant not in options.skip}
     ours, memory = [], 0
     run_rld(pair, options, checked=True)
@@ -270,7 +276,8 @@ def compare(pair, options):
         rate = options.batch / statistics.median(variant_worker.times)
         resident = variant_worker.close()
         rows.append((f"PyTorch {variant}", rate, resident))
-        best, least_memory = max(best, rate), min(least_memory, resident)
+        if variant != GRAPHS:
+            best, least_memory = max(best, rate), min(least_memory, resident)
     rate = options.batch / statistics.median(ours)
     rows.append(("rld", rate, memory))
     for name, value, resident in rows:
@@ -288,6 +295,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=2, help="of each PyTorch variant in each round")
     parser.add_argument("--rld", default=".build/release/rld")
     parser.add_argument("--device", default=None, help="cpu or cuda; cuda where there is one")
+    parser.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of both; tf32 on CUDA only")
     parser.add_argument("--skip", default="", help="variants to leave out, separated by commas")
     parser.add_argument("--csv", help="append the figures to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -301,7 +309,7 @@ def main():
     version = answer[0]
     options.device = options.device or ("cuda" if answer[1] == "True" else "cpu")
 
-    print(f"PyTorch {version} on {options.device}, batch {options.batch}, {options.rounds} rounds", flush=True)
+    print(f"PyTorch {version} on {options.device}, {options.precision}, batch {options.batch}, {options.rounds} rounds", flush=True)
     rows = []
     for pair in options.pairs.split(","):
         rows += compare(pair, options)
