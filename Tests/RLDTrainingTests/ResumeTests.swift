@@ -160,6 +160,30 @@ struct ResumeTests {
         #expect(hash.contains("data: has changed") && hash.contains("--allow-change data"), "\(hash)")
     }
 
+    @Test("environment.json tells what every part of a run ran on, once each")
+    func environments() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        func stored() throws -> [String: Any] {
+            let data = try Data(contentsOf: URL(fileURLWithPath: path + "/environment.json"))
+            return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+        }
+        _ = try train(path, recipe, stopAt: 5)
+        let first = try stored()
+        _ = try train(path, recipe, resume: true, stopAt: 2)
+        #expect(try NSDictionary(dictionary: stored()) == NSDictionary(dictionary: first))
+        var other = first
+        (other["commit"], other["executor"]) = ("another", "another device")
+        try JSONSerialization.data(withJSONObject: other).write(to: URL(fileURLWithPath: path + "/environment.json"))
+        for _ in 0..<2 {
+            _ = try train(path, recipe, resume: true, stopAt: 2)
+            let found = try stored()
+            let earlier = found["earlier"] as? [[String: Any]]
+            #expect(earlier?.count == 1 && earlier?[0]["commit"] as? String == "another")
+            #expect(found["commit"] as? String == first["commit"] as? String && found["executor"] as? String == "fake")
+        }
+    }
+
     @Test("the preset for standardised logits given again on resume changes nothing")
     func presetAgain() throws {
         let temporary = TemporaryFolder()

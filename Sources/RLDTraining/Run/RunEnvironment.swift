@@ -2,7 +2,7 @@ import Foundation
 import RLDVersion
 
 /// What a run ran on: environment.json.
-public struct RunEnvironment: Sendable, Equatable, Encodable {
+public struct RunEnvironment: Sendable, Equatable, Codable {
     /// What computed, driver included.
     public var executor: String
     /// The device's name, its platform, its driver's version and its OpenCL version; nil on the reference.
@@ -28,4 +28,21 @@ public struct RunEnvironment: Sendable, Equatable, Encodable {
     public var processors = ProcessInfo.processInfo.activeProcessorCount
     /// ISO 8601, UTC.
     public var started = Date().formatted(.iso8601)
+    /// What the run ran on before, where it went on on something else: another device, driver or build; the first one first.
+    public var earlier: [RunEnvironment]?
+
+    /// The same after what a run's folder says so far.
+    func following(_ former: RunEnvironment) -> RunEnvironment {
+        var (result, former) = (self, former)
+        result.earlier = former.earlier
+        former.earlier = nil
+        var same = self
+        same.started = former.started
+        if same == former {
+            result.started = former.started
+        } else {
+            result.earlier = (result.earlier ?? []) + [former]
+        }
+        return result
+    }
 }

@@ -83,6 +83,15 @@ public final class RunFolder {
     /// What a finished run left in result.json; nil while it is not finished.
     public var result: Data? { FileManager.default.contents(atPath: file("result.json")) }
 
+    /// What the folder says the run ran on; nil where it says nothing.
+    private var environment: RunEnvironment? {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return FileManager.default.contents(atPath: file("environment.json")).flatMap {
+            try? decoder.decode(RunEnvironment.self, from: $0)
+        }
+    }
+
     /// Creates the folder, removes an overwritten run and writes what describes the new one; or, with a checkpoint, cuts the
     /// growing files back to where they were when it was written.
     public func open(
@@ -102,7 +111,8 @@ public final class RunFolder {
         }
         try checkpoints.create()
         try write(Array(configuration.yaml.utf8), to: "config.yaml")
-        try write(Array(json(environment, pretty: true)), to: "environment.json")
+        let former = checkpoint == nil ? nil : self.environment
+        try write(Array(json(former.map(environment.following) ?? environment, pretty: true)), to: "environment.json")
         metrics = try MetricsFiles(
             folder: path, terms: configuration.objective.termNames, lengths: checkpoint?.record.fileLengths ?? [:])
         // A run that goes on with other settings shows both.
