@@ -99,15 +99,14 @@ final class StepBenchmarkRun: BenchmarkRun {
     private let benchmark: StepBenchmark
     private let executor: DeviceExecutor
     private let table: ImageTable
-    private let states: (teacher: NetworkState, student: NetworkState)
     private var step = 0
 
     init(_ benchmark: StepBenchmark, engine: DeviceEngine) throws {
         self.benchmark = benchmark
         table = benchmark.table
-        states = benchmark.states
         executor = try DeviceExecutor(engine: engine, teacherStorage: benchmark.teacherStorage)
-        try Self.prepare(executor, benchmark, table, states)
+        // Weights on the host are made when they are wanted: a training does not keep them either.
+        try Self.prepare(executor, benchmark, table, benchmark.states)
         try executor.prepareUpdates(StepBenchmark.update.rule)
         try executor.prepareSteps(training: [benchmark.batch], evaluation: [], method: StepBenchmark.method)
         // Every part reads what the ones before it left.
@@ -139,7 +138,7 @@ final class StepBenchmarkRun: BenchmarkRun {
     func check() throws -> Double {
         let selection = benchmark.selection(1, count: Self.checkedBatch, table: table)
         func train(_ executor: any NetworkExecutor) throws -> (StepMetrics, NetworkState) {
-            try Self.prepare(executor, benchmark, table, states)
+            try Self.prepare(executor, benchmark, table, benchmark.states)
             try executor.trainStep(selection, method: StepBenchmark.method, warmup: 1, update: StepBenchmark.update)
             return (try executor.takeMetrics(), try executor.studentState())
         }
