@@ -3,8 +3,8 @@ import RLDMethods
 
 /// A method's loss on the device, prepared once for a method, a number of classes and a largest batch. One launch computes the
 /// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator (a small batch on a cpu
-/// needs no second one). Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below the rest of its
-/// row ...) are recomputed by one work-item, slowly: they are rare.
+/// needs no second one). Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below
+/// the rest of its row ...) are recomputed by one work-item, slowly: they are rare.
 ///
 /// Formulas and limits are `ReferenceLoss`'s, in float32: |logit| <= 1e30 gives finite results. Everything is summed in a fixed
 /// order, so that a rerun is bit-equal. Nothing is allocated after `init`, but for `enqueue` without a gradient the first time.
@@ -163,10 +163,10 @@ package final class FusedLoss {
             for names in [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]] {
                 try value(zip(method.termNames, weights).first { names.contains($0.0) }?.1 ?? 0)
             }
-            let temperature = method.value(of: .temperature) ?? 1
-            try value(Float(temperature))
-            try value(Float(method.value(of: .confidenceTemperature) ?? temperature))
-            try value(UInt32(method.value(of: .standardize) == 1 ? 1 : 0))
+            let temperatures = rowKernel.temperatures
+            try value(Float(temperatures.distillation ?? 1))
+            try value(Float(temperatures.confidence))
+            try value(UInt32(temperatures.standardize ? 1 : 0))
             if rowKernel.finishes {
                 try kernel.setArgument(next, accumulator?.buffer ?? rowStatus)
                 next += 1

@@ -18,6 +18,9 @@ final class LossRowKernel {
     private let defines: [(String, String)]
     private var kernel: Kernel
     private var constants: Constants?
+    private var method: Method
+    /// Of the method that the kernel was prepared for last.
+    private(set) var temperatures: Temperatures
 
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
@@ -30,7 +33,8 @@ final class LossRowKernel {
         let device = programs.context.device
         let (file, function) = Self.function(of: method)
         let keepsBlocks = Self.keepsBlocks(method)
-        let constants = profile == .cpu && keepsBlocks ? Constants(method) : nil
+        let temperatures = Temperatures(method)
+        let constants = profile == .cpu && keepsBlocks ? Constants(temperatures) : nil
         // With what a work-item keeps, rows of up to 2048 classes are read once by the gpu profile.
         let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
         let wanted = profile == .cpu ? 1 : min(localSize ?? fitting, device.maxWorkGroupSize)
@@ -50,6 +54,7 @@ final class LossRowKernel {
         kernel = fits ? first : try build(self.localSize)
         defines = common(self.localSize)
         (self.file, self.function, self.constants) = (file, function, constants)
+        (self.method, self.temperatures) = (method, temperatures)
         (self.programs, self.profile, finishes) = (programs, profile, onThreads)
         // A cpu work-item keeps its block in private memory.
         let kept = profile == .gpu ? self.localSize * KernelProfile.keptClasses(self.localSize) : 1
@@ -59,11 +64,14 @@ final class LossRowKernel {
     /// The kernel for a method of the same id. One with other temperatures than before may need a program of its own, which is
     /// built at the first time.
     func prepared(for method: Method) throws(DeviceError) -> Kernel {
-        let wanted = profile == .cpu && Self.keepsBlocks(method) ? Constants(method) : nil
+        // Looking options up takes longer than comparing, and every step comes here with the same.
+        guard method != self.method else { return kernel }
+        let found = Temperatures(method)
+        let wanted = profile == .cpu && Self.keepsBlocks(method) ? Constants(found) : nil
         if wanted != constants {
             kernel = try programs.kernel(file, function, defines: defines + (wanted?.defines ?? []))
-            constants = wanted
         }
+        (constants, temperatures, self.method) = (wanted, found, method)
         return kernel
     }
 
@@ -74,6 +82,21 @@ final class LossRowKernel {
         }
     }
 
+    /// What the kernel is told of a method beside its weights.
+    struct Temperatures {
+        /// T; nil for a method without one.
+        let distillation: Double?
+        /// a; T where the method has no own.
+        let confidence: Double
+        let standardize: Bool
+
+        init(_ method: Method) {
+            distillation = method.value(of: .temperature)
+            confidence = method.value(of: .confidenceTemperature) ?? distillation ?? 1
+            standardize = method.value(of: .standardize) == 1
+        }
+    }
+
     /// What the cpu profile takes as constants, which spares its inner loops their branches: the temperatures of all the authors'
     /// recipes and few others, so that programs are few.
     private struct Constants: Equatable {
@@ -81,12 +104,10 @@ final class LossRowKernel {
         let confidence: Int
         let standardize: Bool
 
-        init?(_ method: Method) {
-            guard let t = method.value(of: .temperature), [1, 2, 4].contains(t) else { return nil }
-            let a = method.value(of: .confidenceTemperature) ?? t
-            guard a == 1 || a == t else { return nil }
-            (temperature, confidence) = (Int(t), Int(a))
-            standardize = method.value(of: .standardize) == 1
+        init?(_ temperatures: Temperatures) {
+            let (t, a) = (temperatures.distillation, temperatures.confidence)
+            guard let t, [1, 2, 4].contains(t), a == 1 || a == t else { return nil }
+            (temperature, confidence, standardize) = (Int(t), Int(a), temperatures.standardize)
         }
 
         var defines: [(String, String)] {

@@ -27,11 +27,8 @@ package enum ImageDecoder {
         if bytes.starts(with: [0xFF, 0xD8, 0xFF]) {
             guard let handle = tjInitDecompress() else { throw InputError(path, "cannot be decoded: no memory") }
             defer { tjDestroy(handle) }
-            var (width, height, sampling, space): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
-            guard tjDecompressHeader3(handle, bytes, UInt(bytes.count), &width, &height, &sampling, &space) == 0 else {
-                throw InputError(path, "is damaged: \(String(cString: tjGetErrorStr2(handle)))")
-            }
-            return (Int(width), Int(height))
+            let header = try header(handle, bytes, path)
+            return (header.width, header.height)
         }
         var image = png_image()
         image.version = UInt32(PNG_IMAGE_VERSION)
@@ -58,16 +55,29 @@ package enum ImageDecoder {
 
     private static let largestSide = 1 << 15
 
+    private static func damage(_ handle: tjhandle, _ path: String) -> InputError {
+        InputError(path, "is damaged: \(String(cString: tjGetErrorStr2(handle)))")
+    }
+
+    /// Width, height and colour space of a JPEG.
+    private static func header(
+        _ handle: tjhandle, _ bytes: [UInt8], _ path: String
+    ) throws(InputError) -> (width: Int, height: Int, space: Int32) {
+        var (width, height, sampling, space): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
+        guard tjDecompressHeader3(handle, bytes, UInt(bytes.count), &width, &height, &sampling, &space) == 0 else {
+            throw damage(handle, path)
+        }
+        return (Int(width), Int(height), space)
+    }
+
     private static func jpeg(_ bytes: [UInt8], _ path: String, _ smallest: Int?) throws(InputError) -> Picture {
         guard let handle = tjInitDecompress() else { throw InputError(path, "cannot be decoded: no memory") }
         defer { tjDestroy(handle) }
-        func fail() -> InputError { InputError(path, "is damaged: \(String(cString: tjGetErrorStr2(handle)))") }
-        var (width, height, sampling, space): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
-        guard tjDecompressHeader3(handle, bytes, UInt(bytes.count), &width, &height, &sampling, &space) == 0 else { throw fail() }
-        try check(Int(width), Int(height), path)
+        let (width, height, space) = try header(handle, bytes, path)
+        try check(width, height, path)
         var reduction = 1
-        if let smallest { while reduction < 8, Int(min(width, height)) / (2 * reduction) >= smallest { reduction *= 2 } }
-        let (w, h) = ((Int(width) + reduction - 1) / reduction, (Int(height) + reduction - 1) / reduction)
+        if let smallest { while reduction < 8, min(width, height) / (2 * reduction) >= smallest { reduction *= 2 } }
+        let (w, h) = ((width + reduction - 1) / reduction, (height + reduction - 1) / reduction)
         // Four-colour JPEGs cannot be decoded to three: convert ourselves.
         let isFourColour = space == Int32(TJCS_CMYK.rawValue) || space == Int32(TJCS_YCCK.rawValue)
         let channels = isFourColour ? 4 : 3
@@ -78,7 +88,7 @@ package enum ImageDecoder {
             // Some cameras' harmless oddities are warnings; a picture that ends early is not one.
             let text = String(cString: tjGetErrorStr2(handle))
             guard tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue), !text.lowercased().contains("premature end") else {
-                throw fail()
+                throw damage(handle, path)
             }
         }
         guard isFourColour else { return Picture(width: w, height: h, pixels: pixels) }
