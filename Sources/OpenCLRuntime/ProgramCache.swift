@@ -24,7 +24,8 @@ public final class ProgramCache {
     /// A new kernel object of a program that is built at most once.
     /// - Parameters:
     ///   - file: name of the kernel file, such as `copy.cl`.
-    ///   - defines: compile-time choices, defined before the file's own defaults. Tile sizes only: layer sizes are arguments.
+    ///   - defines: compile-time choices, defined before the file's own defaults; of a name that comes twice the last counts. Tile
+    ///     sizes only: layer sizes are arguments.
     ///   - options: compiler options of this kernel. None relaxes floating point unless a test proves it harmless here.
     public func kernel(
         _ file: String, _ function: String, defines: [(String, String)] = [], options: String = ""
@@ -36,7 +37,8 @@ public final class ProgramCache {
     public func program(
         _ file: String, defines: [(String, String)] = [], options: String = ""
     ) throws(DeviceError) -> Program {
-        let header = defines.sorted { $0.0 < $1.0 }.map { "#define \($0.0) \($0.1)\n" }.joined()
+        let values = Dictionary(defines) { _, last in last }
+        let header = values.sorted { $0.key < $1.key }.map { "#define \($0.key) \($0.value)\n" }.joined()
         let options = ["-cl-std=CL1.2", options, settings.buildOptions].filter { !$0.isEmpty }.joined(separator: " ")
         let key = Key(file: file, defines: header, options: options)
         if let program = programs[key] { return program }

@@ -41,11 +41,12 @@ package final class FusedLoss {
     ///   - storage: how student, teacher and gradient are stored; `mlkd` takes float32 only.
     ///   - audit: whether the launch also fills what `auditRows` reads; a program of its own, so that a loss without it pays nothing.
     ///   - products: the device's matrix products, which `mlkd` needs.
+    ///   - constants: of the row kernels, in place of those that fit the device: a test of what another device would get.
     /// - Throws: `.buildFailed`, `.outOfMemory`; `.shapeMismatch` for sizes below 1.
     package init(
         _ method: Method, rows capacity: Int, classes: Int, programs: ProgramCache, profile: KernelProfile,
         localSize: Int? = nil, ignoring ignoreLabel: Int32? = nil, storage: LossStorage = LossStorage(), audit: Bool = false,
-        products: MatrixProducts? = nil
+        products: MatrixProducts? = nil, constants: [(String, String)] = []
     ) throws(DeviceError) {
         guard capacity > 0, classes > 0, capacity < 1 << 31, classes < 1 << 24 else {
             throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
@@ -59,7 +60,7 @@ package final class FusedLoss {
         self.ignoreLabel = ignoreLabel
         terms = method.termNames.count
         self.storage = storage
-        let variant = storage.defines + (audit ? [("LOSS_AUDIT", "1")] : [])
+        let variant = storage.defines + (audit ? [("LOSS_AUDIT", "1")] : []) + constants
         self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
         rowKernel = try LossRowKernel(
             method, classes: classes, programs: programs, profile: profile, localSize: localSize, variant: variant)

@@ -40,10 +40,10 @@ final class LossRowKernel {
         let wanted = profile == .cpu ? 1 : min(localSize ?? fitting, device.maxWorkGroupSize)
         // What only threads of a host can do, and only this driver is known to.
         let onThreads = profile == .cpu && keepsBlocks && device.isPoCL && device.isCPU
-        let whole = onThreads ? Self.wholeRow(classes) : nil
+        let blocks = profile == .cpu && keepsBlocks ? Self.blocks(classes, anyLength: onThreads) : []
         func common(_ size: Int) -> [(String, String)] {
-            profile.rowDefines(localSize: size, device: device) + variant + (whole.map { [("ROW_WHOLE", "\($0)")] } ?? [])
-                + (onThreads ? [("LOSS_FINISHES", "1")] : [])
+            profile.rowDefines(localSize: size, device: device) + blocks + (onThreads ? [("LOSS_FINISHES", "1")] : [])
+                + variant
         }
         func build(_ size: Int) throws(DeviceError) -> Kernel {
             try programs.kernel(file, function, defines: common(size) + (constants?.defines ?? []))
@@ -118,13 +118,16 @@ final class LossRowKernel {
         }
     }
 
-    /// Classes up to which a cpu work-item keeps a whole row, exponentials included, on its thread's stack, so that the row is read
-    /// once: nil for what the kernels choose. Up to 1.3 MB, if stacks are as large as usual.
-    private static func wholeRow(_ classes: Int) -> Int? {
-        guard let size = [8192, 32768, 65536, 163_840].first(where: { classes <= $0 }), size > 8192 else { return nil }
+    /// How a cpu work-item keeps a row. Up to 8,192 classes it is one block in private memory, exponentials included, and is read once.
+    /// - Parameter anyLength: whether private memory is a thread's stack: then up to 163,840 classes, 1.3 MB, if stacks are as large
+    ///   as usual.
+    private static func blocks(_ classes: Int, anyLength: Bool) -> [(String, String)] {
+        guard let size = [8192, 32768, 65536, 163_840].first(where: { classes <= $0 }) else { return [] }
+        let alone = ("ROW_ONE_BLOCK", "1")
+        guard size > 8192 else { return [alone] }
         var limit = rlimit()
         let known = getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0
-        return known && limit.rlim_cur >= 4 << 20 ? size : nil
+        return anyLength && known && limit.rlim_cur >= 4 << 20 ? [("ROW_WHOLE", "\(size)"), alone] : []
     }
 
     private static func function(of method: Method) -> (file: String, function: String) {

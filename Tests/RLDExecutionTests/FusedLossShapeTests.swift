@@ -26,6 +26,34 @@ import Testing
         }
     }
 
+    /// What CPUs of other widths get, and rows that do not fit in one block, wherever this runs: lengths below, at and above a vector
+    /// and a block, the label in every part of a row.
+    @Test(arguments: [
+        [("ROW_WIDTH", "8")], [("ROW_WIDTH", "8"), ("LOSS_SPLIT", "0")], [("ROW_WIDTH", "16")],
+        [("ROW_WIDTH", "16"), ("LOSS_SPLIT", "1")],
+        [("ROW_WIDTH", "8"), ("ROW_ONE_BLOCK", "0"), ("ROW_WHOLE", "32"), ("ROW_SPAN", "32")],
+        [("ROW_WIDTH", "16"), ("ROW_ONE_BLOCK", "0"), ("ROW_WHOLE", "32"), ("ROW_SPAN", "32")],
+    ])
+    func otherConstantsAreTheReferences(_ constants: [(String, String)]) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: .cpu)
+        let methods = try [
+            FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Self.refined(temperature: 3),
+            Method.make(id: "la").method, Method.make(id: "ce").method,
+        ]
+        for method in methods {
+            for classes in [2, 7, 8, 9, 16, 33, 100] {
+                let rows = classes + 1
+                var batch = FusedLossTests.Batch(rows, classes)
+                batch.labels = (0..<rows).map { Int32($0 % classes) }
+                let device = try LossDevice(engine, method, rows: rows, classes: classes, constants: constants)
+                let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+                try FusedLossTests.compare(
+                    found, method, batch, classes: classes, "\(constants) \(method.effectiveDescription), \(classes) classes")
+                #expect(try device.damagedGuards() == 0)
+            }
+        }
+    }
+
     /// A loss that is prepared for one temperature takes another, to the same bits as one that was prepared for it.
     @Test(arguments: KernelProfile.allCases) func temperaturesMayChange(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)

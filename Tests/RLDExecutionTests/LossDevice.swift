@@ -21,12 +21,13 @@ struct LossDevice {
     private let gradient: DeviceSlice
 
     init(
-        _ engine: DeviceEngine, _ method: Method, rows: Int, classes: Int, localSize: Int? = nil, ignoring: Int32? = nil
+        _ engine: DeviceEngine, _ method: Method, rows: Int, classes: Int, localSize: Int? = nil, ignoring: Int32? = nil,
+        constants: [(String, String)] = []
     ) throws {
         (self.engine, self.rows, self.classes) = (engine, rows, classes)
         loss = try FusedLoss(
             method, rows: rows, classes: classes, programs: engine.programs, profile: engine.profile, localSize: localSize,
-            ignoring: ignoring, products: engine.products)
+            ignoring: ignoring, products: engine.products, constants: constants)
         accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
         func guarded(_ count: Int, _ label: String) throws -> DeviceSlice {
             let buffer = try Buffer(engine.context, bytes: 4 * (count + 2 * Self.guardZone), label: label)
