@@ -51,6 +51,9 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Images of a step.")
     var batch = 64
 
+    @Option(help: "Steps of an epoch; 12 by default. An epoch of CIFAR-100 has 781 of batch 64.")
+    var steps: Int?
+
     @Option(
         help: "Write when every launch of the last timed runs was queued and ran, for Perfetto or chrome://tracing.",
         completion: .file(extensions: ["json"]))
@@ -90,6 +93,9 @@ struct BenchCommand: ParsableCommand {
     func run() throws {
         guard Self.groups.contains(group) else { throw InputError.unknown("group", group, known: Self.groups) }
         guard batch > 0 else { throw InputError("batch \(batch)", "is not positive") }
+        if let steps, steps <= 0 || group != "epoch" {
+            throw InputError("--steps \(steps)", group == "epoch" ? "is not positive" : "goes with epoch")
+        }
         guard teacherStorage == TeacherStorage.float32.rawValue || ["step", "epoch"].contains(group) else {
             throw InputError("--teacher-storage", "says nothing about \(group), which has no teacher")
         }
@@ -134,7 +140,9 @@ struct BenchCommand: ParsableCommand {
         for benchmark in cases { add(try session.run(benchmark, checked: !unchecked)) }
         if group == "epoch" {
             let step = try stepBenchmark(.whole)
-            add(try EpochBenchmark(step, steps: quick ? 2 : 12, epochs: quick ? 1 : 3).run(in: session, checked: !unchecked))
+            add(
+                try EpochBenchmark(step, steps: steps ?? (quick ? 2 : 12), epochs: quick ? 1 : 3).run(
+                    in: session, checked: !unchecked))
         }
         if group == "pictures" {
             guard let data else { throw InputError("--data", "is missing", advice: "for example --data imagenet:PATH") }

@@ -2,10 +2,12 @@
 """One RLD training step in PyTorch beside ours: same networks, batch, optimiser and loss, alternating on one machine.
 
     step.py [--pairs A->B,...] [--batch N] [--rounds N] [--seconds S] [--precision P] [--rld PATH] [--csv FILE]
+    step.py --epochs [--steps N] [--workers N] ...
 
 Per pair it prints the images per second of every PyTorch variant and of rld, peak memory of both processes, and one line
 `peer-ratio TEACHER->STUDENT R`: rld's images per second over the best variant's, medians of all rounds; `peer-memory` is rld's
-largest resident memory over that of the variant with the least.
+largest resident memory over that of the variant with the least. With --epochs whole epochs are timed instead, data included
+(`rld bench epoch`, and PyTorch with each of the two feeds of feeds.py), and the lines are `peer-ratio-epoch`, `peer-memory-epoch`.
 Networks are written here from their descriptions; weights are random, their values do not change the work.
 """
 
@@ -157,17 +159,19 @@ def rld_loss(student, teacher, labels, beta=8.0, temperature=4.0):
 
 
 class PyTorchStep:
+    """A training step of one variant: eager, channels-last, compiled, compiled-graphs."""
+
     def __init__(self, pair, batch, variant, device):
         import torch
 
         self.torch, self.device = torch, device
         torch.manual_seed(1)
-        format = torch.channels_last if "channels-last" in variant else torch.contiguous_format
-        teacher, student = (build(name).to(device, memory_format=format) for name in pair.split("->"))
+        self.format = torch.channels_last if "channels-last" in variant else torch.contiguous_format
+        teacher, student = (build(name).to(device, memory_format=self.format) for name in pair.split("->"))
         teacher.eval().requires_grad_(False)
         student.train()
         self.optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-        self.images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=format)
+        self.images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=self.format)
         self.labels = torch.arange(batch, device=device) % CLASSES
 
         def step(images, labels):
@@ -179,20 +183,42 @@ class PyTorchStep:
         mode = "default" if device != "cuda" else "max-autotune" if variant == GRAPHS else "max-autotune-no-cudagraphs"
         self.loss = torch.compile(step, mode=mode) if variant in ("compiled", GRAPHS) else step
 
-    def run(self):
+    def train(self, images, labels):
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.images, self.labels).backward()
+        loss = self.loss(images, labels)
+        loss.backward()
         self.optimizer.step()
+        return loss.detach()
+
+    def run(self):
+        self.train(self.images, self.labels)
 
     def finish(self):
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
 
-def times(step, seconds):
-    """Seconds per step, each until it is done."""
+class PyTorchEpoch(PyTorchStep):
+    """An epoch of such steps, with the batches of a feed and the mean loss read at its end."""
+
+    def __init__(self, pair, options, variant, kind):
+        from feeds import feed
+
+        super().__init__(pair, options.batch, variant, options.device)
+        self.batches = feed(kind, options.steps * options.batch, options.batch, CLASSES, options.device, options.workers)
+
+    def run(self):
+        total = self.torch.zeros((), device=self.device)
+        for images, labels in self.batches:
+            images = images.to(self.device, memory_format=self.format, non_blocking=True)
+            total += self.train(images, labels.to(self.device, non_blocking=True))
+        total.item()
+
+
+def times(step, seconds, least):
+    """Seconds per step or epoch, each until it is done."""
     found, began = [], time.perf_counter()
-    while len(found) < 3 or time.perf_counter() - began < seconds:
+    while len(found) < least or time.perf_counter() - began < seconds:
         start = time.perf_counter()
         step.run()
         step.finish()
@@ -207,13 +233,17 @@ def worker(options):
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
     torch.set_float32_matmul_precision("high" if options.precision == "tf32" else "highest")
-    step = PyTorchStep(options.pairs, options.batch, options.worker, options.device)
-    for _ in range(3):
+    variant, _, kind = options.worker.partition("/")
+    if options.epochs:
+        step = PyTorchEpoch(options.pairs, options, variant, kind)
+    else:
+        step = PyTorchStep(options.pairs, options.batch, variant, options.device)
+    for _ in range(1 if options.epochs else 3):
         step.run()
     step.finish()
     print("ready", flush=True)
     for line in sys.stdin:
-        print(json.dumps(times(step, float(line))), flush=True)
+        print(json.dumps(times(step, float(line), 1 if options.epochs else 3)), flush=True)
 
 
 class Worker:
@@ -221,7 +251,8 @@ class Worker:
 
     def __init__(self, variant, pair, options):
         command = [sys.executable, __file__, "--worker", variant, "--pairs", pair, "--batch", str(options.batch),
-                   "--device", options.device, "--precision", options.precision]
+                   "--device", options.device, "--precision", options.precision, "--steps", str(options.steps),
+                   "--workers", str(options.workers), *(["--epochs"] if options.epochs else [])]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.times = []
         if self.process.stdout.readline().strip() != "ready":
@@ -241,13 +272,15 @@ class Worker:
 
 
 def run_rld(pair, options, checked=False):
-    """One round of ours: median seconds per step and largest resident memory in MiB. A check against the reference takes
-    memory that training does not."""
+    """One round of ours: median seconds per step or epoch, largest resident memory in MiB, and the device's name. A check against
+    the reference takes memory that training does not."""
     teacher, student = pair.split("->")
+    case = "epoch" if options.epochs else "step"
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "step.csv"
-        command = [options.rld, "bench", "step", "--only", "step", "--teacher", teacher, "--student", student, "--batch",
-                   str(options.batch), "--precision", options.precision, "--quick", "--csv", str(path)]
+        path = Path(folder) / "rld.csv"
+        command = [options.rld, "bench", case, "--teacher", teacher, "--student", student, "--batch", str(options.batch),
+                   "--precision", options.precision, "--csv", str(path)]
+        command += ["--steps", str(options.steps)] if options.epochs else ["--only", "step", "--quick"]
         command += [] if checked else ["--unchecked"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
@@ -255,36 +288,43 @@ def run_rld(pair, options, checked=False):
         if process.returncode != 0:
             sys.exit(f"step.py: {' '.join(command)} ended with {process.returncode}")
         for row in csv.DictReader(path.open()):
-            if row["case"] == "step" and row["metric"] == "wall time":
-                return float(row["p50"]) / 1e6, usage.ru_maxrss / 1024
-    sys.exit("step.py: rld reported no step")
+            if row["case"] == case and row["metric"] == "wall time":
+                return float(row["p50"]) / 1e6, usage.ru_maxrss / 1024, row["device"]
+    sys.exit(f"step.py: rld reported no {case}")
 
 
 def compare(pair, options):
     variants = ["eager", "channels-last", "compiled"] + ([GRAPHS] if options.device == "cuda" else [])
-    workers = {variant: Worker(variant, pair, options) for variant in variants if variant not in options.skip}
-    ours, memory = [], 0
+    variants = [variant for variant in variants if variant not in options.skip]
+    if options.epochs:
+        from feeds import FEEDS
+
+        variants = [f"{variant}/{kind}" for variant in variants for kind in FEEDS if kind not in options.skip]
+    workers = {variant: Worker(variant, pair, options) for variant in variants}
+    ours, memory, device = [], 0, ""
+    images = options.batch * (options.steps if options.epochs else 1)
     run_rld(pair, options, checked=True)
     for _ in range(options.rounds):
         for variant_worker in workers.values():
             variant_worker.run(options.seconds)
-        seconds, resident = run_rld(pair, options)
+        seconds, resident, device = run_rld(pair, options)
         ours.append(seconds)
         memory = max(memory, resident)
     rows, best, least_memory = [], 0.0, float("inf")
     for variant, variant_worker in workers.items():
-        rate = options.batch / statistics.median(variant_worker.times)
+        rate = images / statistics.median(variant_worker.times)
         resident = variant_worker.close()
         rows.append((f"PyTorch {variant}", rate, resident))
-        if variant != GRAPHS:
+        if not variant.startswith(GRAPHS):
             best, least_memory = max(best, rate), min(least_memory, resident)
-    rate = options.batch / statistics.median(ours)
+    rate = images / statistics.median(ours)
+    suffix = "-epoch" if options.epochs else ""
     rows.append(("rld", rate, memory))
     for name, value, resident in rows:
         print(f"{pair:24} {name:24} {value:9.1f} images/s {resident:7.0f} MiB")
-    print(f"peer-ratio {pair} {rate / best:.2f}")
-    print(f"peer-memory {pair} {memory / least_memory:.2f}", flush=True)
-    return [(pair, name, value, resident) for name, value, resident in rows]
+    print(f"peer-ratio{suffix} {pair} {rate / best:.2f}")
+    print(f"peer-memory{suffix} {pair} {memory / least_memory:.2f}", flush=True)
+    return [(pair, name, value, resident, device) for name, value, resident in rows]
 
 
 def main():
@@ -296,7 +336,10 @@ def main():
     parser.add_argument("--rld", default=".build/release/rld")
     parser.add_argument("--device", default=None, help="cpu or cuda; cuda where there is one")
     parser.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of both; tf32 on CUDA only")
-    parser.add_argument("--skip", default="", help="variants to leave out, separated by commas")
+    parser.add_argument("--epochs", action="store_true", help="time epochs, data included, instead of steps")
+    parser.add_argument("--steps", type=int, default=12, help="of an epoch")
+    parser.add_argument("--workers", type=int, default=None, help="processes of a DataLoader; on a CPU 0, else 8 at most")
+    parser.add_argument("--skip", default="", help="variants and feeds to leave out, separated by commas")
     parser.add_argument("--csv", help="append the figures to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -308,6 +351,8 @@ def main():
                             check=True, capture_output=True, text=True).stdout.split()
     version = answer[0]
     options.device = options.device or ("cuda" if answer[1] == "True" else "cpu")
+    if options.workers is None:
+        options.workers = 0 if options.device == "cpu" else min(8, os.cpu_count())
 
     print(f"PyTorch {version} on {options.device}, {options.precision}, batch {options.batch}, {options.rounds} rounds", flush=True)
     rows = []
@@ -318,10 +363,10 @@ def main():
         with open(options.csv, "a", newline="") as file:
             writer = csv.writer(file)
             if new:
-                writer.writerow(["pair", "provider", "images/s", "peak MiB", "batch", "torch", "time"])
-            for pair, name, value, resident in rows:
+                writer.writerow(["pair", "provider", "images/s", "peak MiB", "batch", "torch", "time", "device"])
+            for pair, name, value, resident, device in rows:
                 writer.writerow([pair, name, f"{value:.1f}", f"{resident:.0f}", options.batch, version,
-                                 time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())])
+                                 time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), device])
 
 
 if __name__ == "__main__":
