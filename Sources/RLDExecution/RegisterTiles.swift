@@ -19,7 +19,7 @@ package struct RegisterTiles: Sendable, Equatable {
     }
 
     package let kind: RegisterClass
-    private let rows: [Use: Int]
+    private let chosen: [Use: Int]
 
     /// - Parameter rows: by use; a number that no kernel can be built for is left out.
     package init(_ kind: RegisterClass, rows: [String: Int] = [:]) {
@@ -28,7 +28,7 @@ package struct RegisterTiles: Sendable, Equatable {
         for (name, count) in rows {
             if let use = Use(rawValue: name), use.rows.contains(count) { known[use] = count }
         }
-        self.rows = known
+        chosen = known
     }
 
     /// Floats per vector.
@@ -43,8 +43,18 @@ package struct RegisterTiles: Sendable, Equatable {
         replacing(kind.weightTile(block: block), narrow: .narrowWeights, wide: .wideWeights)
     }
 
+    /// Rows of the tile for a use.
+    package func rows(_ use: Use) -> Int {
+        switch use {
+        case .narrow: forwardTile(block: lanes).rows
+        case .wide: forwardTile(block: 2 * lanes).rows
+        case .narrowWeights: weightTile(block: lanes).rows
+        case .wideWeights: weightTile(block: 2 * lanes).rows
+        }
+    }
+
     private func replacing(_ tile: RegisterTile, narrow: Use, wide: Use) -> RegisterTile {
         RegisterTile(
-            lanes: tile.lanes, block: tile.block, rows: rows[tile.block > tile.lanes ? wide : narrow] ?? tile.rows)
+            lanes: tile.lanes, block: tile.block, rows: chosen[tile.block > tile.lanes ? wide : narrow] ?? tile.rows)
     }
 }

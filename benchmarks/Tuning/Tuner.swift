@@ -68,8 +68,9 @@ package final class Tuner {
     /// Searches; `tuning` and `findings` then hold the result.
     package func run() throws {
         let kind = RegisterClass(nativeFloatWidth: device.nativeFloatWidth)
+        let present = RegisterTiles(kind, rows: tuning.tiles)
         let tiles = RegisterTiles.Use.allCases.map { use in
-            (use: use, layers: work.layers(use, kind), rows: rows(use))
+            (use: use, layers: work.layers(use, kind), rows: rows(use).filter { $0 != present.rows(use) })
         }.filter { !$0.layers.isEmpty }
         total =
             tiles.reduce(0) { $0 + $1.rows.count }
