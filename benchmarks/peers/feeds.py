@@ -8,7 +8,6 @@ import torch
 MEAN = (0.5071, 0.4867, 0.4408)
 DEVIATION = (0.2675, 0.2565, 0.2761)
 SIDE, PADDING = 32, 4
-FEEDS = ["loader", "tensors"]
 
 
 class Images(torch.utils.data.Dataset):

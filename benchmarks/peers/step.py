@@ -26,6 +26,7 @@ PAIRS = ["resnet32x4->resnet8x4", "resnet56->resnet20", "wrn_40_2->wrn_16_2", "v
 CLASSES = 100
 # Compiled and captured in CUDA graphs: reported, but no part of the best variant.
 GRAPHS = "compiled-graphs"
+FEEDS = ["loader", "tensors"]  # of feeds.py, which this process does not import: what it held would count as rld's memory
 
 
 def build(name):
@@ -297,8 +298,6 @@ def compare(pair, options):
     variants = ["eager", "channels-last", "compiled"] + ([GRAPHS] if options.device == "cuda" else [])
     variants = [variant for variant in variants if variant not in options.skip]
     if options.epochs:
-        from feeds import FEEDS
-
         variants = [f"{variant}/{kind}" for variant in variants for kind in FEEDS if kind not in options.skip]
     workers = {variant: Worker(variant, pair, options) for variant in variants}
     ours, memory, device = [], 0, ""
