@@ -12,7 +12,7 @@ help:
 	@echo 'make test-interop   check files against onnxruntime, safetensors, NumPy, Pillow and TensorBoard, in a Python environment of its own'
 	@echo 'make demo           train a teacher and its students on Fashion-MNIST and print the comparison'
 	@echo 'make bench          time kernels, steps and epochs, and append the figures to benchmarks/results'
-	@echo 'make bench-peers    time the RLD loss and the training step beside PyTorch (from PyPI, into .build/peers)'
+	@echo 'make bench-peers    time the RLD loss, the training step and epochs beside PyTorch (from PyPI, into .build/peers)'
 	@echo 'make check-kernels  run every kernel under Oclgrind: accesses outside buffers, data races'
 	@echo 'make sanitize       run tests in debug under the address and the thread sanitizer'
 	@echo 'make ci             test with a device required, then test-interop, check-kernels and sanitize'

@@ -31,7 +31,7 @@ class Images(torch.utils.data.Dataset):
 
 
 class Tensors:
-    """A whole batch at a time on the device, all images being there: the fastest way that plain PyTorch has."""
+    """A whole batch at a time on the device, all images being there."""
 
     def __init__(self, pixels, labels, batch, device):
         self.pixels = torch.nn.functional.pad(pixels, [PADDING] * 4).to(device)
