@@ -21,7 +21,7 @@ inline void gather_row(
 
 // Rows beyond the last output read the last one again and are not stored.
 #define OUTPUT_ROW(r) const int o##r = min(o + r, outputs - 1) - o;
-#define TAKE_ROW(r) if (o + r < outputs) { TILE_LOAD(r) }
+#define ADD_ROW(r) if (o + r < outputs) { TILE_ADD(r) }
 #define KEEP_ROW(r) if (o + r < outputs) { TILE_STORE(r) }
 #if BLOCK == LANES
 #define WEIGHT_STEP(r) sum##r = fma(splat_v(a[o##r]), w, sum##r);
@@ -60,7 +60,6 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_w
                 const int first_stride = padded_depth;
                 EACH_ROW(OUTPUT_ROW)
                 EACH_ROW(TILE_ZERO)
-                if (begin > group_begin) { EACH_ROW(TAKE_ROW) }
                 global const float *restrict a = dy + dy_offset + begin * outputs + o;
                 global const float *restrict b = rows + lane0;
                 for (int p = 0; p < chunk; ++p) {
@@ -72,6 +71,8 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_w
                     a += outputs;
                     b += padded_depth;
                 }
+                // Chunk by chunk: one sum over a whole group would gather the rounding of every pixel.
+                if (begin > group_begin) { EACH_ROW(ADD_ROW) }
                 EACH_ROW(KEEP_ROW)
             }
         }

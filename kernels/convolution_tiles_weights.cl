@@ -6,6 +6,7 @@
 #define TILE_ROWS LANES
 #define TILE_LANES 4
 #include "common/tile_product.clh"
+#define SPAN (8 * DEPTH)
 
 // partial[group][output][kernel position][channel]: the weight gradient of the group_pixels output pixels of a group, SIDE *
 // LANES outputs by SIDE * 4 columns at a time. Work-groups: [columns / (SIDE * 4), outputs / (SIDE * LANES), groups].
@@ -25,9 +26,10 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
     const int own = column0 + item % (SIDE * 4), tap = own / channels, c = own % channels;
     const int h_start = tap / kernel_size - padding, w_start = tap % kernel_size - padding;
 
-    float sum[ITEM_ROWS][ITEM_LANES];
+    // Sums of SPAN pixels are added to the total: one sum over a whole group would gather the rounding of every pixel.
+    float sum[ITEM_ROWS][ITEM_LANES], total[ITEM_ROWS][ITEM_LANES];
     for (int r = 0; r < ITEM_ROWS; ++r)
-        for (int q = 0; q < ITEM_LANES; ++q) sum[r][q] = 0.0f;
+        for (int q = 0; q < ITEM_LANES; ++q) sum[r][q] = total[r][q] = 0.0f;
 
     for (int first = begin; first < end; first += DEPTH) {
         for (int q = 0; q < 4; ++q) {
@@ -49,6 +51,13 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
         barrier(CLK_LOCAL_MEM_FENCE);
         multiply_tile(sum, rows, lanes, item, memory + EXCHANGE);
         barrier(CLK_LOCAL_MEM_FENCE);
+        if ((first + DEPTH - begin) % SPAN == 0 || first + DEPTH >= end) {
+            for (int r = 0; r < ITEM_ROWS; ++r)
+                for (int q = 0; q < ITEM_LANES; ++q) {
+                    total[r][q] += sum[r][q];
+                    sum[r][q] = 0.0f;
+                }
+        }
     }
 
     for (int r = 0; r < ITEM_ROWS; ++r) {
@@ -56,7 +65,7 @@ kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_til
         for (int q = 0; q < ITEM_LANES; ++q) {
             const int at = column0 + TILE_LANE(item, q);
             if (o < outputs && at < depth)
-                partial[partial_offset + ((ulong)get_group_id(2) * outputs + o) * depth + at] = sum[r][q];
+                partial[partial_offset + ((ulong)get_group_id(2) * outputs + o) * depth + at] = total[r][q];
         }
     }
 }

@@ -70,6 +70,35 @@ import Testing
         #expect(try plain.studentState() == executor.studentState())
     }
 
+    /// Dark images with something in the middle: most terms of the first layer's gradient are alike, and their sum over all pixels
+    /// nearly cancels, so that rounding must not gather along it.
+    @Test(arguments: KernelProfile.allCases) func darkImagesKeepTheirDigits(profile: KernelProfile) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let dark = ImageTable(
+            channels: 1, height: 28, width: 28,
+            pixels: (0..<32 * 784).map { i in
+                let (row, column) = (i / 28 % 28, i % 28)
+                guard (8..<20).contains(row), (8..<20).contains(column) else { return 0 }
+                return UInt8(CounterRandom.integer(below: 256, seed: 1, stream: 41, counter: UInt64(i)))
+            }, labels: (0..<32).map { Int32($0 % 4) }, classNames: ["a", "b", "c", "d"])
+        let network = try ModelCatalog.network("resnet8", classes: 4, input: [1, 28, 28])
+        let executor = try DeviceExecutor(engine: engine)
+        executor.watcher = validator
+        try executor.load(dark, as: "dark")
+        try executor.prepareStudent(network, state: network.initialState(seed: 1))
+        try executor.prepareTeacher(network, state: network.initialState(seed: 2))
+        try executor.prepareUpdates(rule)
+        for index in 0..<3 {
+            let selection = BatchSelection(
+                table: "dark", indices: (0..<16).map { (2 * $0 + index) % 32 },
+                transform: ImageTransform(mean: [0.286], deviation: [0.353], cropPadding: 2, horizontalFlip: true), seed: 3, epoch: 1)
+            try executor.trainStep(
+                selection, method: Method.make(id: "rld").method, warmup: 1,
+                update: ParameterUpdate(rule, number: index + 1, share: 1, begins: true, ends: true))
+        }
+        #expect(validator.worst > 0 && validator.worst <= 1)
+    }
+
     /// In tf32 beside a reference with rounded operands; one that does not round finds the first product.
     @Test func stepsInReducedPrecisionPass() throws {
         let engine = try DeviceEngine(
