@@ -3,7 +3,8 @@ import RLDBenchmarks
 
 /// Which cases `rld bench` runs.
 extension BenchCommand {
-    func cases(profile: KernelProfile, precision: Precision) throws -> [any BenchmarkCase] {
+    /// The profile is asked for only where it decides.
+    func cases(profile: @autoclosure () throws -> KernelProfile, precision: Precision) throws -> [any BenchmarkCase] {
         switch group {
         case "losses": try lossCases()
         case "gemm": try gemmCases(profile, precision)
@@ -41,7 +42,7 @@ extension BenchCommand {
     }
 
     /// In tf32 the directions of linear layers; CLBlast computes in float32.
-    private func gemmCases(_ profile: KernelProfile, _ precision: Precision) throws -> [any BenchmarkCase] {
+    private func gemmCases(_ profile: () throws -> KernelProfile, _ precision: Precision) throws -> [any BenchmarkCase] {
         let sizes = try names(shapes)?.map { text in
             let parts = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
             guard parts.count == 3, parts.allSatisfy({ (1...1 << 16).contains($0) }) else {
@@ -53,7 +54,7 @@ extension BenchCommand {
         for kind in kinds where !GemmBenchmark.names.contains(kind) {
             throw InputError.unknown("case", kind, known: GemmBenchmark.names)
         }
-        return try (sizes ?? GemmBenchmark.sizes(profile)).flatMap { size in
+        return try (sizes ?? GemmBenchmark.sizes(profile())).flatMap { size in
             try kinds.map { kind -> any BenchmarkCase in
                 guard precision == .float32 else {
                     guard let layer = LayerBenchmark.product(kind, m: size.m, n: size.n, k: size.k) else {

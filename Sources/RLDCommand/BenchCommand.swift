@@ -100,10 +100,11 @@ struct BenchCommand: ParsableCommand {
             throw InputError("--teacher-storage", "says nothing about \(group), which has no teacher")
         }
         guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
-        let chosen = try Device.select(device)
+        // What is asked for can be wrong without a device too.
         let profile = try profile.map(knownProfile)
         let precision = try knownPrecision()
-        let cases = try cases(profile: profile ?? KernelProfile.automatic(for: chosen), precision: precision)
+        let cases = try cases(profile: profile ?? .automatic(for: .select(device)), precision: precision)
+        let chosen = try Device.select(device)
         do {
             try time(cases, on: chosen, profile, precision)
         } catch let error as BenchmarkError {

@@ -47,7 +47,6 @@ struct TuneCommand: ParsableCommand {
         guard folder != nil || dryRun else {
             throw InputError("cache folder", "is not known, so nothing could be stored", advice: "set HOME or XDG_CACHE_HOME")
         }
-        let device = try Device.select(device)
         let profile = try profile.map { name in
             guard let known = KernelProfile(rawValue: name) else {
                 throw InputError.unknown("profile", name, known: KernelProfile.allCases.map(\.rawValue))
@@ -55,6 +54,7 @@ struct TuneCommand: ParsableCommand {
             return known
         }
         let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
+        let device = try Device.select(device)
         let line = ProgressLine.standardError(quiet: quiet)
         let tuner = try Tuner(
             step, device: device, profile: profile, budget: budget,

@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 struct BadInputTests {
@@ -100,7 +101,7 @@ struct BadInputTests {
         #expect(try Program.run(["--version"], environment: environment).code == 0)
     }
 
-    @Test("an unknown device is said in one line, exit code 2")
+    @Test("an unknown device is said in one line, exit code 2", .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func unknownDevice() throws {
         let folder = Folder()
         let result = try Program.run([
