@@ -2,7 +2,7 @@ import OpenCLRuntime
 import RLDExecution
 import RLDGraph
 
-/// C = A B through CLBlast, as linear layers and the convolutions of the gpu profile take it.
+/// C = A B through CLBlast, as linear layers take it.
 package struct GemmBenchmark: BenchmarkCase {
     package let m: Int
     package let n: Int

@@ -2,8 +2,9 @@
 //
 // Statistics in two launches without atomics: each chunk of rows takes its own mean and sum of squared deviations (two
 // passes over rows that are still in cache, so nothing cancels), then one work-item per channel merges the chunks in
-// order (Chan, Golub, LeVeque 1979). Same input, same bits.
+// order (Chan, Golub, LeVeque 1979). Same input, same bits. The gpu profile has these sums in batch_norm_groups.cl.
 #include "common/storage.clh"
+#include "common/batch_norm.clh"
 
 // partial[0][chunk][channel]: mean of the chunk; partial[1][chunk][channel]: sum of squared deviations from it.
 // Global size: [channels / VECTOR, chunks].
@@ -97,12 +98,6 @@ kernel void batch_norm_normalize(
         store_y_v(v, y + y_offset + i);
     }
 }
-
-// The gradient behind the rectifier of output y = (x - mean) * scale + beta [+ residual]: where nothing else was added (rectified 1)
-// the sign follows from x, computed as batch_norm_normalize does, and y is not read; with a residual (2) it is y's.
-#define MASKED(g, i) \
-    (rectified == 1 ? relu_gradient_v(g, fma(load_v(x + x_offset + (i)) - mean, scale, beta)) \
-     : rectified == 2 ? relu_gradient_v(g, load_v(y + y_offset + (i))) : g)
 
 // Sums of g and g * xhat per chunk, g = dy masked by the rectifier: partial[0], partial[1].
 // Global size: [channels / VECTOR, chunks].

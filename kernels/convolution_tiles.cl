@@ -1,119 +1,208 @@
 // Convolution of any size, stride and padding for GPU devices (the gpu profile), as a product whose tiles are gathered from the
-// images into local memory when they are needed: no patches in global memory. Channels-last values, OIHW weights.
+// images into local memory when they are needed: no patches in global memory. Channels-last values; packed weights
+// (pack_weights.cl) [blocks of TILE_LANES outputs][taps][channels][TILE_LANES].
 //
-// A work-group of SIDE x SIDE items computes a tile of SIDE * 4 by SIDE * LANES sums, DEPTH products at a time; each item 4 *
-// LANES of them. Every sum is added in one order, whatever the device. memory: DEPTH * (ROW_STRIDE + LANE_STRIDE) floats, for
-// TF32 2 6 per item more; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
+// A work-group of ITEMS items computes a tile of TILE_ROWS pixels by TILE_LANES channels, DEPTH products at a time, and reads the
+// next ones from global memory meanwhile; an item has 4 ROWS sums. The depth runs over (kernel position, channel). Every sum is
+// added in one order, whatever the device and the tile. memory: ROW_MEMORY + DEPTH * LANE_STRIDE floats, for TF32 2 6 per item
+// more; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
 #ifndef LANES
-#define LANES 4  // sums along the channels that are computed, in units of SIDE: 1, 2 or 4
+#define LANES 4  // channels that are computed by a work-group, in units of 16: 1, 2 or 4
 #endif
-#define TILE_ROWS 4
-#define TILE_LANES LANES
+#ifndef ROWS
+#define ROWS 4  // pixels of an item: 2, 4 or 8
+#endif
+#ifndef TRANSPOSED
+#define TRANSPOSED 0  // 0: the forward pass. 1: the input gradient, x is dy and y is dx
+#endif
+#ifndef QUADS_READ
+#define QUADS_READ 0  // 4 channels of x are neighbours from a multiple of 16 bytes on (8 for half)
+#endif
+#ifndef QUADS_WRITTEN
+#define QUADS_WRITTEN 0  // 4 channels of y are
+#endif
+#define ITEMS (64 * LANES)
+#define TILE_ROWS (16 * ROWS)
+#define TILE_LANES (16 * LANES)
+#define ROWS_FIRST 1
 #include "common/storage.clh"
 #include "common/tile_product.clh"
 
-// The product's depth runs over (kernel position, channel): the position `tap` and the channel `c` of element `d` of a chunk.
-// Channels in whole chunks keep one position per chunk, all positions of 16 channels after each other: their weights are
-// neighbours in memory.
-#define LOCATE(d, c, tap) \
-    if (whole) { \
-        c = chunk / taps * DEPTH + (d); \
-        tap = chunk % taps; \
-    } else { \
-        tap = (chunk * DEPTH + (d)) / channels; \
-        c = (chunk * DEPTH + (d)) % channels; \
+#if X_HALF
+#define load_x_quad(p) vload_half4(0, p)
+#else
+#define load_x_quad(p) quad(p)
+#endif
+#if RESIDUAL_HALF
+#define load_residual_run(p) STORAGE_JOIN(vload_half, RUN)(0, p)
+#else
+#define load_residual_run(p) (*(const global run_t *)(p))
+#endif
+#if Y_HALF
+#define store_y_run(v, p) STORAGE_JOIN(vstore_half, RUN)(v, 0, p)
+#else
+#define store_y_run(v, p) (*(global run_t *)(p) = (v))
+#endif
+// max(x, 0) that lets a NaN through.
+#define relu_run(x) select(x, (run_t)(0.0f), (x) < (run_t)(0.0f))
+
+// Where an element of the depth lies: channel, column and row of the kernel's positions.
+typedef struct {
+    int channel, column, row;
+} place_t;
+
+static inline place_t place(const int d, const int channels, const int columns)
+{
+    const place_t at = {d % channels, d / channels % columns, d / channels / columns};
+    return at;
+}
+
+// `by` elements further.
+static inline place_t further(place_t at, const place_t by, const int channels, const int columns)
+{
+    at.channel += by.channel;
+    at.column += by.column;
+    at.row += by.row;
+    if (at.channel >= channels) {
+        at.channel -= channels;
+        ++at.column;
+    }
+    if (at.column >= columns) {
+        at.column -= columns;
+        ++at.row;
+    }
+    return at;
+}
+
+// Rows of x that an item gathers, 4 elements of each; one element, where they are no neighbours, and on to the next.
+#define GATHERED ((TILE_ROWS * 4 + ITEMS - 1) / ITEMS)
+#define GATHER(s) { \
+        const int h = h_from[r] + one.row * turn, b = w_from[r] + one.column * turn; \
+        if (one.row < kh_taps && h >= 0 && h < height && b >= 0 && b < width) \
+            v[r].s = load_x(x + (from[r] + (one.row * width + one.column) * turn * channels + one.channel)); \
+        one = further(one, next, channels, kw_taps); \
     }
 
-// y [batch, output_height, output_width, outputs] from x [batch, height, width, channels].
-// transposed 0: the forward pass. 1: the input gradient, x is dy and y is dx. Pixels of dx whose row and column have the same
-// remainders by the stride see the same kernel positions: each such phase is a product of its own, and the third dimension.
-// The residual may be y itself. Work-groups: [rows of tiles of the largest phase, outputs / (SIDE * LANES), phases].
-kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void convolution_tiles(
+// y [batch, output_height, output_width, outputs] from x [batch, height, width, channels]. Transposed, pixels of dx whose row and
+// column have the same remainders by the stride see the same kernel positions: each such phase is a product of its own, and the
+// third dimension. The residual may be y itself. Work-groups: [tiles of the largest phase, outputs / TILE_LANES, phases].
+kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
-    const int outputs, const int kernel_size, const int stride, const int padding, const int transposed,
+    const int outputs, const int kernel_size, const int stride, const int padding,
     global const x_t *restrict x, const ulong x_offset, global const float *restrict weights, const ulong weights_offset,
     global const float *restrict bias, const ulong bias_offset, global const residual_t *residual, const ulong residual_offset,
     global y_t *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify,
     local float *memory)
 {
-    local float *rows = memory, *lanes = memory + DEPTH * ROW_STRIDE;
-    const int item = (int)get_local_id(1) * SIDE + (int)get_local_id(0);
-    const int row0 = (int)get_group_id(0) * SIDE * 4, lane0 = (int)get_group_id(1) * SIDE * LANES;
-    const int phase = (int)get_group_id(2);
+    local float *rows = memory, *lanes = memory + ROW_MEMORY;
+    const int item = (int)get_local_id(0);
+    const int row0 = (int)get_group_id(0) * TILE_ROWS, lane0 = (int)get_group_id(1) * TILE_LANES;
 
     // Results of this phase lie `step` apart; result (a, b) reads (a, b) * move + start, then `turn` further per position.
-    const int step = transposed ? stride : 1, move = transposed ? 1 : stride, turn = transposed ? -1 : 1;
+#if TRANSPOSED
+    const int step = stride, move = 1, turn = -1, phase = (int)get_group_id(2);
     const int h_first = phase / step, w_first = phase % step;
     const int lines = h_first < output_height ? (output_height - h_first - 1) / step + 1 : 0;
     const int columns = w_first < output_width ? (output_width - w_first - 1) / step + 1 : 0;
-    const int results = batch * lines * columns;
-    const int kh_first = transposed ? (h_first + padding) % stride : 0, kw_first = transposed ? (w_first + padding) % stride : 0;
+    const int kh_first = (h_first + padding) % stride, kw_first = (w_first + padding) % stride;
     const int kh_taps = kh_first < kernel_size ? (kernel_size - kh_first - 1) / step + 1 : 0;
     const int kw_taps = kw_first < kernel_size ? (kernel_size - kw_first - 1) / step + 1 : 0;
-    const int h_start = transposed ? (h_first + padding - kh_first) / stride : -padding;
-    const int w_start = transposed ? (w_first + padding - kw_first) / stride : -padding;
-    const int taps = kh_taps * kw_taps, area = kernel_size * kernel_size;
-    const int lane_step = transposed ? area : channels * area, depth_step = transposed ? outputs * area : area;
-    const int whole = channels % DEPTH == 0;
-    const int chunks = whole ? channels / DEPTH * taps : (taps * channels + DEPTH - 1) / DEPTH;
+    const int h_start = (h_first + padding - kh_first) / stride, w_start = (w_first + padding - kw_first) / stride;
+#else
+    const int step = 1, move = stride, turn = 1, h_first = 0, w_first = 0, lines = output_height, columns = output_width;
+    const int kh_first = 0, kw_first = 0, kh_taps = kernel_size, kw_taps = kernel_size, h_start = -padding, w_start = -padding;
+#endif
+    const int results = batch * lines * columns;
+    const int depth = kh_taps * kw_taps * channels;
 
-    // What this item gathers: element item % DEPTH of four rows.
-    int h_from[4], w_from[4];
-    ulong image[4];
-    for (int r = 0; r < 4; ++r) {
-        const int result = row0 + item / DEPTH + SIDE * r;
-        const int inside = result < results;
+    // What this item gathers: elements 4 (item % 4) to 4 (item % 4) + 3 of some rows, and 4 lanes of the weights of one element.
+    int h_from[GATHERED], w_from[GATHERED];
+    long from[GATHERED];
+    UNROLL for (int r = 0; r < GATHERED; ++r) {
+        const int row = item / 4 + 16 * LANES * r, result = row0 + row;
+        const int inside = row < TILE_ROWS && result < results;
         const int b = inside ? result % columns : 0, a = inside ? result / columns % lines : 0;
         h_from[r] = inside ? a * move + h_start : -(1 << 30);
         w_from[r] = b * move + w_start;
-        image[r] = x_offset + (inside ? (ulong)(result / columns / lines) * (ulong)(height * width) * channels : 0);
+        const long image = inside ? result / columns / lines : 0;
+        from[r] = (long)x_offset + ((image * height + (inside ? h_from[r] : 0)) * width + w_from[r]) * channels;
     }
+    const int weight_depth = item / (4 * LANES), weight_lane = item % (4 * LANES) * 4;
+    weights += weights_offset + (ulong)lane0 * (kernel_size * kernel_size) * channels + weight_lane;
+    const place_t chunk_step = place(DEPTH, channels, max(kw_taps, 1));
+#if !QUADS_READ
+    const place_t next = {1, 0, 0};
+#endif
+    place_t at = place(item % 4 * 4, channels, max(kw_taps, 1)), weight_at = place(weight_depth, channels, max(kw_taps, 1));
 
-    float sum[ITEM_ROWS][ITEM_LANES];
-    for (int r = 0; r < ITEM_ROWS; ++r)
-        for (int q = 0; q < ITEM_LANES; ++q) sum[r][q] = 0.0f;
+    run_t sum[ITEM_ROWS][ITEM_RUNS];
+    UNROLL for (int r = 0; r < ITEM_ROWS; ++r)
+        UNROLL for (int u = 0; u < ITEM_RUNS; ++u) sum[r][u] = (run_t)(0.0f);
 
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-        int c, tap;
-        LOCATE(item % DEPTH, c, tap)
-        const int i = tap < taps ? tap / kw_taps * turn : 0, j = tap < taps ? tap % kw_taps * turn : 0;
-        for (int r = 0; r < 4; ++r) {
-            const int h = h_from[r] + i, w = w_from[r] + j;
-            float v = 0.0f;
-            if (tap < taps && h >= 0 && h < height && w >= 0 && w < width)
-                v = load_x(x + image[r] + ((ulong)h * width + w) * channels + c);
-            rows[item % DEPTH * ROW_STRIDE + item / DEPTH + SIDE * r] = OPERAND(v);
-        }
-        for (int q = 0; q < LANES; ++q) {
-            // Neighbouring items read neighbouring weights.
-            const int d = transposed ? item / (SIDE * LANES) + DEPTH / LANES * q : item % DEPTH;
-            const int l = transposed ? item % (SIDE * LANES) : item / DEPTH + SIDE * q;
-            LOCATE(d, c, tap)
-            float v = 0.0f;
-            if (tap < taps && lane0 + l < outputs) {
-                const int position = (kh_first + tap / kw_taps * step) * kernel_size + kw_first + tap % kw_taps * step;
-                v = weights[weights_offset + (ulong)(lane0 + l) * lane_step + (ulong)c * depth_step + position];
+    float4 v[GATHERED], w = (float4)(0.0f);
+    for (int first = 0;; first += DEPTH) {
+        if (first < depth) {
+            UNROLL for (int r = 0; r < GATHERED; ++r) {
+                v[r] = (float4)(0.0f);
+#if QUADS_READ
+                const int h = h_from[r] + at.row * turn, b = w_from[r] + at.column * turn;
+                if (at.row < kh_taps && h >= 0 && h < height && b >= 0 && b < width)
+                    v[r] = load_x_quad(x + (from[r] + (at.row * width + at.column) * turn * channels + at.channel));
+#else
+                place_t one = at;
+                GATHER(s0) GATHER(s1) GATHER(s2) GATHER(s3)
+#endif
             }
-            lanes[d * LANE_STRIDE + l] = OPERAND(v);
+            w = (float4)(0.0f);
+            if (weight_at.row < kh_taps) {
+                const int position = (kh_first + weight_at.row * step) * kernel_size + kw_first + weight_at.column * step;
+                w = quad(weights + ((ulong)position * channels + weight_at.channel) * TILE_LANES);
+            }
+            at = further(at, chunk_step, channels, kw_taps);
+            weight_at = further(weight_at, chunk_step, channels, kw_taps);
         }
+        if (first > 0) multiply_tile(sum, rows, lanes, item, memory + EXCHANGE);
+        if (first >= depth) break;
         barrier(CLK_LOCAL_MEM_FENCE);
-        multiply_tile(sum, rows, lanes, item, memory + EXCHANGE);
+        UNROLL for (int r = 0; r < GATHERED; ++r) {
+            const int row = item / 4 + 16 * LANES * r;
+            if (row < TILE_ROWS) put_local_quad(OPERANDS(v[r]), rows + row * ROW_STRIDE + item % 4 * 4);
+        }
+        put_local_quad(OPERANDS(w), lanes + weight_depth * LANE_STRIDE + weight_lane);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    for (int r = 0; r < ITEM_ROWS; ++r) {
+    UNROLL for (int r = 0; r < ITEM_ROWS; ++r) {
         const int result = row0 + TILE_ROW(item, r);
         if (result < results) {
-            const int h = result / columns % lines * step + h_first, w = result % columns * step + w_first;
-            const ulong at = (((ulong)(result / columns / lines) * output_height + h) * output_width + w) * outputs;
-            for (int q = 0; q < ITEM_LANES; ++q) {
-                const int lane = lane0 + TILE_LANE(item, q);
+#if TRANSPOSED
+            const int h = result / columns % lines * step + h_first, b = result % columns * step + w_first;
+            const ulong pixel = ((ulong)(result / columns / lines) * output_height + h) * output_width + b;
+#else
+            const ulong pixel = result;
+#endif
+            UNROLL for (int u = 0; u < ITEM_RUNS; ++u) {
+                const int lane = lane0 + TILE_LANE(item, u);
+                const ulong to = pixel * outputs + lane;
+                run_t z = sum[r][u];
+#if QUADS_WRITTEN
                 if (lane < outputs) {
-                    float v = sum[r][q];
-                    if (add_bias) v += bias[bias_offset + lane];
-                    if (add_residual) v += load_residual(residual + residual_offset + at + lane);
-                    store_y(rectify && v < 0.0f ? 0.0f : v, y + y_offset + at + lane);
+                    if (add_bias) z += load_run(bias + bias_offset + lane);
+                    if (add_residual) z += load_residual_run(residual + residual_offset + to);
+                    store_y_run(rectify ? relu_run(z) : z, y + y_offset + to);
                 }
+#else
+                float ends[RUN];
+                store_run(z, ends);
+                UNROLL for (int e = 0; e < RUN; ++e) {
+                    if (lane + e < outputs) {
+                        float s = ends[e];
+                        if (add_bias) s += bias[bias_offset + lane + e];
+                        if (add_residual) s += load_residual(residual + residual_offset + to + e);
+                        store_y(rectify && s < 0.0f ? 0.0f : s, y + y_offset + to + e);
+                    }
+                }
+#endif
             }
         }
     }

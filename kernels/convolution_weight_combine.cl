@@ -1,4 +1,5 @@
-// The last launch of weight gradients that are summed over groups of output pixels: adds the groups in order and writes OIHW.
+// The last launch of weight gradients that are summed over groups of output pixels (cpu profile): adds the groups in order and
+// writes OIHW.
 
 // d weight [outputs, channels, taps] from [outputs][taps][channels], the groups added in order.
 // Global size: [channels, outputs].

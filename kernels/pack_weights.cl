@@ -1,4 +1,4 @@
-// Packed copies of convolution weights for the cpu profile, all layers in one launch after the optimiser. `outer` are the
+// Packed copies of convolution weights, all layers in one launch after the optimiser. `outer` are the
 // channels that a convolution computes, `inner` those that it sums over: forward the output and the input channels, for the
 // input gradient (transposed) the other way round. Lanes beyond the last outer channel are 0.
 //   kind 0, 1 (transposed): [blocks of outer][taps][inner][block]

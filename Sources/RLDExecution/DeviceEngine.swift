@@ -15,6 +15,8 @@ public final class DeviceEngine {
     package let registers: RegisterTiles
     /// What multiplies in the tiles of the gpu profile.
     package let tileProduct: TileProduct
+    /// Pixels per work-item of the gpu profile's convolutions; nil: as many as a layer's size asks for.
+    let tileRows: Int?
     /// CLBlast's parameters and register tiles, and where they came from.
     public let tuning: ChosenTuning
     /// Bytes that plans may take in all; the device's memory unless a test lowers it.
@@ -43,10 +45,11 @@ public final class DeviceEngine {
     /// - Parameters:
     ///   - registers: the cpu profile's tiles; those that fit the device if nil.
     ///   - emulatesMatrixUnits: compute tf32 in portable code.
+    ///   - tileRows: pixels per work-item of the gpu profile's convolutions: 2, 4 or 8; by their size if nil.
     package init(
         _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false,
         memoryLimit: Int? = nil, allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil,
-        precision: Precision = .float32, emulatesMatrixUnits: Bool = false
+        precision: Precision = .float32, emulatesMatrixUnits: Bool = false, tileRows: Int? = nil
     ) throws(DeviceError) {
         self.device = device
         if let profile { self.profile = profile } else { self.profile = try KernelProfile.automatic(for: device) }
@@ -57,6 +60,7 @@ public final class DeviceEngine {
         self.registers =
             registers.map { RegisterTiles($0) }
             ?? RegisterTiles(RegisterClass(nativeFloatWidth: device.nativeFloatWidth), rows: chosen.tuning.tiles)
+        self.tileRows = tileRows
         self.memoryLimit = memoryLimit ?? device.globalMemory
         self.allocationLimit = min(allocationLimit ?? device.maxAllocation, device.maxAllocation)
         self.guardElements = guardElements
@@ -142,8 +146,8 @@ public final class DeviceEngine {
     var pixelsPerItem: Int { profile == .cpu ? 4 : 1 }
 
     /// Chunks of rows for two-stage sums: enough to fill the device, few enough to merge quickly.
-    func rowChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
-        let rowsPerChunk = max(64, (rows + 255) / 256)
+    func rowChunks(_ rows: Int, most: Int = 256) -> (rowsPerChunk: Int, chunks: Int) {
+        let rowsPerChunk = max(64, ceilDivide(rows, most))
         return (rowsPerChunk, (rows + rowsPerChunk - 1) / rowsPerChunk)
     }
 }

@@ -19,10 +19,7 @@ public enum KernelProfile: String, Sendable, CaseIterable {
     func rowDefines(localSize: Int, device: Device) -> [(String, String)] {
         switch self {
         case .cpu: [("PROFILE_CPU", "1"), ("ROW_WIDTH", device.nativeFloatWidth >= 16 ? "16" : "8")]
-        case .gpu: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(localSize)"), ("ROW_KEEP", "\(Self.keptClasses(localSize))")]
+        case .gpu: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(localSize)")]
         }
     }
-
-    /// Classes of each row that a work-item of the gpu profile keeps in local memory: at most 24 KiB in all.
-    static func keptClasses(_ localSize: Int) -> Int { localSize > 256 ? 4 : 8 }
 }

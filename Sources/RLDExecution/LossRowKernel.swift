@@ -18,6 +18,8 @@ final class LossRowKernel {
     private let defines: [(String, String)]
     private var kernel: Kernel
     private var constants: Constants?
+    /// A processor with the gpu profile tests it, and would spend its time on building programs.
+    private let takesConstants: Bool
     private var method: Method
     /// Of the method that the kernel was prepared for last.
     private(set) var temperatures: Temperatures
@@ -34,16 +36,18 @@ final class LossRowKernel {
         let (file, function) = Self.function(of: method)
         let keepsBlocks = Self.keepsBlocks(method)
         let temperatures = Temperatures(method)
-        let constants = profile == .cpu && keepsBlocks ? Constants(temperatures) : nil
-        // With what a work-item keeps, rows of up to 2048 classes are read once by the gpu profile.
-        let fitting = classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
+        let takesConstants = keepsBlocks && (profile == .cpu || !device.isCPU)
+        let constants = takesConstants ? Constants(temperatures) : nil
+        let fitting =
+            keepsBlocks
+            ? Self.fittingItems(classes, on: device) : classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512
         let wanted = profile == .cpu ? 1 : min(localSize ?? fitting, device.maxWorkGroupSize)
         // What only threads of a host can do, and only this driver is known to.
         let onThreads = profile == .cpu && keepsBlocks && device.isPoCL && device.isCPU
         let blocks = profile == .cpu && keepsBlocks ? Self.blocks(classes, anyLength: onThreads) : []
         func common(_ size: Int) -> [(String, String)] {
             profile.rowDefines(localSize: size, device: device) + blocks + (onThreads ? [("LOSS_FINISHES", "1")] : [])
-                + variant
+                + (profile == .gpu && keepsBlocks ? [("ROW_KEEP", "\(Self.keptClasses(classes, items: size))")] : []) + variant
         }
         func build(_ size: Int) throws(DeviceError) -> Kernel {
             try programs.kernel(file, function, defines: common(size) + (constants?.defines ?? []))
@@ -56,8 +60,9 @@ final class LossRowKernel {
         (self.file, self.function, self.constants) = (file, function, constants)
         (self.method, self.temperatures) = (method, temperatures)
         (self.programs, self.profile, finishes) = (programs, profile, onThreads)
+        self.takesConstants = takesConstants
         // A cpu work-item keeps its block in private memory.
-        let kept = profile == .gpu ? self.localSize * KernelProfile.keptClasses(self.localSize) : 1
+        let kept = profile == .gpu ? self.localSize * Self.keptClasses(classes, items: self.localSize) : 1
         blockBytes = keepsBlocks ? 4 * kept * (method.needsTeacher ? 2 : 1) : nil
     }
 
@@ -67,12 +72,25 @@ final class LossRowKernel {
         // Looking options up takes longer than comparing, and every step comes here with the same.
         guard method != self.method else { return kernel }
         let found = Temperatures(method)
-        let wanted = profile == .cpu && Self.keepsBlocks(method) ? Constants(found) : nil
+        let wanted = takesConstants ? Constants(found) : nil
         if wanted != constants {
             kernel = try programs.kernel(file, function, defines: defines + (wanted?.defines ?? []))
         }
         (constants, temperatures, self.method) = (wanted, found, method)
         return kernel
+    }
+
+    /// Work-items per row of the gpu profile. What is computed once per row, by each of them, costs as much as some thirty classes do:
+    /// a row that fits is one lockstep group's.
+    private static func fittingItems(_ classes: Int, on device: Device) -> Int {
+        let lockstep = device.lockstepItems
+        return classes <= 1024 ? lockstep : classes <= 2048 ? max(64, lockstep) : classes <= 16384 ? 256 : 512
+    }
+
+    /// Classes of each row that a work-item of the gpu profile keeps in local memory: the whole row up to 2,048 classes, at most 16 KiB
+    /// of student and teacher.
+    private static func keptClasses(_ classes: Int, items: Int) -> Int {
+        [4, 8, 16, 32].first { classes <= items * $0 || items * $0 >= 2048 } ?? 32
     }
 
     private static func keepsBlocks(_ method: Method) -> Bool {
@@ -97,8 +115,8 @@ final class LossRowKernel {
         }
     }
 
-    /// What the cpu profile takes as constants, which spares its inner loops their branches: the temperatures of all the authors'
-    /// recipes and few others, so that programs are few.
+    /// What kernels take as constants, which spares their inner loops branches: the temperatures of all the authors' recipes and few
+    /// others, so that programs are few.
     private struct Constants: Equatable {
         let temperature: Int
         let confidence: Int
@@ -142,4 +160,9 @@ final class LossRowKernel {
         case .multiLevelLogitDistillation: ("mlkd.cl", "mlkd_rows_fused")
         }
     }
+}
+
+extension Device {
+    /// Work-items that run in lockstep on a GPU: 64 on AMD's, as few as any vendor's elsewhere.
+    fileprivate var lockstepItems: Int { vendor.contains("Advanced Micro Devices") ? 64 : 32 }
 }

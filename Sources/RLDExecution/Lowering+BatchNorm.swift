@@ -14,10 +14,42 @@ extension Lowering {
             global: [channels / vector, groups], heavyItems: true, arguments)
     }
 
-    private func mergingChunks(
+    private func merging(
         _ id: Network.NodeID, _ function: String, channels: Int, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         try engine.launch(network.nodes[id].name, "batch_norm.cl", function, global: [channels], arguments)
+    }
+
+    /// Sums over chunks of rows: one work-item per channel and chunk, or on the gpu profile one work-group.
+    private func summingChunks(
+        _ id: Network.NodeID, _ sums: BatchNormSums, chunks: Int, channels: Int, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        guard engine.profile == .gpu else {
+            return try perChannel(id, "batch_norm_\(sums)_partial", groups: chunks, channels: channels, arguments)
+        }
+        let width = channels <= 16 ? 16 : 32
+        let items = engine.device.maxWorkGroupSize >= 256 ? 256 : 64
+        return try engine.launch(
+            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_chunk",
+            defines: [("WIDTH", "\(width)"), ("ITEMS", "\(items)")], global: [ceilDivide(channels, width) * items, chunks],
+            local: [items, 1], arguments + [.local(4 * items)])
+    }
+
+    private func batchNormChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
+        engine.rowChunks(rows, most: engine.profile == .cpu ? 256 : 1024)
+    }
+
+    /// Merges the chunks' sums.
+    private func mergingChunks(
+        _ id: Network.NodeID, _ sums: BatchNormSums, channels: Int, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        guard engine.profile == .gpu else {
+            return try merging(id, "batch_norm_\(sums)_combine", channels: channels, arguments)
+        }
+        let mergers = 64
+        return try engine.launch(
+            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_merge", defines: [("MERGERS", "\(mergers)")],
+            global: [channels * mergers], local: [mergers], arguments + [.local(16 * mergers)])
     }
 
     func lowerBatchNorm(_ id: Network.NodeID, _ b: BatchNorm) throws(DeviceError) {
@@ -31,15 +63,15 @@ extension Lowering {
         let beta = store.parameter("\(node.name).bias", count: b.channels)
 
         if mode == .training {
-            let (rowsPerChunk, chunks) = engine.rowChunks(rows)
+            let (rowsPerChunk, chunks) = batchNormChunks(rows)
             let partial = builder.value(2 * chunks * b.channels)
             builder.step(reads: [x], writes: [partial, statistics]) { memory throws(DeviceError) in
                 [
-                    try perChannel(
-                        id, "batch_norm_statistics_partial", groups: chunks, channels: b.channels,
+                    try summingChunks(
+                        id, .statistics, chunks: chunks, channels: b.channels,
                         [.long(rows), .int(b.channels), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[partial])]),
                     try mergingChunks(
-                        id, "batch_norm_statistics_combine", channels: b.channels,
+                        id, .statistics, channels: b.channels,
                         [
                             .long(rows), .int(b.channels), .int(rowsPerChunk), .int(chunks), .slice(memory[partial]),
                             .slice(memory[statistics]), .buffer(store.running), .long(meanOffset), .long(varianceOffset),
@@ -50,7 +82,7 @@ extension Lowering {
         } else {
             builder.step(reads: [], writes: [statistics]) { memory throws(DeviceError) in
                 [
-                    try mergingChunks(
+                    try merging(
                         id, "batch_norm_statistics_running", channels: b.channels,
                         [
                             .int(b.channels), .buffer(store.running), .long(meanOffset), .long(varianceOffset),
@@ -80,7 +112,7 @@ extension Lowering {
         let node = network.nodes[id]
         let (x, y, dy, statistics) = (value(node.inputs[0]), value(id), gradient(id), statistics(id))
         let rows = batch * extent(id).plane
-        let (rowsPerChunk, chunks) = engine.rowChunks(rows)
+        let (rowsPerChunk, chunks) = batchNormChunks(rows)
         let partial = builder.value(2 * chunks * b.channels)
         let gamma = store.parameter("\(node.name).weight", count: b.channels)
         let dgamma = store.gradient("\(node.name).weight", count: b.channels)
@@ -93,15 +125,15 @@ extension Lowering {
 
         builder.step(reads: [x, mask, dy, statistics], writes: [partial]) { memory throws(DeviceError) in
             [
-                try perChannel(
-                    id, "batch_norm_gradient_partial", groups: chunks, channels: b.channels,
+                try summingChunks(
+                    id, .gradient, chunks: chunks, channels: b.channels,
                     [
                         .long(rows), .int(b.channels), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[mask]),
                         .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .long(gamma.offset),
                         .long(beta.offset), .slice(memory[partial]), .int(rectified),
                     ]),
                 try mergingChunks(
-                    id, "batch_norm_gradient_combine", channels: b.channels,
+                    id, .gradient, channels: b.channels,
                     [
                         .int(b.channels), .int(chunks), .slice(memory[partial]), .buffer(dgamma.buffer), .long(dgamma.offset),
                         .long(dbeta.offset),
@@ -130,4 +162,12 @@ extension Lowering {
             ]
         }
     }
+}
+
+/// What is summed over the rows of a batch norm; the names are part of the kernels'.
+private enum BatchNormSums: String, CustomStringConvertible {
+    case statistics
+    case gradient
+
+    var description: String { rawValue }
 }

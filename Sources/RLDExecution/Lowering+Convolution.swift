@@ -1,8 +1,7 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Convolution: Winograd's algorithm and patches in register tiles on the cpu profile, tiles in local memory on the gpu profile and
-/// CLBlast for what is a plain matrix product.
+/// Convolution: Winograd's algorithm and patches in register tiles on the cpu profile, tiles in local memory on the gpu profile.
 extension Lowering {
     func lowerConvolution(_ id: Network.NodeID, _ c: Convolution) throws(DeviceError) {
         let node = network.nodes[id]
@@ -11,13 +10,11 @@ extension Lowering {
         let residual = c.epilogue.residual ? value(node.inputs[1]) : nil
         let x = value(node.inputs[0])
         let finish = ConvolutionFinish(bias: bias, residual: residual, relu: c.epilogue.relu)
-        guard let packed = store.packedWeights(node.name, transposed: false) else {
-            if try takesTiles(g, [x, value(id)] + finish.reads) {
-                lowerTiles(id, c, from: x, g.input, to: value(id), g.output, transposed: false, finish: finish)
-            } else {
-                lowerProductConvolution(id, g, bias: bias, residual: residual)
-            }
-            return
+        let packed = try store.packedWeights(node.name, transposed: false)
+        if engine.profile == .gpu {
+            try checkTiles(g)
+            return lowerTiles(
+                id, c, from: x, g.input, to: value(id), g.output, packed: packed.slice, transposed: false, finish: finish)
         }
         if let results = packed.winogradResults {
             lowerWinograd(
@@ -39,12 +36,9 @@ extension Lowering {
                 into: store.gradient("\(name).bias", count: c.outputChannels))
         }
         let dweight = store.gradient("\(name).weight", count: c.outputChannels * c.fanIn)
-        if store.packedWeights(name, transposed: false) == nil {
-            if try takesTiles(g, []) {
-                lowerTileWeightGradient(id, g, dweight)
-            } else {
-                lowerProductWeightGradient(id, g, dweight)
-            }
+        if engine.profile == .gpu {
+            try checkTiles(g)
+            lowerTileWeightGradient(id, g, dweight)
         } else if g.winogradForward, fitsWinogradWeightGradient(g) {
             lowerWinogradWeightGradient(id, g, dweight)
         } else {
@@ -52,13 +46,10 @@ extension Lowering {
         }
         guard let target = target(step, input: 0) else { return }
         let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
-        guard let packed = store.packedWeights(name, transposed: true) else {
-            if try takesTiles(g, []) {
-                lowerTiles(id, c, from: dy, g.output, to: target.value, g.input, transposed: true, finish: finish)
-            } else {
-                lowerProductInputGradient(id, g, target)
-            }
-            return
+        let packed = try store.packedWeights(name, transposed: true)
+        if engine.profile == .gpu {
+            return lowerTiles(
+                id, c, from: dy, g.output, to: target.value, g.input, packed: packed.slice, transposed: true, finish: finish)
         }
         if let results = packed.winogradResults {
             // A convolution of dy with the turned weights.

@@ -1,17 +1,24 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Linear layers: matrix products through CLBlast, the bias in a launch of its own. For tf32 they are convolutions.
+/// Linear layers: matrix products through CLBlast, the bias in a launch of its own. For tf32, and for values stored as half, they
+/// are convolutions.
 extension Lowering {
+    private func isConvolution(_ values: PlanBuilder.Value...) -> Bool {
+        engine.precision == .tf32 || values.contains { $0.element == .float16 }
+    }
+
     func lowerLinear(_ id: Network.NodeID, _ l: Linear) throws(DeviceError) {
         let node = network.nodes[id]
         let (x, y) = (value(node.inputs[0]), value(id))
         let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
         let bias = store.parameter("\(node.name).bias", count: l.outputs)
-        let g = ConvolutionGeometry(network, id, l.convolution)
-        if try takesTiles(g, [x, y]) {
+        if isConvolution(x, y) {
+            let g = ConvolutionGeometry(network, id, l.convolution)
+            try checkTiles(g)
+            let packed = try store.packedWeights(node.name, transposed: false).slice
             let finish = ConvolutionFinish(bias: l.bias ? bias : nil, residual: nil, relu: false)
-            return lowerTiles(id, g.c, from: x, g.input, to: y, g.output, transposed: false, finish: finish)
+            return lowerTiles(id, g.c, from: x, g.input, to: y, g.output, packed: packed, transposed: false, finish: finish)
         }
         builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
             // y [batch, outputs] = x [batch, inputs] weight^T
@@ -35,8 +42,8 @@ extension Lowering {
         let weight = store.parameter("\(node.name).weight", count: l.outputs * l.inputs)
         let dweight = store.gradient("\(node.name).weight", count: l.outputs * l.inputs)
         let g = ConvolutionGeometry(network, id, l.convolution)
-        let tiles = try takesTiles(g, [])
-        if tiles {
+        if isConvolution() {
+            try checkTiles(g)
             lowerTileWeightGradient(id, g, dweight)
         } else {
             builder.step(reads: [x, dy], writes: []) { memory throws(DeviceError) in
@@ -54,9 +61,11 @@ extension Lowering {
                 id, rows: batch, columns: l.outputs, of: dy, into: store.gradient("\(node.name).bias", count: l.outputs))
         }
         guard let target = target(step, input: 0) else { return }
-        if tiles {
+        if isConvolution() {
+            let packed = try store.packedWeights(node.name, transposed: true).slice
             let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
-            return lowerTiles(id, g.c, from: dy, g.output, to: target.value, g.input, transposed: true, finish: finish)
+            return lowerTiles(
+                id, g.c, from: dy, g.output, to: target.value, g.input, packed: packed, transposed: true, finish: finish)
         }
         builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
             // dx [batch, inputs] = dy [batch, outputs] weight [outputs, inputs]

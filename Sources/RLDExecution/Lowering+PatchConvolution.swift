@@ -91,4 +91,17 @@ extension Lowering {
             ]
         }
     }
+
+    /// Adds the groups' sums [groups][outputs][depth], the depth by kernel position and then channel, in order.
+    private func combineWeightGradient(
+        _ id: Network.NodeID, _ g: ConvolutionGeometry, groups: Int, depth: Int, partial: DeviceSlice, into dweight: DeviceSlice
+    ) throws(DeviceError) -> Launch {
+        try engine.launch(
+            network.nodes[id].name, "convolution_weight_combine.cl", "convolution_weight_combine",
+            global: [g.c.inputChannels, g.c.outputChannels],
+            [
+                .int(groups), .int(g.c.inputChannels), .int(g.c.outputChannels), .int(g.taps), .int(depth), .slice(partial),
+                .slice(dweight),
+            ])
+    }
 }

@@ -1,9 +1,9 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Copies of convolution weights in the order in which the kernels of the cpu profile read them. Those of a trained network are made
-/// after the optimiser, by one launch per buffer; a frozen network's one by one when it is loaded, from a place that all share, and
-/// are the only ones that stay.
+/// Copies of convolution weights in the order in which kernels read them. Those of a trained network, and all of the gpu profile,
+/// are made after the optimiser, or once a network is loaded, by one launch per buffer. A frozen network's on the cpu profile are
+/// made one by one while it is loaded, from a place that all share, and are the only ones that stay.
 struct PackedWeights {
     /// What a copy is for; the numbers are the kernel's.
     private enum Kind: Int {
@@ -56,7 +56,7 @@ struct PackedWeights {
     private var single: [String: Launch] = [:]
     private let engine: DeviceEngine
 
-    /// The parameters of a network that get a packed copy.
+    /// The parameters of a frozen network that exist as packed copies only.
     static func names(_ network: Network, engine: DeviceEngine) -> Set<String> {
         guard engine.profile == .cpu else { return [] }
         return Set(
@@ -76,26 +76,22 @@ struct PackedWeights {
         needsInputGradient: Set<Network.NodeID>, offset: (String) -> Int
     ) throws(DeviceError) {
         self.engine = engine
-        guard engine.profile == .cpu else { return }
         var entries: [Entry] = []
         for (id, node) in network.nodes.enumerated() {
-            guard case .convolution(let c) = node.operation, c.groups == 1 else { continue }
-            let g = ConvolutionGeometry(network, id, c)
-            let source = offset("\(node.name).weight")
-            entries.append(
-                Entry(
-                    key: Key(node: node.name, transposed: false),
-                    kind: trainable
-                        ? (g.smallWinogradForward ? .smallWinograd : .patches) : g.winogradForward ? .winograd : .patches,
-                    c: c,
-                    source: source,
-                    block: engine.registers.block(c.outputChannels)))
-            guard needsInputGradient.contains(id) else { continue }
-            entries.append(
-                Entry(
-                    key: Key(node: node.name, transposed: true),
-                    kind: g.winogradInputGradient ? .winogradTransposed : .patchesTransposed, c: c, source: source,
-                    block: engine.registers.block(c.inputChannels)))
+            guard let c = Self.convolution(node.operation, engine: engine, trainable: trainable) else { continue }
+            func add(transposed: Bool) {
+                let channels = transposed ? c.inputChannels : c.outputChannels
+                entries.append(
+                    Entry(
+                        key: Key(node: node.name, transposed: transposed),
+                        kind: Self.kind(
+                            ConvolutionGeometry(network, id, c), engine.profile, trainable: trainable, transposed: transposed),
+                        c: c, source: offset("\(node.name).weight"),
+                        block: engine.profile == .cpu
+                            ? engine.registers.block(channels) : 16 * TileSize.lanes(channels, on: engine.device)))
+            }
+            add(transposed: false)
+            if needsInputGradient.contains(id) { add(transposed: true) }
         }
         // Large networks take several buffers on devices that allocate little at once.
         let limit = engine.allocationLimit / 4
@@ -105,8 +101,27 @@ struct PackedWeights {
                 count += entries[taken].count
                 taken += 1
             }
-            try pack(Array(entries[..<taken]), count: count, parameters: parameters, together: trainable)
+            try pack(
+                Array(entries[..<taken]), count: count, parameters: parameters, together: trainable || engine.profile == .gpu)
             entries.removeFirst(taken)
+        }
+    }
+
+    /// What a node's weights are packed for: a convolution, and on the gpu profile a linear layer that may become one.
+    private static func convolution(_ operation: Operation, engine: DeviceEngine, trainable: Bool) -> Convolution? {
+        switch operation {
+        case .convolution(let c) where c.groups == 1: c
+        case .linear(let l) where engine.profile == .gpu && (!trainable || engine.precision == .tf32): l.convolution
+        default: nil
+        }
+    }
+
+    private static func kind(_ g: ConvolutionGeometry, _ profile: KernelProfile, trainable: Bool, transposed: Bool) -> Kind {
+        switch (profile, transposed) {
+        case (.gpu, _): transposed ? .patchesTransposed : .patches
+        case (.cpu, true): g.winogradInputGradient ? .winogradTransposed : .patchesTransposed
+        case (.cpu, false) where trainable: g.smallWinogradForward ? .smallWinograd : .patches
+        case (.cpu, false): g.winogradForward ? .winograd : .patches
         }
     }
 
@@ -125,10 +140,10 @@ struct PackedWeights {
         }
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
         try engine.queue.write(table, to: list)
-        let lanes = engine.registers.forwardTile(block: 16).lanes
+        let (lanes, items) = engine.profile == .cpu ? (engine.registers.lanes, 16) : (1, 2048)
         func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
-                "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [16, count],
+                "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [items, count],
                 heavyItems: true, [.int(first), .buffer(list), .buffer(parameters), .buffer(buffer)])
         }
         if together { return launches.append(try launch(0, entries.count)) }

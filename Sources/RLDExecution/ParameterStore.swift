@@ -3,8 +3,8 @@ import RLDGraph
 import RLDMethods
 
 /// A network's weights on the device: flat buffers in state-dict order and OIHW, one each for parameters, gradients
-/// and running statistics, and the packed copies that the convolutions of the cpu profile read. What a frozen network has a packed
-/// copy of is nowhere else.
+/// and running statistics, and the packed copies that convolutions read. What a frozen network has a packed copy of on the cpu
+/// profile is nowhere else.
 package final class ParameterStore {
     package let network: Network
     let engine: DeviceEngine
@@ -83,7 +83,14 @@ package final class ParameterStore {
     func runningOffset(_ name: String) -> Int { offsets[name] ?? 0 }
 
     /// The packed weights of a convolution for its forward pass or, transposed, for its input gradient.
-    func packedWeights(_ node: String, transposed: Bool) -> PackedWeights.Place? { packed?.place(node, transposed: transposed) }
+    /// - Throws: `.shapeMismatch` where the store was made without that copy.
+    func packedWeights(_ node: String, transposed: Bool) throws(DeviceError) -> PackedWeights.Place {
+        guard let place = packed?.place(node, transposed: transposed) else {
+            throw DeviceError(
+                .shapeMismatch, "\(node): no weights were packed for \(transposed ? "an input gradient" : "a forward pass")")
+        }
+        return place
+    }
 
     // MARK: State
 

@@ -54,6 +54,23 @@ import Testing
         }
     }
 
+    /// What a GPU gets and a processor with its kernels does not: temperatures as constants, rows of every length that stay whole.
+    @Test func constantsOfGPUsAreTheReferences() throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
+        let plain = Self.refined(temperature: 2, confidence: 2)
+        for (method, standardize) in [(plain, "0u"), (plain.applyingLSKD(), "1u")] {
+            let constants = [("LOSS_TEMPERATURE", "2.0f"), ("LOSS_CONFIDENCE", "2.0f"), ("LOSS_STANDARDIZE", standardize)]
+            for classes in [2, 129, 1000, 1025, 2049] {
+                let batch = FusedLossTests.Batch(5, classes)
+                let device = try LossDevice(engine, method, rows: 5, classes: classes, constants: constants)
+                let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+                try FusedLossTests.compare(
+                    found, method, batch, classes: classes, "\(method.effectiveDescription), \(classes) classes")
+                #expect(try device.damagedGuards() == 0)
+            }
+        }
+    }
+
     /// A loss that is prepared for one temperature takes another, to the same bits as one that was prepared for it.
     @Test(arguments: KernelProfile.allCases) func temperaturesMayChange(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)

@@ -6,7 +6,7 @@ import RLDReference
 
 /// What one check of a device against the reference found.
 public struct CheckResult: Sendable, Equatable {
-    public let name: String
+    public var name: String
     /// Largest |error| / bound over everything compared; at most 1 passes. NaN never passes.
     public let worst: Double
     /// The tensor with the worst error.
@@ -49,14 +49,33 @@ public enum DeviceChecks {
             return result
         }
         guard engine.profile == .gpu else { return results }
-        let reduced = try DeviceEngine(
-            device, profile: .gpu, registers: nil, guardElements: 16, precision: .tf32,
-            emulatesMatrixUnits: !device.hasMatrixUnits)
-        return try results
-            + (tiny ? OperationCase.tinyProducts : OperationCase.products).map { operation in
-                let result = try check(operation, engine: reduced)
+        return try results + productChecks(device, tiny: tiny, progress: progress)
+    }
+
+    /// Products in tf32, and of both precisions in every tile, whatever a device of this size would choose.
+    private static func productChecks(
+        _ device: Device, tiny: Bool, progress: (CheckResult) -> Void
+    ) throws -> [CheckResult] {
+        func run(
+            _ operations: [OperationCase], _ precision: Precision, rows: Int?, named name: (String) -> String
+        ) throws -> [CheckResult] {
+            let engine = try DeviceEngine(
+                device, profile: .gpu, registers: nil, guardElements: 16, precision: precision,
+                emulatesMatrixUnits: !device.hasMatrixUnits, tileRows: rows)
+            return try operations.map { operation in
+                var result = try check(operation, engine: engine)
+                result.name = name(operation.name)
                 progress(result)
                 return result
+            }
+        }
+        return try run(tiny ? OperationCase.tinyProducts : OperationCase.products, .tf32, rows: nil) { "tf32 \($0)" }
+            + Precision.allCases.flatMap { precision in
+                try TileSize.rowChoices.flatMap { rows in
+                    try run(tiny ? Array(OperationCase.tinyProducts.prefix(1)) : OperationCase.tiles, precision, rows: rows) {
+                        "\(precision.rawValue), \(rows) pixels an item: \($0)"
+                    }
+                }
             }
     }
 

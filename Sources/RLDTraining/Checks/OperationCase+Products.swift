@@ -24,20 +24,29 @@ extension OperationCase {
         Shape(channels: 48, size: [9, 10], outputs: 80, kernel: 3),
     ]
 
+    private static func convolution(_ s: Shape) -> OperationCase {
+        OperationCase(
+            "convolution \(s.kernel)x\(s.kernel)/\(s.stride), \(s.batch)x\(s.channels)x\(s.size[0])x\(s.size[1]) to \(s.outputs)",
+            input: [s.channels] + s.size, batch: s.batch
+        ) { $0.convolution($1, s.outputs, kernel: s.kernel, stride: s.stride, bias: s.bias, name: "c") }
+    }
+
+    /// For every size of a tile: of 16, 32 and 64 channels, in neighbours of four and not.
+    package static let tiles: [OperationCase] = [
+        Shape(channels: 16, size: [9, 11], outputs: 16, kernel: 3, batch: 3),
+        Shape(channels: 24, size: [8, 9], outputs: 36, kernel: 3, stride: 2, batch: 3, bias: true),
+        Shape(channels: 3, size: [13, 7], outputs: 130, kernel: 5, stride: 2),
+    ].map(convolution)
+
     static let products: [OperationCase] =
-        shapes.map { s in
-            OperationCase(
-                "tf32 convolution \(s.kernel)x\(s.kernel)/\(s.stride), \(s.batch)x\(s.channels)x\(s.size[0])x\(s.size[1]) to \(s.outputs)",
-                input: [s.channels] + s.size, batch: s.batch
-            ) { $0.convolution($1, s.outputs, kernel: s.kernel, stride: s.stride, bias: s.bias, name: "c") }
-        } + [
-            OperationCase("tf32 linear 65x33 to 13", input: [33], batch: 65) { $0.linear($1, 13, name: "fc") },
-            OperationCase("tf32 linear 3x100 to 64", input: [100], batch: 3) { $0.linear($1, 64, bias: false, name: "fc") },
-            OperationCase("tf32 convolution + add + relu, folded", input: [20, 7, 5], batch: 3, folded: true) {
+        shapes.map(convolution) + [
+            OperationCase("linear 65x33 to 13", input: [33], batch: 65) { $0.linear($1, 13, name: "fc") },
+            OperationCase("linear 3x100 to 64", input: [100], batch: 3) { $0.linear($1, 64, bias: false, name: "fc") },
+            OperationCase("convolution + add + relu, folded", input: [20, 7, 5], batch: 3, folded: true) {
                 let y = $0.convolution($1, 20, kernel: 3, bias: true, name: "c")
                 return $0.relu($0.add(y, $1))
             },
-            OperationCase("tf32 convolutions, shared", input: [12, 6, 7], batch: 2) {
+            OperationCase("convolutions, shared", input: [12, 6, 7], batch: 2) {
                 // The second adds its input gradient to the first's.
                 let y = $0.convolution($1, 36, kernel: 1, name: "a")
                 return $0.add(y, $0.convolution($1, 36, kernel: 3, name: "b"))
@@ -45,12 +54,12 @@ extension OperationCase {
         ] + tinyProducts
 
     static let tinyProducts: [OperationCase] = [
-        OperationCase("tf32 tiny convolution", input: [3, 4, 5], batch: 2) {
+        OperationCase("tiny convolution", input: [3, 4, 5], batch: 2) {
             $0.convolution($1, 18, kernel: 3, bias: true, name: "c")
         },
-        OperationCase("tf32 tiny convolution, stride 2", input: [3, 5, 4], batch: 1) {
+        OperationCase("tiny convolution, stride 2", input: [3, 5, 4], batch: 1) {
             $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
         },
-        OperationCase("tf32 tiny linear", input: [5], batch: 3) { $0.linear($1, 33, name: "fc") },
+        OperationCase("tiny linear", input: [5], batch: 3) { $0.linear($1, 33, name: "fc") },
     ]
 }

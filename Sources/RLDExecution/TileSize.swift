@@ -1,0 +1,58 @@
+import OpenCLRuntime
+
+/// What a work-group of the gpu profile's convolutions computes (`kernels/convolution_tiles.cl`): 16 `rows` pixels by 16 `lanes`
+/// channels, with 64 `lanes` work-items of 4 `rows` sums each. Sums are added in one order whatever the size.
+package struct TileSize: Equatable {
+    /// Products that a tile adds at a time.
+    private static let depth = 16
+
+    /// What `rows` can be.
+    package static let rowChoices = [2, 4, 8]
+
+    package let rows: Int
+    package let lanes: Int
+
+    package init(rows: Int, lanes: Int) { (self.rows, self.lanes) = (rows, lanes) }
+
+    var items: Int { 64 * lanes }
+    var pixels: Int { 16 * rows }
+    var channels: Int { 16 * lanes }
+
+    var defines: [(String, String)] { [("LANES", "\(lanes)"), ("ROWS", "\(rows)")] }
+
+    /// As few empty lanes as work-groups on the device allow.
+    static func lanes(_ channels: Int, on device: Device) -> Int {
+        [1, 2].first { channels <= 16 * $0 || device.maxWorkGroupSize < 128 * $0 } ?? 4
+    }
+
+    /// Large tiles read each value of a neighbour's fewer times; small ones leave no compute unit without work.
+    /// - Parameter results: pixels that are computed, by phase.
+    package static func fitting(results: Int, channels: Int, phases: Int, product: TileProduct, on device: Device) -> TileSize {
+        let lanes = lanes(channels, on: device)
+        let columns = ceilDivide(channels, 16 * lanes) * phases
+        for size in [TileSize(rows: 8, lanes: lanes), TileSize(rows: 4, lanes: lanes)] {
+            // 16 channels leave an item too few registers to gather 128 pixels.
+            let fits = size.memory(product) <= device.localMemory && (size.rows < 8 || lanes > 1)
+            let groups = ceilDivide(results, size.pixels) * columns
+            if fits, groups >= (size.rows == 8 ? 2 : 1) * device.computeUnits { return size }
+        }
+        return TileSize(rows: 2, lanes: lanes)
+    }
+
+    /// Bytes of local memory of a forward pass or an input gradient: both sides of its products, and more to spread the banks.
+    func memory(_ product: TileProduct) -> Int {
+        4 * (pixels * (Self.depth + 4) + Self.depth * (channels + product.padding) + product.exchange * items)
+    }
+
+    /// Bytes of local memory of a weight gradient, whose tile is `channels` outputs by 64 columns.
+    func weightMemory(_ product: TileProduct) -> Int {
+        4 * (Self.depth * (channels + 64 + 2 * product.padding) + product.exchange * items)
+    }
+}
+
+extension TileProduct {
+    /// Lanes between the rows of a tile in local memory.
+    fileprivate var padding: Int { self == .float32 ? 0 : 8 }
+    /// Values per work-item through which the emulation of matrix units exchanges.
+    fileprivate var exchange: Int { self == .emulation ? 6 : 0 }
+}

@@ -1,0 +1,53 @@
+import OpenCLRuntime
+import RLDExecution
+import RLDGraph
+import RLDMethods
+import RLDTraining
+import TestSupport
+import Testing
+
+/// The tiles of the gpu profile's convolutions.
+@Suite("Sizes of tiles", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TileSizeTests {
+    /// Output, input gradient and weight gradient of one convolution.
+    private static func results(_ operation: OperationCase, _ precision: Precision, rows: Int?) throws -> [[Double]] {
+        let network = operation.network
+        let engine = try DeviceEngine(
+            TestDevice.device(), profile: .gpu, registers: nil, precision: precision, emulatesMatrixUnits: true, tileRows: rows)
+        let device = try DeviceNetwork(
+            network, state: DeviceChecks.randomState(network), role: .student, engine: engine, inputGradient: true)
+        let plan = try NetworkPlan(
+            device.network, store: device.store, batch: operation.batch, mode: .training, inputGradient: true)
+        try plan.write(DeviceChecks.random(operation.batch * network.nodes[0].size, stream: 1))
+        try plan.forward()
+        let output = try #require(plan.outputGradient)
+        try engine.write(DeviceChecks.random(output.count, stream: 2), to: output)
+        try plan.backward()
+        return try [engine.read(plan.output), engine.read(#require(plan.gradientOfInput))]
+            + network.parameters.map { try device.store.readGradient($0.name, count: $0.count) }
+    }
+
+    /// Every sum is added in one order: a device with more compute units, whose tiles are smaller, gives the same.
+    @Test(arguments: Precision.allCases) func everySizeGivesTheSameBits(precision: Precision) throws {
+        for operation in OperationCase.tiles {
+            let expected = try Self.results(operation, precision, rows: nil)
+            #expect(expected.allSatisfy { $0.contains { $0 != 0 } })
+            for rows in TileSize.rowChoices {
+                #expect(
+                    try Self.results(operation, precision, rows: rows) == expected, "\(rows) pixels an item: \(operation.name)")
+            }
+        }
+    }
+
+    @Test func manyWorkGroupsMakeLargeTiles() throws {
+        let device = try TestDevice.device()
+        func rows(groups: Int, channels: Int) -> Int {
+            // As many of the smallest tiles as that.
+            TileSize.fitting(results: 32 * groups, channels: channels, phases: 1, product: .float32, on: device).rows
+        }
+        #expect(rows(groups: 1, channels: 64) == 2)
+        #expect(rows(groups: 2 * device.computeUnits, channels: 64) == 4)
+        #expect(rows(groups: 8 * device.computeUnits, channels: 64) == 8)
+        #expect(rows(groups: 8 * device.computeUnits, channels: 16) == 4)
+        #expect(rows(groups: device.computeUnits, channels: 128) == 4)
+    }
+}
