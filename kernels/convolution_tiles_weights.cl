@@ -40,7 +40,8 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
         const int tap = (own + e) / channels;
         h_start[e] = own + e < depth ? tap / kernel_size - padding : -(1 << 30);
         w_start[e] = tap % kernel_size - padding;
-        from[e] = (long)x_offset + (own + e < depth ? ((long)h_start[e] * width + w_start[e]) * channels + (own + e) % channels : 0);
+        from[e] = (long)x_offset;
+        if (own + e < depth) from[e] += ((long)h_start[e] * width + w_start[e]) * channels + (own + e) % channels;
     }
     int b = (begin + patch_depth) % output_width, a = (begin + patch_depth) / output_width % output_height;
     long image = (begin + patch_depth) / output_width / output_height;
