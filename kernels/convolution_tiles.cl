@@ -4,8 +4,8 @@
 //
 // A work-group of ITEMS items computes a tile of TILE_ROWS pixels by TILE_LANES channels, DEPTH products at a time, and reads the
 // next ones from global memory meanwhile; an item has 4 ROWS sums. The depth runs over (kernel position, channel). Every sum is
-// added in one order, whatever the device and the tile. memory: ROW_MEMORY + DEPTH * LANE_STRIDE floats, for TF32 2 6 per item
-// more; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
+// added in one order, whatever the device and the tile. tiles: ROW_MEMORY + DEPTH * LANE_STRIDE floats, for TF32 2 6 per item more, by
+// fours for their alignment; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
 #ifndef LANES
 #define LANES 4  // channels that are computed by a work-group, in units of 16: 1, 2 or 4
 #endif
@@ -92,9 +92,9 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     global const x_t *restrict x, const ulong x_offset, global const float *restrict weights, const ulong weights_offset,
     global const float *restrict bias, const ulong bias_offset, global const residual_t *residual, const ulong residual_offset,
     global y_t *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify,
-    local float *memory)
+    local float4 *tiles)
 {
-    local float *rows = memory, *lanes = memory + ROW_MEMORY;
+    local float *const memory = (local float *)tiles, *const rows = memory, *const lanes = memory + ROW_MEMORY;
     const int item = (int)get_local_id(0);
     const int row0 = (int)get_group_id(0) * TILE_ROWS, lane0 = (int)get_group_id(1) * TILE_LANES;
 

@@ -1,5 +1,5 @@
 // The weight gradient of a convolution for GPU devices (the gpu profile), as a product whose tiles are gathered into local memory,
-// like convolution_tiles.cl. memory as there.
+// like convolution_tiles.cl. tiles as there.
 #ifndef LANES
 #define LANES 4  // outputs of a work-group, in units of 16: 1, 2 or 4
 #endif
@@ -23,9 +23,9 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     const int pixels, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int kernel_size, const int stride, const int padding, const int group_pixels,
     global const float *restrict x, const ulong x_offset, global const float *restrict dy, const ulong dy_offset,
-    global float *restrict partial, const ulong partial_offset, local float *memory)
+    global float *restrict partial, const ulong partial_offset, local float4 *tiles)
 {
-    local float *rows = memory, *lanes = memory + ROW_MEMORY;
+    local float *const memory = (local float *)tiles, *const rows = memory, *const lanes = memory + ROW_MEMORY;
     const int item = (int)get_local_id(0);
     const int column0 = (int)get_group_id(0) * TILE_LANES, output0 = (int)get_group_id(1) * TILE_ROWS;
     const int depth = kernel_size * kernel_size * channels;
