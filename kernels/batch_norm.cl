@@ -54,11 +54,7 @@ kernel void batch_norm_statistics_combine(
         mean += delta * (n / total);
         count = total;
     }
-    statistics[statistics_offset + c] = mean;
-    statistics[statistics_offset + channels + c] = 1.0f / sqrt(squares / count + epsilon);
-    const ulong m = running_mean_offset + c, v = running_variance_offset + c;
-    running[m] = (1.0f - momentum) * running[m] + momentum * mean;
-    running[v] = (1.0f - momentum) * running[v] + momentum * (squares / max(count - 1.0f, 1.0f));
+    FINISH_STATISTICS(count, mean, squares)
 }
 
 // Evaluation mode: the running statistics in the place of the batch's. Global size: [channels].

@@ -98,12 +98,7 @@ kernel __attribute__((reqd_work_group_size(MERGERS, 1, 1))) void batch_norm_stat
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     if (item == 0) {
-        const float count = scratch[0].x, mean = scratch[0].y, squares = scratch[0].z;
-        statistics[statistics_offset + c] = mean;
-        statistics[statistics_offset + channels + c] = 1.0f / sqrt(squares / count + epsilon);
-        const ulong m = running_mean_offset + c, v = running_variance_offset + c;
-        running[m] = (1.0f - momentum) * running[m] + momentum * mean;
-        running[v] = (1.0f - momentum) * running[v] + momentum * (squares / max(count - 1.0f, 1.0f));
+        FINISH_STATISTICS(scratch[0].x, scratch[0].y, scratch[0].z)
     }
 }
 

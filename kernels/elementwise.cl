@@ -68,17 +68,10 @@ kernel void add_backward(
     FOR_ITEM(i, count) dx[dx_offset + i] = mode == 2 ? dx[dx_offset + i] + dy[dy_offset + i] : dy[dy_offset + i];
 }
 
-// In place: y = y + bias[channel] (+ residual), rectified where asked for. Channels-last, count = rows * channels.
-kernel void bias_epilogue(
-    const ulong count, const int channels, global const float *restrict bias, const ulong bias_offset,
-    global const float *restrict residual, const ulong residual_offset, global float *restrict y, const ulong y_offset,
-    const int add_bias, const int add_residual, const int rectify)
+// In place: y = y + bias[channel]. Channels-last, count = rows * channels.
+kernel void add_bias(
+    const ulong count, const int channels, global const float *restrict bias, const ulong bias_offset, global float *restrict y,
+    const ulong y_offset)
 {
-    FOR_ITEM(i, count) {
-        float v = y[y_offset + i];
-        if (add_bias) v += bias[bias_offset + i % (ulong)channels];
-        if (add_residual) v += residual[residual_offset + i];
-        if (rectify) v = v < 0.0f ? 0.0f : v;
-        y[y_offset + i] = v;
-    }
+    FOR_ITEM(i, count) y[y_offset + i] += bias[bias_offset + i % (ulong)channels];
 }

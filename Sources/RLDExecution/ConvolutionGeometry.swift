@@ -14,9 +14,6 @@ struct ConvolutionGeometry {
 
     var taps: Int { c.kernel * c.kernel }
 
-    /// A 1x1 convolution at stride 1: its input is the matrix of patches.
-    var isPlainProduct: Bool { c.kernel == 1 && c.stride == 1 && c.padding == 0 }
-
     /// Winograd tiles per image for results of this extent.
     static func winogradTiles(_ extent: Extent, results: Int = 4) -> Int {
         ceilDivide(extent.height, results) * ceilDivide(extent.width, results)

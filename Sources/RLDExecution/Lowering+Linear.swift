@@ -29,8 +29,7 @@ extension Lowering {
             guard l.bias else { return [product] }
             return [
                 product,
-                try epilogue(
-                    id, channels: l.outputs, rows: batch, bias: bias, residual: nil, relu: false, y: memory[y]),
+                try addBias(id, channels: l.outputs, rows: batch, bias: bias, y: memory[y]),
             ]
         }
     }
@@ -103,18 +102,14 @@ extension Lowering {
         }
     }
 
-    /// In place: bias, residual and rectifier on [rows, channels].
-    func epilogue(
-        _ id: Network.NodeID, channels: Int, rows: Int, bias: DeviceSlice?, residual: DeviceSlice?, relu: Bool, y: DeviceSlice
+    /// In place: adds a bias to [rows, channels].
+    private func addBias(
+        _ id: Network.NodeID, channels: Int, rows: Int, bias: DeviceSlice, y: DeviceSlice
     ) throws(DeviceError) -> Launch {
         let count = rows * channels
         return try engine.launch(
-            network.nodes[id].name, "elementwise.cl", "bias_epilogue", defines: [("ITEM", "\(engine.elementsPerItem)")],
+            network.nodes[id].name, "elementwise.cl", "add_bias", defines: [("ITEM", "\(engine.elementsPerItem)")],
             global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true,
-            [
-                .long(count), .int(channels), .slice(bias ?? DeviceSlice(store.parameters)),
-                .slice(residual ?? DeviceSlice(store.parameters)),
-                .slice(y), .int(bias == nil ? 0 : 1), .int(residual == nil ? 0 : 1), .int(relu ? 1 : 0),
-            ])
+            [.long(count), .int(channels), .slice(bias), .slice(y)])
     }
 }
