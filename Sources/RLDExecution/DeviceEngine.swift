@@ -15,9 +15,9 @@ public final class DeviceEngine {
     package let registers: RegisterTiles
     /// What multiplies in the tiles of the gpu profile.
     package let tileProduct: TileProduct
-    /// Pixels per work-item of the gpu profile's convolutions; nil: as many as a layer's size asks for.
-    let tileRows: Int?
-    /// CLBlast's parameters and register tiles, and where they came from.
+    /// Which tiles the gpu profile takes.
+    package let tiles: TileChoices
+    /// CLBlast's parameters and tiles, and where they came from.
     public let tuning: ChosenTuning
     /// Bytes that plans may take in all; the device's memory unless a test lowers it.
     public let memoryLimit: Int
@@ -60,7 +60,7 @@ public final class DeviceEngine {
         self.registers =
             registers.map { RegisterTiles($0) }
             ?? RegisterTiles(RegisterClass(nativeFloatWidth: device.nativeFloatWidth), rows: chosen.tuning.tiles)
-        self.tileRows = tileRows
+        tiles = TileChoices(device, values: chosen.tuning.tiles, rows: tileRows)
         self.memoryLimit = memoryLimit ?? device.globalMemory
         self.allocationLimit = min(allocationLimit ?? device.maxAllocation, device.maxAllocation)
         self.guardElements = guardElements

@@ -114,7 +114,9 @@ package final class FusedLoss {
                 ignoring: ignoreLabel, on: queue)
         }
 
-        let kernel = try rowKernel.prepared(for: method)
+        // A method without a teacher does not read it.
+        let other = method.needsTeacher ? teacher ?? student : student
+        let kernel = try rowKernel.prepared(for: method, offsets: student.offset, other.offset, gradient.offset)
         let finishes = rowKernel.finishes && rows <= Self.fewRows && mode.isEmpty && softTargets == nil
         var next = 0
         func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
@@ -129,8 +131,6 @@ package final class FusedLoss {
         try value(UInt32(rows))
         try value(UInt32(classes))
         try slice(student.buffer, student.offset)
-        // A method without a teacher does not read it.
-        let other = method.needsTeacher ? teacher ?? student : student
         try slice(other.buffer, other.offset)
         try slice(labels.buffer, labels.offset)
         try slice(rowScale.buffer, 0)

@@ -15,8 +15,13 @@ final class LossRowKernel {
     private let function: String
     private let programs: ProgramCache
     private let profile: KernelProfile
+    private let options: String
     private let defines: [(String, String)]
+    /// Whether rows are a multiple of four classes long, so that a work-item of a gpu can read four at once.
+    private let inQuads: Bool
     private var kernel: Kernel
+    /// Whether `kernel` reads four classes at once.
+    private var readsQuads: Bool
     private var constants: Constants?
     /// A processor with the gpu profile tests it, and would spend its time on building programs.
     private let takesConstants: Bool
@@ -45,12 +50,16 @@ final class LossRowKernel {
         // What only threads of a host can do, and only this driver is known to.
         let onThreads = profile == .cpu && keepsBlocks && device.isPoCL && device.isCPU
         let blocks = profile == .cpu && keepsBlocks ? Self.blocks(classes, anyLength: onThreads) : []
+        // A subnormal result is none of the digits that count, and costs a GPU three instructions more for every exponential.
+        let options = keepsBlocks && !device.isCPU ? "-cl-denorms-are-zero" : ""
+        let inQuads = profile == .gpu && keepsBlocks && classes % 4 == 0
         func common(_ size: Int) -> [(String, String)] {
             profile.rowDefines(localSize: size, device: device) + blocks + (onThreads ? [("LOSS_FINISHES", "1")] : [])
-                + (profile == .gpu && keepsBlocks ? [("ROW_KEEP", "\(Self.keptClasses(classes, items: size))")] : []) + variant
+                + (profile == .gpu && keepsBlocks ? Self.keeping(classes, items: size) : []) + variant
         }
         func build(_ size: Int) throws(DeviceError) -> Kernel {
-            try programs.kernel(file, function, defines: common(size) + (constants?.defines ?? []))
+            try programs.kernel(
+                file, function, defines: common(size) + (constants?.defines ?? []) + (inQuads ? Self.quads : []), options: options)
         }
         let first = try build(wanted)
         let fits = first.maxWorkGroupSize >= wanted
@@ -60,7 +69,7 @@ final class LossRowKernel {
         (self.file, self.function, self.constants) = (file, function, constants)
         (self.method, self.temperatures) = (method, temperatures)
         (self.programs, self.profile, finishes) = (programs, profile, onThreads)
-        self.takesConstants = takesConstants
+        (self.takesConstants, self.options, self.inQuads, readsQuads) = (takesConstants, options, inQuads, inQuads)
         // A cpu work-item keeps its block in private memory.
         let kept = profile == .gpu ? self.localSize * Self.keptClasses(classes, items: self.localSize) : 1
         blockBytes = keepsBlocks ? 4 * kept * (method.needsTeacher ? 2 : 1) : nil
@@ -68,17 +77,22 @@ final class LossRowKernel {
 
     /// The kernel for a method of the same id. One with other temperatures than before may need a program of its own, which is
     /// built at the first time.
-    func prepared(for method: Method) throws(DeviceError) -> Kernel {
+    /// - Parameter offsets: of what it reads and writes row by row, in elements.
+    func prepared(for method: Method, offsets: Int...) throws(DeviceError) -> Kernel {
+        let quads = inQuads && offsets.allSatisfy { $0 % 4 == 0 }
         // Looking options up takes longer than comparing, and every step comes here with the same.
-        guard method != self.method else { return kernel }
+        guard method != self.method || quads != readsQuads else { return kernel }
         let found = Temperatures(method)
         let wanted = takesConstants ? Constants(found) : nil
-        if wanted != constants {
-            kernel = try programs.kernel(file, function, defines: defines + (wanted?.defines ?? []))
+        if wanted != constants || quads != readsQuads {
+            kernel = try programs.kernel(
+                file, function, defines: defines + (wanted?.defines ?? []) + (quads ? Self.quads : []), options: options)
         }
-        (constants, temperatures, self.method) = (wanted, found, method)
+        (constants, temperatures, self.method, readsQuads) = (wanted, found, method, quads)
         return kernel
     }
+
+    private static let quads = [("ROW_WIDTH", "4")]
 
     /// Work-items per row of the gpu profile. What is computed once per row, by each of them, costs as much as some thirty classes do:
     /// a row that fits is one lockstep group's.
@@ -91,6 +105,11 @@ final class LossRowKernel {
     /// of student and teacher.
     private static func keptClasses(_ classes: Int, items: Int) -> Int {
         [4, 8, 16, 32].first { classes <= items * $0 || items * $0 >= 2048 } ?? 32
+    }
+
+    private static func keeping(_ classes: Int, items: Int) -> [(String, String)] {
+        let kept = keptClasses(classes, items: items)
+        return [("ROW_KEEP", "\(kept)"), ("ROW_ONE_BLOCK", classes <= items * kept ? "1" : "0")]
     }
 
     private static func keepsBlocks(_ method: Method) -> Bool {

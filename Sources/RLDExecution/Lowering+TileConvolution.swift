@@ -33,10 +33,8 @@ extension Lowering {
     ) {
         let step = transposed ? c.stride : 1
         let results = batch * ceilDivide(output.height, step) * ceilDivide(output.width, step)
-        let size =
-            engine.tileRows.map { TileSize(rows: $0, lanes: TileSize.lanes(output.channels, on: engine.device)) }
-            ?? .fitting(
-                results: results, channels: output.channels, phases: step * step, product: engine.tileProduct, on: engine.device)
+        let size = engine.tiles.fitting(
+            results: results, channels: output.channels, phases: step * step, product: engine.tileProduct)
         builder.step(reads: [x] + finish.reads, writes: [y]) { memory throws(DeviceError) in
             [
                 try engine.launch(
@@ -63,12 +61,12 @@ extension Lowering {
     func lowerTileWeightGradient(_ id: Network.NodeID, _ g: ConvolutionGeometry, _ dweight: DeviceSlice) {
         let (c, node) = (g.c, network.nodes[id])
         let (x, dy, pixels) = (value(node.inputs[0]), gradient(id), batch * g.output.plane)
-        let size = TileSize(rows: 4, lanes: TileSize.lanes(c.outputChannels, on: engine.device))
+        let size = engine.tiles.weightTile(c.outputChannels)
         let tiles = (columns: ceilDivide(c.fanIn, 64), outputs: ceilDivide(c.outputChannels, size.channels))
         // Enough work-groups for every compute unit, groups large enough to outweigh the adding of their sums.
         let limit = min(Self.partialLimit, engine.allocationLimit / 4)
         let wanted = min(
-            ceilDivide(8 * engine.device.computeUnits, tiles.columns * tiles.outputs), ceilDivide(pixels, 256),
+            engine.tiles.weightGroups(tiles: tiles.columns * tiles.outputs), ceilDivide(pixels, 256),
             limit / (c.outputChannels * c.fanIn))
         let groupPixels = ceilDivide(pixels, max(1, wanted))
         let groups = ceilDivide(pixels, groupPixels)

@@ -88,7 +88,7 @@ struct PackedWeights {
                             ConvolutionGeometry(network, id, c), engine.profile, trainable: trainable, transposed: transposed),
                         c: c, source: offset("\(node.name).weight"),
                         block: engine.profile == .cpu
-                            ? engine.registers.block(channels) : 16 * TileSize.lanes(channels, on: engine.device)))
+                            ? engine.registers.block(channels) : engine.tiles.block(channels)))
             }
             add(transposed: false)
             if needsInputGradient.contains(id) { add(transposed: true) }

@@ -1,5 +1,3 @@
-import OpenCLRuntime
-
 /// What a work-group of the gpu profile's convolutions computes (`kernels/convolution_tiles.cl`): 16 `rows` pixels by 16 `lanes`
 /// channels, with 64 `lanes` work-items of 4 `rows` sums each. Sums are added in one order whatever the size.
 package struct TileSize: Equatable {
@@ -19,25 +17,6 @@ package struct TileSize: Equatable {
     var channels: Int { 16 * lanes }
 
     var defines: [(String, String)] { [("LANES", "\(lanes)"), ("ROWS", "\(rows)")] }
-
-    /// As few empty lanes as work-groups on the device allow.
-    static func lanes(_ channels: Int, on device: Device) -> Int {
-        [1, 2].first { channels <= 16 * $0 || device.maxWorkGroupSize < 128 * $0 } ?? 4
-    }
-
-    /// Large tiles read each value of a neighbour's fewer times; small ones leave no compute unit without work.
-    /// - Parameter results: pixels that are computed, by phase.
-    package static func fitting(results: Int, channels: Int, phases: Int, product: TileProduct, on device: Device) -> TileSize {
-        let lanes = lanes(channels, on: device)
-        let columns = ceilDivide(channels, 16 * lanes) * phases
-        for size in [TileSize(rows: 8, lanes: lanes), TileSize(rows: 4, lanes: lanes)] {
-            // 16 channels leave an item too few registers to gather 128 pixels.
-            let fits = size.memory(product) <= device.localMemory && (size.rows < 8 || lanes > 1)
-            let groups = ceilDivide(results, size.pixels) * columns
-            if fits, groups >= (size.rows == 8 ? 2 : 1) * device.computeUnits { return size }
-        }
-        return TileSize(rows: 2, lanes: lanes)
-    }
 
     /// Bytes of local memory of a forward pass or an input gradient: both sides of its products, and more to spread the banks.
     func memory(_ product: TileProduct) -> Int {

@@ -1,12 +1,13 @@
 import Foundation
 import OpenCLRuntime
 
-/// What was chosen for a device among ways to compute the same: CLBlast's parameters and the register tiles of our own kernels.
+/// What was chosen for a device among ways to compute the same: CLBlast's parameters and the tiles of our own kernels.
 /// Another choice sums in another order, so that results repeat to the last bit only with the same one.
 public struct Tuning: Codable, Sendable, Equatable {
     /// CLBlast's kernels by name ("Xgemm"), each with its parameters by name. One that is absent takes what CLBlast ships.
     public var clblast: [String: [String: Int]] = [:]
-    /// Rows of the cpu profile's register tiles, by `RegisterTiles.Use`; what is absent takes the device's class.
+    /// By `RegisterTiles.Use` rows of the cpu profile's register tiles, by `TileChoices.Use` how the gpu profile sizes its tiles; what is
+    /// absent is as the device's class has it.
     public var tiles: [String: Int] = [:]
 
     public init(clblast: [String: [String: Int]] = [:], tiles: [String: Int] = [:]) {

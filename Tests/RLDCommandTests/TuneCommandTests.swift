@@ -25,7 +25,7 @@ import Testing
                 case "GemmRoutine": [["XGEMM_MIN_INDIRECT_SIZE": 1], ["XGEMM_MIN_INDIRECT_SIZE": 2]]
                 default: []
                 }
-            }, rows: { $0 == use ? [RegisterTiles(kind).rows(use), 8] : [] }, progress: { seen.append($0) })
+            }, tiles: { name, _ in name == use.rawValue ? [RegisterTiles(kind).rows(use), 8] : [] }, progress: { seen.append($0) })
         #expect(tuner.work.purpose == "resnet8->resnet8, batch 2")
         // The last layers, forward and both gradients; the teacher's is the same product as the student's.
         #expect(tuner.work.products.count == 3 && tuner.work.products.contains { $0.count == 2 })
@@ -38,6 +38,30 @@ import Testing
             refused.refused == 1 && refused.choice == "as before" && tuner.tuning.clblast["Xgemm"] == shipped.clblast["Xgemm"])
         #expect(tuner.findings.allSatisfy { $0.wrong == 0 && $0.after <= $0.before })
         #expect(seen.last.map { $0.done + 1 == $0.total } == true)
+    }
+
+    @Test(
+        "a search of the gpu kernels' tiles tries what changes a layer, and leaves what is right",
+        .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func groupTiles() throws {
+        let device = try TestDevice.device()
+        let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 2, input: [3, 8, 8])
+        let wanted: [TileChoices.Use: [Int]] = [.channels: [32, 64], .groups64: [16], .groups16: [0, 1], .weightGroups: [2]]
+        let tuner = try Tuner(
+            step, device: device, profile: .gpu, budget: 120, effort: .init(runs: 1, seconds: 0, longest: 0.1),
+            candidates: { _ in [] },
+            tiles: { name, values in
+                TileChoices.Use(rawValue: name).flatMap { wanted[$0] }?.filter(values.contains) ?? []
+            })
+        #expect(!tuner.work.layers.isEmpty)
+        try tuner.run()
+        // What the device has anyway is not tried; nothing here is wrong or refused.
+        let tried = Dictionary(uniqueKeysWithValues: tuner.findings.map { ($0.kernel, $0.tried) })
+        #expect(tried["group_channels"] == 1 && tried["groups_16"] == 1 && tried["weight_groups"] == 1)
+        // With tiles of at most 32 channels no layer has one of 64.
+        #expect((tried["groups_64"] == nil) == (tuner.tuning.tiles["group_channels"] == 32))
+        #expect(tuner.findings.allSatisfy { $0.wrong == 0 && $0.refused == 0 && $0.after <= $0.before })
+        #expect(Set(tuner.tuning.tiles.keys).isSubset(of: Set(tried.keys)))
     }
 
     @Test("all candidates keep to CLBlast's rules", arguments: KernelProfile.allCases)

@@ -60,9 +60,27 @@ import Testing
         let plain = Self.refined(temperature: 2, confidence: 2)
         for (method, standardize) in [(plain, "0u"), (plain.applyingLSKD(), "1u")] {
             let constants = [("LOSS_TEMPERATURE", "2.0f"), ("LOSS_CONFIDENCE", "2.0f"), ("LOSS_STANDARDIZE", standardize)]
-            for classes in [2, 129, 1000, 1025, 2049] {
+            for classes in [2, 129, 1000, 1025, 1500, 2049] {
                 let batch = FusedLossTests.Batch(5, classes)
                 let device = try LossDevice(engine, method, rows: 5, classes: classes, constants: constants)
+                let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+                try FusedLossTests.compare(
+                    found, method, batch, classes: classes, "\(method.effectiveDescription), \(classes) classes")
+                #expect(try device.damagedGuards() == 0)
+            }
+        }
+    }
+
+    /// Rows that are a multiple of four long, but do not begin at one: a gpu cannot read four classes at once.
+    @Test(arguments: [69, 70, 72]) func rowsMayBeginAnywhere(_ guardZone: Int) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
+        let methods = try [
+            FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "la").method, Method.make(id: "ce").method,
+        ]
+        for method in methods {
+            for classes in [4, 100, 1000, 2052] {
+                let batch = FusedLossTests.Batch(5, classes)
+                let device = try LossDevice(engine, method, rows: 5, classes: classes, guardZone: guardZone)
                 let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
                 try FusedLossTests.compare(
                     found, method, batch, classes: classes, "\(method.effectiveDescription), \(classes) classes")

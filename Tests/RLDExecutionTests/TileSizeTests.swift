@@ -40,14 +40,30 @@ import Testing
 
     @Test func manyWorkGroupsMakeLargeTiles() throws {
         let device = try TestDevice.device()
-        func rows(groups: Int, channels: Int) -> Int {
+        func rows(groups: Int, channels: Int, tuned: [String: Int] = [:]) -> Int {
             // As many of the smallest tiles as that.
-            TileSize.fitting(results: 32 * groups, channels: channels, phases: 1, product: .float32, on: device).rows
+            TileChoices(device, values: tuned).fitting(results: 32 * groups, channels: channels, phases: 1, product: .float32).rows
         }
         #expect(rows(groups: 1, channels: 64) == 2)
         #expect(rows(groups: 2 * device.computeUnits, channels: 64) == 4)
         #expect(rows(groups: 8 * device.computeUnits, channels: 64) == 8)
         #expect(rows(groups: 8 * device.computeUnits, channels: 16) == 4)
         #expect(rows(groups: device.computeUnits, channels: 128) == 4)
+        // As tuned for tiles of so many channels.
+        #expect(rows(groups: 8 * device.computeUnits, channels: 64, tuned: ["groups_64": 4]) == 4)
+        #expect(rows(groups: 8 * device.computeUnits, channels: 64, tuned: ["groups_32": 4]) == 8)
+        #expect(rows(groups: 1, channels: 64, tuned: ["groups_64": 0]) == 8)
+        #expect(rows(groups: 8 * device.computeUnits, channels: 64, tuned: ["group_channels": 16]) == 4)
+        #expect(TileChoices(device, values: ["groups_64": 3, "unknown": 1]) == TileChoices(device))
+    }
+
+    /// Weights are packed for the tiles that a tuning chose.
+    @Test(arguments: [16, 32]) func fewerChannelsGiveTheSame(channels: Int) throws {
+        let tuning = ChosenTuning(Tuning(tiles: ["group_channels": channels, "weight_groups": 2]), source: "of a test")
+        for operation in OperationCase.tiles {
+            let engine = try DeviceEngine(TestDevice.device(), profile: .gpu, guardElements: 16, tuning: tuning)
+            let result = try DeviceChecks.check(operation, engine: engine)
+            #expect(result.passed, "\(operation.name): \(result)")
+        }
     }
 }

@@ -1,7 +1,7 @@
 import OpenCLRuntime
 import RLDExecution
 
-/// Searches CLBlast's parameters and register tiles for the shapes of a training, one kernel after the other, within a time
+/// Searches CLBlast's parameters and the tiles of convolutions for the shapes of a training, one kernel after the other, within a time
 /// budget. A candidate is checked against the reference before it is timed, and has to be faster by more than noise.
 package final class Tuner {
     /// How far a search is.
@@ -35,7 +35,7 @@ package final class Tuner {
     private let deadline: ContinuousClock.Instant
     private let effort: BenchmarkSession.Effort
     private let candidates: (String) -> [ProductCandidates.Parameters]
-    private let rows: (RegisterTiles.Use) -> [Int]
+    private let tiles: (String, [Int]) -> [Int]
     private let progress: (Progress) -> Void
     private var done = 0
     private var total = 0
@@ -46,17 +46,17 @@ package final class Tuner {
     /// - Parameters:
     ///   - budget: seconds, after which no further candidate is begun.
     ///   - candidates: of CLBlast's kernels by name; nil for those that suit the device.
-    ///   - rows: of register tiles by use; nil for all that the kernels can be built for.
+    ///   - tiles: of a use by its name, and all that it can have: those to try; nil for all.
     package init(
         _ step: StepBenchmark, device: Device, profile: KernelProfile?, budget: Double, effort: BenchmarkSession.Effort = .quick,
-        candidates: ((String) -> [ProductCandidates.Parameters])? = nil, rows: ((RegisterTiles.Use) -> [Int])? = nil,
+        candidates: ((String) -> [ProductCandidates.Parameters])? = nil, tiles: ((String, [Int]) -> [Int])? = nil,
         progress: @escaping (Progress) -> Void = { _ in }
     ) throws {
         let profile = try profile ?? KernelProfile.automatic(for: device)
         let engine = try DeviceEngine(device, profile: profile)
         (self.device, self.profile, self.effort, self.progress) = (device, profile, effort, progress)
         self.candidates = candidates ?? { ProductCandidates.candidates($0, profile: device.isCPU ? .cpu : .gpu) }
-        self.rows = rows ?? { $0.rows }
+        self.tiles = tiles ?? { $1 }
         tuning = engine.tuning.tuning
         deadline = .now + .seconds(budget)
         work = try TuningWork(step, on: engine)
@@ -65,20 +65,49 @@ package final class Tuner {
     private var isOver: Bool { ContinuousClock.now >= deadline }
     private var secondsLeft: Double { max(0, seconds(ContinuousClock.now.duration(to: deadline))) }
 
+    /// What is tried of one use of tiles.
+    private struct TileSearch {
+        var use: String
+        var values: [Int]
+        var text: (Int) -> String
+        var layers: [(benchmark: LayerBenchmark, layer: ConvolutionBenchmarks.Layer, count: Int)]
+    }
+
+    /// In the order in which they are searched, with what the tuning has now.
+    private var tileSearches: [TileSearch] {
+        switch profile {
+        case .cpu:
+            let kind = RegisterClass(nativeFloatWidth: device.nativeFloatWidth)
+            let present = RegisterTiles(kind, rows: tuning.tiles)
+            return RegisterTiles.Use.allCases.map { use in
+                TileSearch(
+                    use: use.rawValue, values: tiles(use.rawValue, use.rows).filter { $0 != present.rows(use) },
+                    text: { "\($0) rows" }, layers: work.layers(use, kind))
+            }
+        case .gpu:
+            let present = TileChoices(device, values: tuning.tiles)
+            return TileChoices.Use.allCases.map { use in
+                TileSearch(
+                    use: use.rawValue, values: tiles(use.rawValue, use.values).filter { $0 != present.value(use) },
+                    text: use.text, layers: work.layers(use, present))
+            }
+        }
+    }
+
     /// Searches; `tuning` and `findings` then hold the result.
     package func run() throws {
-        let kind = RegisterClass(nativeFloatWidth: device.nativeFloatWidth)
-        let present = RegisterTiles(kind, rows: tuning.tiles)
-        let tiles = RegisterTiles.Use.allCases.map { use in
-            (use: use, layers: work.layers(use, kind), rows: rows(use).filter { $0 != present.rows(use) })
-        }.filter { !$0.layers.isEmpty }
+        let uses = tileSearches
         total =
-            tiles.reduce(0) { $0 + $1.rows.count }
+            uses.reduce(0) { $0 + $1.values.count }
             + (work.products.isEmpty ? 0 : ProductCandidates.kernels.reduce(0) { $0 + candidates($1).count })
-        for (use, layers, rows) in tiles {
-            try search(
-                use.rawValue, rows.map { "\($0) rows" }, cases: layers.map { ($0.benchmark, $0.count) },
-                set: { tuning, index in tuning.tiles[use.rawValue] = rows[index] })
+        for index in uses.indices {
+            // Which layers a use concerns may depend on what was chosen before.
+            let search = tileSearches[index]
+            try self.search(
+                search.use, search.layers.isEmpty ? [] : search.values.map(search.text),
+                cases: search.layers.map { ($0.benchmark, $0.count) },
+                set: { tuning, candidate in tuning.tiles[search.use] = search.values[candidate] })
+            if search.layers.isEmpty { done += search.values.count }
         }
         guard !work.products.isEmpty else { return }
         for kernel in ProductCandidates.kernels {

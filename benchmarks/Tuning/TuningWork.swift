@@ -1,7 +1,7 @@
 import RLDExecution
 import RLDGraph
 
-/// What a training really runs, so far as a choice changes it: matrix products, and on the cpu profile convolutions.
+/// What a training really runs, so far as a choice changes it: matrix products and convolutions.
 package struct TuningWork: Sendable {
     /// A product and how often a step takes it.
     package struct Product: Hashable, Sendable {
@@ -42,8 +42,6 @@ package struct TuningWork: Sendable {
         products = Self.largest(counts.map { (product: $0.key, count: $0.value) }) { entry in
             Double(entry.count) * entry.product.benchmark.flops
         }
-        layers = []
-        guard engine.profile == .cpu else { return }
         let teacher = ConvolutionBenchmarks.layers(of: [step.teacher]).map {
             (ConvolutionBenchmarks.benchmark($0.layer, .frozenForward, batch: step.batch), $0.layer, $0.count)
         }
@@ -55,7 +53,20 @@ package struct TuningWork: Sendable {
         layers = (teacher + student).filter { $0.1.groups == 1 }
     }
 
-    /// The layers whose kernels have a tile of a use.
+    /// The layers whose kernels the gpu profile sizes by a choice.
+    package func layers(_ use: TileChoices.Use, _ tiles: TileChoices)
+        -> [(benchmark: LayerBenchmark, layer: ConvolutionBenchmarks.Layer, count: Int)]
+    {
+        let concerned = layers.filter { entry in
+            let direction = entry.benchmark.direction
+            return tiles.concerns(
+                use, channels: direction == .inputGradient ? entry.layer.input[0] : entry.layer.outputs,
+                weightGradient: direction == .weightGradient)
+        }
+        return Self.largest(concerned) { Double($0.count) * $0.benchmark.flops }
+    }
+
+    /// The layers whose kernels have a register tile of a use.
     package func layers(_ use: RegisterTiles.Use, _ kind: RegisterClass)
         -> [(benchmark: LayerBenchmark, layer: ConvolutionBenchmarks.Layer, count: Int)]
     {

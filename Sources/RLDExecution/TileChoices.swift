@@ -1,0 +1,101 @@
+import OpenCLRuntime
+
+/// Which tiles the gpu profile's convolutions take on a device: as measured by counting, but for what a tuning chose.
+package struct TileChoices: Sendable, Equatable {
+    /// What a tuning can choose.
+    package enum Use: String, CaseIterable, Sendable {
+        /// Most channels of a tile.
+        case channels = "group_channels"
+        /// Work-groups per compute unit below which forward passes and input gradients take smaller tiles, by the tile's channels.
+        case groups16 = "groups_16"
+        case groups32 = "groups_32"
+        case groups64 = "groups_64"
+        /// Work-groups per compute unit to which a weight gradient's pixels are given.
+        case weightGroups = "weight_groups"
+
+        package var values: [Int] {
+            switch self {
+            case .channels: [16, 32, 64]
+            case .groups16, .groups32, .groups64: [0, 1, 2, 4, 16]
+            case .weightGroups: [2, 4, 8, 16, 32]
+            }
+        }
+
+        package var standard: Int {
+            switch self {
+            case .channels: 64
+            case .groups16, .groups32, .groups64: 1
+            case .weightGroups: 8
+            }
+        }
+
+        /// A value in words.
+        package func text(_ value: Int) -> String { self == .channels ? "up to \(value) channels" : "\(value) groups per unit" }
+
+        /// Of tiles of so many lanes.
+        fileprivate static func groups(lanes: Int) -> Use { lanes == 1 ? .groups16 : lanes == 2 ? .groups32 : .groups64 }
+    }
+
+    private let chosen: [Use: Int]
+    /// Pixels per work-item of a test; nil: by the size of a layer.
+    private let rows: Int?
+    private let computeUnits: Int
+    private let maxWorkGroupSize: Int
+    private let localMemory: Int
+
+    /// - Parameters:
+    ///   - values: by use; others than a use has are left out.
+    ///   - rows: pixels per work-item of forward passes and input gradients (`TileSize.rowChoices`), whatever a layer's size.
+    package init(_ device: Device, values: [String: Int] = [:], rows: Int? = nil) {
+        (computeUnits, maxWorkGroupSize, localMemory) = (device.computeUnits, device.maxWorkGroupSize, device.localMemory)
+        self.rows = rows
+        var known: [Use: Int] = [:]
+        for (name, value) in values {
+            if let use = Use(rawValue: name), use.values.contains(value) { known[use] = value }
+        }
+        chosen = known
+    }
+
+    package func value(_ use: Use) -> Int { chosen[use] ?? use.standard }
+
+    /// Sixteens of channels of a tile over `channels`: as few empty lanes as work-groups on the device allow.
+    func lanes(_ channels: Int) -> Int {
+        [1, 2].first { channels <= 16 * $0 || maxWorkGroupSize < 128 * $0 || value(.channels) <= 16 * $0 } ?? 4
+    }
+
+    /// Channels of a tile over `channels`, in whose blocks weights are packed.
+    package func block(_ channels: Int) -> Int { 16 * lanes(channels) }
+
+    /// Of a forward pass or an input gradient. Large tiles read each value of a neighbour's fewer times; small ones leave no compute
+    /// unit without work.
+    /// - Parameter results: pixels that are computed, by phase.
+    package func fitting(results: Int, channels: Int, phases: Int, product: TileProduct) -> TileSize {
+        let lanes = lanes(channels)
+        if let rows { return TileSize(rows: rows, lanes: lanes) }
+        let columns = ceilDivide(channels, 16 * lanes) * phases
+        let wanted = value(.groups(lanes: lanes)) * computeUnits
+        for size in [TileSize(rows: 8, lanes: lanes), TileSize(rows: 4, lanes: lanes)] {
+            // 16 channels leave an item too few registers to gather 128 pixels.
+            let fits = size.memory(product) <= localMemory && (size.rows < 8 || lanes > 1)
+            let groups = ceilDivide(results, size.pixels) * columns
+            if fits, groups >= (size.rows == 8 ? 2 : 1) * wanted { return size }
+        }
+        return TileSize(rows: 2, lanes: lanes)
+    }
+
+    /// Whether a choice can change how a layer is computed.
+    /// - Parameter channels: those that its tiles go over.
+    package func concerns(_ use: Use, channels: Int, weightGradient: Bool) -> Bool {
+        switch use {
+        case .channels: channels > 16
+        case .groups16, .groups32, .groups64: !weightGradient && use == .groups(lanes: lanes(channels))
+        case .weightGroups: weightGradient
+        }
+    }
+
+    /// Work-groups to which the pixels of a weight gradient of so many tiles are given.
+    func weightGroups(tiles: Int) -> Int { ceilDivide(value(.weightGroups) * computeUnits, tiles) }
+
+    /// Of a weight gradient over so many output channels.
+    func weightTile(_ channels: Int) -> TileSize { TileSize(rows: 4, lanes: lanes(channels)) }
+}
