@@ -19,7 +19,7 @@ package final class FusedLoss {
 
     private let rowKernel: LossRowKernel
     /// Up to so many rows a work-item of the row kernel adds them up at the end, where it can: faster than another launch.
-    private static let fewRows = 256
+    private static let fewRows = 1024
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
     /// `mlkd` only.

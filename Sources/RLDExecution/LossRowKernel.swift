@@ -55,7 +55,7 @@ final class LossRowKernel {
         let inQuads = profile == .gpu && keepsBlocks && classes % 4 == 0
         func common(_ size: Int) -> [(String, String)] {
             profile.rowDefines(localSize: size, device: device) + blocks + (onThreads ? [("LOSS_FINISHES", "1")] : [])
-                + (profile == .gpu && keepsBlocks ? Self.keeping(classes, items: size) : []) + variant
+                + (profile == .gpu && keepsBlocks ? Self.keeping(classes, items: size, on: device) : []) + variant
         }
         func build(_ size: Int) throws(DeviceError) -> Kernel {
             try programs.kernel(
@@ -71,7 +71,7 @@ final class LossRowKernel {
         (self.programs, self.profile, finishes) = (programs, profile, onThreads)
         (self.takesConstants, self.options, self.inQuads, readsQuads) = (takesConstants, options, inQuads, inQuads)
         // A cpu work-item keeps its block in private memory.
-        let kept = profile == .gpu ? self.localSize * Self.keptClasses(classes, items: self.localSize) : 1
+        let kept = profile == .gpu ? self.localSize * Self.keptClasses(classes, items: self.localSize, on: device) : 1
         blockBytes = keepsBlocks ? 4 * kept * (method.needsTeacher ? 2 : 1) : nil
     }
 
@@ -98,17 +98,18 @@ final class LossRowKernel {
     /// a row that fits is one lockstep group's.
     private static func fittingItems(_ classes: Int, on device: Device) -> Int {
         let lockstep = device.lockstepItems
-        return classes <= 1024 ? lockstep : classes <= 2048 ? max(64, lockstep) : classes <= 16384 ? 256 : 512
+        return classes <= 1024 ? lockstep : classes <= 2048 ? max(64, lockstep) : classes <= 4096 ? 128 : 256
     }
 
-    /// Classes of each row that a work-item of the gpu profile keeps in local memory: the whole row up to 2,048 classes, at most 16 KiB
-    /// of student and teacher.
-    private static func keptClasses(_ classes: Int, items: Int) -> Int {
-        [4, 8, 16, 32].first { classes <= items * $0 || items * $0 >= 2048 } ?? 32
+    /// Classes of each row that a work-item of the gpu profile keeps in local memory: the whole row up to 4,096 classes, at most 32 KiB
+    /// of student and teacher, or half of both. The longer a block, the fewer times sums are taken to larger maxima.
+    private static func keptClasses(_ classes: Int, items: Int, on device: Device) -> Int {
+        let block = device.localMemory >= 48 << 10 ? 4096 : 2048
+        return [4, 8, 16, 32].first { classes <= items * $0 || items * $0 >= block } ?? 32
     }
 
-    private static func keeping(_ classes: Int, items: Int) -> [(String, String)] {
-        let kept = keptClasses(classes, items: items)
+    private static func keeping(_ classes: Int, items: Int, on device: Device) -> [(String, String)] {
+        let kept = keptClasses(classes, items: items, on: device)
         return [("ROW_KEEP", "\(kept)"), ("ROW_ONE_BLOCK", classes <= items * kept ? "1" : "0")]
     }
 

@@ -17,7 +17,10 @@ extension Lowering {
     private func merging(
         _ id: Network.NodeID, _ function: String, channels: Int, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
-        try engine.launch(network.nodes[id].name, "batch_norm.cl", function, global: [channels], arguments)
+        // The program that the chunks have, though this kernel takes channels one by one.
+        try engine.launch(
+            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(engine.vectorWidth(channels))")],
+            global: [channels], arguments)
     }
 
     /// Sums over chunks of rows: one work-item per channel and chunk, or on the gpu profile one work-group.

@@ -130,7 +130,7 @@ import Testing
     @Test func smallBatchesTakeOneLaunch() throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .cpu)
         let method = FusedLossTests.refined
-        for (rows, launches) in [(1, 1), (256, 1), (257, 2)] where engine.device.isPoCL {
+        for (rows, launches) in [(1, 1), (1024, 1), (1025, 2)] where engine.device.isPoCL {
             let batch = FusedLossTests.Batch(rows, 10)
             let device = try LossDevice(engine, method, rows: rows, classes: 10)
             func run(_ times: Int) throws -> LossDevice.Outcome {
