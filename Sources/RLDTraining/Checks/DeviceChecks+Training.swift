@@ -20,7 +20,12 @@ extension DeviceChecks {
 
     package static func trainingChecks(tiny: Bool, engine: DeviceEngine) -> [Check] {
         let losses = methods.flatMap { name, method in
-            (tiny ? [(3, 5)] : [(1, 2), (5, 10), (7, 33), (65, 100), (3, 1000)]).map { rows, classes in
+            // Rows of a multiple of four classes and others, of one block and of several.
+            let long: [(Int, Int)] =
+                tiny
+                ? ["ce", "la", "rld", "rld, standardised"].contains(name) ? [(1, 4100)] : []
+                : method.id == "mlkd" ? [] : [(2, 5000), (2, 5001)]
+            return ((tiny ? [(3, 5), (2, 12)] : [(1, 2), (5, 10), (7, 33), (65, 100), (3, 1000)]) + long).map { rows, classes in
                 Check(name: "loss \(name) \(rows)x\(classes)") { engine in
                     try checkLoss("loss \(name) \(rows)x\(classes)", method, rows: rows, classes: classes, engine: engine)
                 }
