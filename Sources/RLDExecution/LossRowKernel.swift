@@ -50,8 +50,7 @@ final class LossRowKernel {
         // What only threads of a host can do, and only this driver is known to.
         let onThreads = profile == .cpu && keepsBlocks && device.isPoCL && device.isCPU
         let blocks = profile == .cpu && keepsBlocks ? Self.blocks(classes, anyLength: onThreads) : []
-        // A subnormal result is none of the digits that count, and costs a GPU three instructions more for every exponential.
-        let options = keepsBlocks && !device.isCPU ? "-cl-denorms-are-zero" : ""
+        let options = keepsBlocks && !device.isCPU ? Self.options(long: classes > Self.longestBlock(on: device), on: device) : ""
         let inQuads = profile == .gpu && keepsBlocks && classes % 4 == 0
         func common(_ size: Int) -> [(String, String)] {
             profile.rowDefines(localSize: size, device: device) + blocks + (onThreads ? [("LOSS_FINISHES", "1")] : [])
@@ -104,8 +103,16 @@ final class LossRowKernel {
     /// Classes of each row that a work-item of the gpu profile keeps in local memory: the whole row up to 4,096 classes, at most 32 KiB
     /// of student and teacher, or half of both. The longer a block, the fewer times sums are taken to larger maxima.
     private static func keptClasses(_ classes: Int, items: Int, on device: Device) -> Int {
-        let block = device.localMemory >= 48 << 10 ? 4096 : 2048
+        let block = longestBlock(on: device)
         return [4, 8, 16, 32].first { classes <= items * $0 || items * $0 >= block } ?? 32
+    }
+
+    private static func longestBlock(on device: Device) -> Int { device.localMemory >= 48 << 10 ? 4096 : 2048 }
+
+    private static func options(long: Bool, on device: Device) -> String {
+        // Subnormal results are none of the digits that count, and cost a GPU three instructions for every exponential. NVIDIA's
+        // compiler spends 105 registers on rows of several blocks; with 64, twice as many work-items run at a time.
+        "-cl-denorms-are-zero" + (long && device.extensions.contains("cl_nv_compiler_options") ? " -cl-nv-maxrregcount=64" : "")
     }
 
     private static func keeping(_ classes: Int, items: Int, on device: Device) -> [(String, String)] {
