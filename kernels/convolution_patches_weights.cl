@@ -1,5 +1,5 @@
 // Weight gradient of any convolution for CPU devices (the cpu profile): tiles of ROWS output channels by BLOCK columns of the
-// patches, summed over a group of output pixels per work-item; convolution_weight_combine.cl adds the groups.
+// patches, summed over a group of output pixels per work-item; partial_sums.cl adds the groups.
 #include "common/tile.clh"
 
 inline void gather_row(

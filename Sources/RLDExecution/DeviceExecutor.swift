@@ -131,7 +131,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func prepareUpdates(_ rule: UpdateRule) throws {
         try prepared(student, "student").store.prepareUpdates(rule)
-        _ = try engine.programs.kernel("soft_targets.cl", "soft_targets")
+        _ = try engine.programs.lossBatchKernel("soft_targets")
     }
 
     public func exchangeWithAverage() throws { try prepared(student, "student").store.exchangeWithAverage() }

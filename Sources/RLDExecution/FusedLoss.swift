@@ -52,7 +52,6 @@ package final class FusedLoss {
             throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
         }
         let context = programs.context
-        let device = context.device
         methodID = method.id
         self.programs = programs
         self.classes = classes
@@ -64,19 +63,18 @@ package final class FusedLoss {
         self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
         rowKernel = try LossRowKernel(
             method, classes: classes, programs: programs, profile: profile, localSize: localSize, variant: variant)
-        reduceSize = min(64, device.maxWorkGroupSize)
-        let defines = [("LOCAL_SIZE", "\(reduceSize)")]
-        reduceKernel = try programs.kernel("loss_reduce.cl", "loss_reduce_rows", defines: defines)
+        reduceSize = programs.lossBatchItems
+        reduceKernel = try programs.lossBatchKernel("loss_reduce_rows")
         termRows = try Buffer(context, bytes: 4 * terms * capacity, label: "loss terms per row")
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
         rowScale = try LossRowScale(
-            method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: rowKernel.localSize,
+            method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: rowKernel.layout.items,
             reduceSize: reduceSize, ignoring: ignoreLabel, variant: variant)
         if case .multiLevelLogitDistillation = method {
             guard storage == LossStorage() else { throw DeviceError(.shapeMismatch, "method 'mlkd' takes float32 logits") }
             guard let products else { throw DeviceError(.shapeMismatch, "a loss of method 'mlkd' without matrix products") }
             alignment = try MultiLevelAlignment(
-                rows: capacity, classes: classes, programs: programs, profile: profile, localSize: rowKernel.localSize,
+                rows: capacity, classes: classes, programs: programs, profile: profile, localSize: rowKernel.layout.items,
                 medianSize: reduceSize, products: products)
         } else {
             alignment = nil
@@ -117,7 +115,7 @@ package final class FusedLoss {
         // A method without a teacher does not read it.
         let other = method.needsTeacher ? teacher ?? student : student
         let kernel = try rowKernel.prepared(for: method, offsets: student.offset, other.offset, gradient.offset)
-        let finishes = rowKernel.finishes && rows <= Self.fewRows && mode.isEmpty && softTargets == nil
+        let finishes = rowKernel.layout.finishes && rows <= Self.fewRows && mode.isEmpty && softTargets == nil
         var next = 0
         func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
             try kernel.setArgument(next, value)
@@ -168,7 +166,7 @@ package final class FusedLoss {
             try value(Float(temperatures.distillation ?? 1))
             try value(Float(temperatures.confidence))
             try value(UInt32(temperatures.standardize ? 1 : 0))
-            if rowKernel.finishes {
+            if rowKernel.layout.finishes {
                 try kernel.setArgument(next, accumulator?.buffer ?? rowStatus)
                 next += 1
                 try value(UInt32(finishes && accumulator != nil ? 1 : 0))
@@ -180,9 +178,9 @@ package final class FusedLoss {
             try value(Float(temperature))
             try value(UInt32(standardize ? 1 : 0))
         }
-        try kernel.setLocalMemory(next, 16 * rowKernel.localSize)
-        if let blockBytes = rowKernel.blockBytes { try kernel.setLocalMemory(next + 1, blockBytes) }
-        try queue.enqueue(kernel, global: [rows * rowKernel.localSize], local: [rowKernel.localSize])
+        try kernel.setLocalMemory(next, 16 * rowKernel.layout.items)
+        if let blockBytes = rowKernel.layout.blockBytes { try kernel.setLocalMemory(next + 1, blockBytes) }
+        try queue.enqueue(kernel, global: [rows * rowKernel.layout.items], local: [rowKernel.layout.items])
         if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
             try alignment.enqueueAlignments(
                 m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue

@@ -36,9 +36,8 @@ final class LossRowScale {
         self.classes = classes
         self.localSize = localSize
         self.reduceSize = reduceSize
-        let defines = [("LOCAL_SIZE", "\(reduceSize)")]
-        countKernel = try programs.kernel("loss_reduce.cl", "loss_count_rows", defines: defines)
-        scaleKernel = try programs.kernel("loss_reduce.cl", "loss_scale_rows", defines: defines)
+        countKernel = try programs.lossBatchKernel("loss_count_rows")
+        scaleKernel = try programs.lossBatchKernel("loss_scale_rows")
         buffer = try Buffer(context, bytes: 4 * rows, label: "loss row scale")
         if case .labelRevision = method {
             groupKernel = try programs.kernel(

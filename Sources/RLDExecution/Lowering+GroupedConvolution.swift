@@ -107,7 +107,7 @@ extension Lowering {
         let suffix = transposed ? "input_gradient" : "forward"
         if c.isDepthwise {
             return try lower(
-                id, file: "depthwise_convolution.cl", "depthwise_convolution_\(suffix)", defines: defines,
+                id, file: "grouped_convolution.cl", "depthwise_convolution_\(suffix)", defines: defines,
                 global: [ceilDivide(to.channels, engine.laneWidth), tiles],
                 sizes + [.int(to.height), .int(to.width)] + window + arguments)
         }

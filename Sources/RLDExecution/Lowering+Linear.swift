@@ -93,10 +93,10 @@ extension Lowering {
         builder.step(reads: [x], writes: [partial]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    network.nodes[id].name, "column_sums.cl", "column_sums_partial", global: [columns, chunks],
+                    network.nodes[id].name, "partial_sums.cl", "column_sums_partial", global: [columns, chunks],
                     [.long(rows), .int(columns), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[partial])]),
                 try engine.launch(
-                    network.nodes[id].name, "column_sums.cl", "column_sums_combine", global: [columns],
+                    network.nodes[id].name, "partial_sums.cl", "column_sums_combine", global: [columns],
                     [.int(columns), .int(chunks), .slice(memory[partial]), .slice(sums)]),
             ]
         }

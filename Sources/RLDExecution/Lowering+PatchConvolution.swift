@@ -97,7 +97,7 @@ extension Lowering {
         _ id: Network.NodeID, _ g: ConvolutionGeometry, groups: Int, depth: Int, partial: DeviceSlice, into dweight: DeviceSlice
     ) throws(DeviceError) -> Launch {
         try engine.launch(
-            network.nodes[id].name, "convolution_weight_combine.cl", "convolution_weight_combine",
+            network.nodes[id].name, "partial_sums.cl", "convolution_weight_combine",
             global: [g.c.inputChannels, g.c.outputChannels],
             [
                 .int(groups), .int(g.c.inputChannels), .int(g.c.outputChannels), .int(g.taps), .int(depth), .slice(partial),

@@ -22,7 +22,7 @@ package struct SoftTargets: Sendable, Equatable {
         rows: Int, classes: Int, student: DeviceSlice, labels: DeviceSlice, gradient: DeviceSlice, terms: DeviceSlice,
         gradientScale: Double, programs: ProgramCache, on queue: CommandQueue
     ) throws(DeviceError) {
-        let kernel = try programs.kernel("soft_targets.cl", "soft_targets")
+        let kernel = try programs.lossBatchKernel("soft_targets")
         try kernel.setArguments([
             .int(rows), .int(classes), .slice(student), .slice(labels), .slice(gradient), .slice(terms), .float(smoothing),
             .float(share), .float(gradientScale),

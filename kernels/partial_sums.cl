@@ -1,4 +1,5 @@
-// Sums of a [rows, columns] matrix over its rows (bias gradients), in two launches, the order fixed.
+// Sums in two launches, the order fixed: of a [rows, columns] matrix over its rows (bias gradients), and the second launch of weight
+// gradients that are summed over groups of output pixels (cpu profile).
 
 // partial[chunk][column]. Global size: [columns, chunks].
 kernel void column_sums_partial(
@@ -23,4 +24,21 @@ kernel void column_sums_combine(
     float sum = 0.0f;
     for (int chunk = 0; chunk < chunks; ++chunk) sum += partial[partial_offset + (ulong)chunk * columns + c];
     sums[sums_offset + c] = sum;
+}
+
+// d weight [outputs, channels, taps] from [outputs][taps][channels], the groups added in order.
+// Global size: [channels, outputs].
+kernel void convolution_weight_combine(
+    const int groups, const int channels, const int outputs, const int taps, const int padded_depth,
+    global const float *restrict partial, const ulong partial_offset, global float *restrict gradients,
+    const ulong gradients_offset)
+{
+    const ulong c = get_global_id(0), o = get_global_id(1);
+    global const float *restrict in = partial + partial_offset + o * padded_depth + c;
+    global float *restrict out = gradients + gradients_offset + (o * channels + c) * taps;
+    for (int t = 0; t < taps; ++t) {
+        float sum = 0.0f;
+        for (int g = 0; g < groups; ++g) sum += in[(ulong)g * outputs * padded_depth + (ulong)t * channels];
+        out[t] = sum;
+    }
 }
