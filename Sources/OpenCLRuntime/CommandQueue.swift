@@ -16,6 +16,9 @@ public final class CommandQueue {
     private let profiler: Profile?
     private let synchronous: Bool
     private let debug: Int
+    /// Whether `finish` looks for the end before it sleeps, and the launch that it looks at.
+    private let polls: Bool
+    private var lastLaunch: Event?
 
     public init(_ context: Context, profiling: Bool = false) throws(DeviceError) {
         let settings = Environment.settings
@@ -32,6 +35,7 @@ public final class CommandQueue {
         profiler = measures ? Profile(keepsRecords: profiling) : nil
         synchronous = settings.synchronous
         debug = settings.debug
+        polls = context.device.isPoCL && context.device.isCPU
         LiveObjects.Kind.queues.created()
     }
 
@@ -88,10 +92,11 @@ public final class CommandQueue {
         _ label: String, _ code: DeviceError.Code, _ describe: @autoclosure () -> String, from begin: Event? = nil,
         _ call: (UnsafeMutablePointer<OpaquePointer?>?) -> Int32
     ) throws(DeviceError) {
-        if let profiler {
+        if profiler != nil || polls {
             var event: OpaquePointer?
             try DeviceError.check(call(&event), code, describe())
-            if let event { profiler.add(label, Event(adopting: event), from: begin) }
+            lastLaunch = event.map { Event(adopting: $0) }
+            if let lastLaunch { profiler?.add(label, lastLaunch, from: begin) }
         } else {
             try DeviceError.check(call(nil), code, describe())
         }
@@ -186,7 +191,7 @@ public final class CommandQueue {
 
     /// Waits until everything queued is done.
     public func finish() throws(DeviceError) {
-        if context.device.isPoCL, context.device.isCPU { try poll() }
+        if polls { try poll() }
         try DeviceError.check(
             clFinish(handle), .failed, "finishing the queue on \(context.device); RLD_SYNC=1 names a kernel that failed")
         waited()
@@ -195,11 +200,11 @@ public final class CommandQueue {
     /// Looks for the end for a moment, for work that ends sooner than a sleeping thread wakes: that takes 50 to 150 us on virtual
     /// machines. Other threads may have this processor meanwhile, the driver's among them.
     private func poll() throws(DeviceError) {
-        let last = try marker()
+        guard let lastLaunch else { return }
         try flush()
         let clock = ContinuousClock()
         let end = clock.now + .microseconds(300)
-        while !last.isOver, clock.now < end { sched_yield() }
+        while !lastLaunch.isOver, clock.now < end { sched_yield() }
     }
 
     /// An event that is over when everything enqueued so far is.

@@ -1,6 +1,6 @@
 import COpenCL
 
-/// One command's event. Events are made only for profiling, for keeping host memory alive and for markers.
+/// One command's event. Events are made only for profiling, for keeping host memory alive, for markers and for `finish` to look at.
 package final class Event {
     let handle: OpaquePointer
 
