@@ -77,7 +77,7 @@ public final class CommandQueue {
     }
 
     /// Runs a library call that enqueues on this queue (CLBlast), with the same counting, tracing, `RLD_SYNC` and errors as a launch.
-    /// - Parameter call: gets the queue and, while launches are timed, a place for the event; returns a status.
+    /// - Parameter call: gets the queue and, where launches are timed or looked at, a place for the event; returns a status.
     package func enqueueExternal(
         _ label: String, _ call: (UnsafeMutablePointer<OpaquePointer?>, UnsafeMutablePointer<OpaquePointer?>?) -> Int32
     ) throws(DeviceError) {
