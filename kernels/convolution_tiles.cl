@@ -3,14 +3,14 @@
 // (pack_weights.cl) [blocks of TILE_LANES outputs][taps][channels][TILE_LANES].
 //
 // A work-group of ITEMS items computes a tile of TILE_ROWS pixels by TILE_LANES channels, DEPTH products at a time, and reads the
-// next ones from global memory meanwhile; an item has 4 ROWS sums. The depth runs over (kernel position, channel). Every sum is
-// added in one order, whatever the device and the tile. tiles: ROW_MEMORY + DEPTH * LANE_STRIDE floats, for TF32 2 6 per item more, by
+// next ones from global memory meanwhile. The depth runs over (kernel position, channel). Every sum is added in one order, whatever
+// the device and the tile. tiles: ROW_MEMORY + DEPTH * LANE_STRIDE floats, for TF32 2 6 per item more, by
 // fours for their alignment; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
 #ifndef LANES
 #define LANES 4  // channels that are computed by a work-group, in units of 16: 1, 2 or 4
 #endif
 #ifndef ROWS
-#define ROWS 4  // pixels of an item: 2, 4 or 8
+#define ROWS 4  // pixels that are, in units of 16: 2, 4 or 8
 #endif
 #ifndef TRANSPOSED
 #define TRANSPOSED 0  // 0: the forward pass. 1: the input gradient, x is dy and y is dx
@@ -21,7 +21,6 @@
 #ifndef QUADS_WRITTEN
 #define QUADS_WRITTEN 0  // 4 channels of y are
 #endif
-#define ITEMS (64 * LANES)
 #define TILE_ROWS (16 * ROWS)
 #define TILE_LANES (16 * LANES)
 #define ROWS_FIRST 1
@@ -74,11 +73,17 @@ static inline place_t further(place_t at, const place_t by, const int channels, 
     return at;
 }
 
-// Rows of x that an item gathers, 4 elements of each; one element, where they are no neighbours, and on to the next.
-#define GATHERED ((TILE_ROWS * 4 + ITEMS - 1) / ITEMS)
+// Whether a row or column is one of the image's: those before it are beyond it as unsigned numbers.
+#define INSIDE(at, size) ((uint)(at) < (uint)(size))
+// What an item gathers: 4 elements of every ROW_STEPth row of x, 4 lanes of every WEIGHT_STEPth element of the weights.
+#define ROW_STEP (ITEMS / (DEPTH / 4))
+#define GATHERED ((TILE_ROWS + ROW_STEP - 1) / ROW_STEP)
+#define WEIGHT_STEP (ITEMS / (TILE_LANES / 4))
+#define WEIGHTS (DEPTH / WEIGHT_STEP)
+// One element, where the 4 are no neighbours, and on to the next.
 #define GATHER(s) { \
-        const int h = h_from[r] + one.row * turn, b = w_from[r] + one.column * turn; \
-        if (one.row < kh_taps && h >= 0 && h < height && b >= 0 && b < width) \
+        const int h = h_from[r] + one.row * turn, w = w_from[r] + one.column * turn; \
+        if (one.row < kh_taps && INSIDE(h, height) && INSIDE(w, width)) \
             v[r].s = load_x(x + (from[r] + (one.row * width + one.column) * turn * channels + one.channel)); \
         one = further(one, next, channels, kw_taps); \
     }
@@ -115,11 +120,13 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     const int results = batch * lines * columns;
     const int depth = kh_taps * kw_taps * channels;
 
-    // What this item gathers: elements 4 (item % 4) to 4 (item % 4) + 3 of some rows, and 4 lanes of the weights of one element.
+    // Where they begin: row `own_row` with element `own_element`, and the weights of element `weight_element` with lane `weight_lane`.
+    const int own_row = item / (DEPTH / 4), own_element = item % (DEPTH / 4) * 4;
+    const int weight_element = item / (TILE_LANES / 4), weight_lane = item % (TILE_LANES / 4) * 4;
     int h_from[GATHERED], w_from[GATHERED];
     long from[GATHERED];
     UNROLL for (int r = 0; r < GATHERED; ++r) {
-        const int row = item / 4 + 16 * LANES * r, result = row0 + row;
+        const int row = own_row + ROW_STEP * r, result = row0 + row;
         const int inside = row < TILE_ROWS && result < results;
         const int b = inside ? result % columns : 0, a = inside ? result / columns % lines : 0;
         h_from[r] = inside ? a * move + h_start : -(1 << 30);
@@ -127,48 +134,65 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
         const long image = inside ? result / columns / lines : 0;
         from[r] = (long)x_offset + ((image * height + (inside ? h_from[r] : 0)) * width + w_from[r]) * channels;
     }
-    const int weight_depth = item / (4 * LANES), weight_lane = item % (4 * LANES) * 4;
-    weights += weights_offset + (ulong)lane0 * (kernel_size * kernel_size) * channels + weight_lane;
     const place_t chunk_step = place(DEPTH, channels, max(kw_taps, 1));
+    place_t at = place(own_element, channels, max(kw_taps, 1));
+    weights += weights_offset + (ulong)lane0 * (kernel_size * kernel_size) * channels + weight_lane;
+#if TRANSPOSED
+    const place_t weight_step = place(WEIGHT_STEP, channels, max(kw_taps, 1));
+    place_t weight_at = place(weight_element, channels, max(kw_taps, 1));
+#else
+    weights += weight_element * TILE_LANES;
+#endif
 #if !QUADS_READ
     const place_t next = {1, 0, 0};
 #endif
-    place_t at = place(item % 4 * 4, channels, max(kw_taps, 1)), weight_at = place(weight_depth, channels, max(kw_taps, 1));
 
     run_t sum[ITEM_ROWS][ITEM_RUNS];
     UNROLL for (int r = 0; r < ITEM_ROWS; ++r)
         UNROLL for (int u = 0; u < ITEM_RUNS; ++u) sum[r][u] = (run_t)(0.0f);
 
-    float4 v[GATHERED], w = (float4)(0.0f);
+    float4 v[GATHERED], weight[WEIGHTS];
     for (int first = 0;; first += DEPTH) {
         if (first < depth) {
+            // All rows move alike; beyond the last position, out of the image.
+            const int h_move = at.row < kh_taps ? at.row * turn : INT_MIN, w_move = at.column * turn;
+            const long moved = (long)(at.row * width + at.column) * turn * channels + at.channel;
             UNROLL for (int r = 0; r < GATHERED; ++r) {
                 v[r] = (float4)(0.0f);
 #if QUADS_READ
-                const int h = h_from[r] + at.row * turn, b = w_from[r] + at.column * turn;
-                if (at.row < kh_taps && h >= 0 && h < height && b >= 0 && b < width)
-                    v[r] = load_x_quad(x + (from[r] + (at.row * width + at.column) * turn * channels + at.channel));
+                if (INSIDE((uint)h_from[r] + (uint)h_move, height) && INSIDE(w_from[r] + w_move, width))
+                    v[r] = load_x_quad(x + (from[r] + moved));
 #else
                 place_t one = at;
                 GATHER(s0) GATHER(s1) GATHER(s2) GATHER(s3)
 #endif
             }
-            w = (float4)(0.0f);
-            if (weight_at.row < kh_taps) {
-                const int position = (kh_first + weight_at.row * step) * kernel_size + kw_first + weight_at.column * step;
-                w = quad(weights + ((ulong)position * channels + weight_at.channel) * TILE_LANES);
-            }
             at = further(at, chunk_step, channels, kw_taps);
-            weight_at = further(weight_at, chunk_step, channels, kw_taps);
+            UNROLL for (int q = 0; q < WEIGHTS; ++q) {
+                weight[q] = (float4)(0.0f);
+#if TRANSPOSED
+                if (weight_at.row < kh_taps) {
+                    const int position = (kh_first + weight_at.row * step) * kernel_size + kw_first + weight_at.column * step;
+                    weight[q] = quad(weights + ((ulong)position * channels + weight_at.channel) * TILE_LANES);
+                }
+                weight_at = further(weight_at, weight_step, channels, kw_taps);
+#else
+                if (first + weight_element + WEIGHT_STEP * q < depth) weight[q] = quad(weights + WEIGHT_STEP * TILE_LANES * q);
+#endif
+            }
+#if !TRANSPOSED
+            weights += DEPTH * TILE_LANES;
+#endif
         }
         if (first > 0) multiply_tile(sum, rows, lanes, item, memory + EXCHANGE);
         if (first >= depth) break;
         barrier(CLK_LOCAL_MEM_FENCE);
         UNROLL for (int r = 0; r < GATHERED; ++r) {
-            const int row = item / 4 + 16 * LANES * r;
-            if (row < TILE_ROWS) put_local_quad(OPERANDS(v[r]), rows + row * ROW_STRIDE + item % 4 * 4);
+            const int row = own_row + ROW_STEP * r;
+            if (row < TILE_ROWS) put_local_quad(OPERANDS(v[r]), rows + row * ROW_STRIDE + own_element);
         }
-        put_local_quad(OPERANDS(w), lanes + weight_depth * LANE_STRIDE + weight_lane);
+        UNROLL for (int q = 0; q < WEIGHTS; ++q)
+            put_local_quad(OPERANDS(weight[q]), lanes + (weight_element + WEIGHT_STEP * q) * LANE_STRIDE + weight_lane);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 

@@ -9,13 +9,16 @@
 #ifndef QUADS_DY
 #define QUADS_DY 0  // 4 channels of dy are
 #endif
-#define ITEMS (64 * LANES)
 #define TILE_ROWS (16 * LANES)
 #define TILE_LANES 64
 #define ROWS_FIRST 0
 #include "common/tile_product.clh"
 #define SPAN (8 * DEPTH)
-#define GATHERED (4 / LANES)
+// What an item gathers: 4 columns of the patches of every PATCH_STEPth pixel, 4 outputs of every DY_STEPth.
+#define PATCH_STEP (ITEMS / (TILE_LANES / 4))
+#define PATCHES (DEPTH / PATCH_STEP)
+#define DY_STEP (ITEMS / (TILE_ROWS / 4))
+#define DY_QUADS (DEPTH / DY_STEP)
 
 // partial[group][output][kernel position][channel]: the weight gradient of the group_pixels output pixels of a group, TILE_ROWS
 // outputs by TILE_LANES columns at a time. Work-groups: [columns / TILE_LANES, outputs / TILE_ROWS, groups].
@@ -31,9 +34,10 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     const int depth = kernel_size * kernel_size * channels;
     const int begin = (int)get_group_id(2) * group_pixels, end = min(begin + group_pixels, pixels);
 
-    // What this item gathers: 4 columns of the patches of every (4 LANES)th pixel, and 4 outputs of one pixel per chunk.
-    const int own = column0 + item % 16 * 4, own_output = output0 + item % (4 * LANES) * 4;
-    const int patch_depth = item / 16, dy_depth = item / (4 * LANES);
+    // Where they begin: pixels `patch_pixel` and `dy_pixel` of a chunk, column `own` and output `own_output`.
+    const int own_column = item % (TILE_LANES / 4) * 4, own_row = item % (TILE_ROWS / 4) * 4;
+    const int own = column0 + own_column, own_output = output0 + own_row;
+    const int patch_pixel = item / (TILE_LANES / 4), dy_pixel = item / (TILE_ROWS / 4);
     int h_start[4], w_start[4];
     long from[4];
     UNROLL for (int e = 0; e < 4; ++e) {
@@ -43,59 +47,64 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
         from[e] = (long)x_offset;
         if (own + e < depth) from[e] += ((long)h_start[e] * width + w_start[e]) * channels + (own + e) % channels;
     }
-    int b = (begin + patch_depth) % output_width, a = (begin + patch_depth) / output_width % output_height;
-    long image = (begin + patch_depth) / output_width / output_height;
-    const int b_step = 4 * LANES % output_width, a_step = 4 * LANES / output_width % output_height;
-    const int image_step = 4 * LANES / output_width / output_height;
-    dy += dy_offset + own_output;
+    // A pixel's place in the images, without kernel position: line h and column w; x follows it.
+    const int w_end = output_width * stride, h_end = output_height * stride;
+    int w = (begin + patch_pixel) % output_width * stride, h = (begin + patch_pixel) / output_width % output_height * stride;
+    const int w_step = PATCH_STEP % output_width * stride, h_step = PATCH_STEP / output_width % output_height * stride;
+    const int image_step = PATCH_STEP / output_width / output_height;
+    const long x_step = (((long)image_step * height + h_step) * width + w_step) * channels;
+    const long next_line = ((long)stride * width - w_end) * channels, next_image = (long)(height - h_end) * width * channels;
+    x += (((long)((begin + patch_pixel) / output_width / output_height) * height + h) * width + w) * channels;
+    dy += dy_offset + (ulong)(begin + dy_pixel) * outputs + own_output;
 
     // Sums of SPAN pixels are added to the total: one sum over a whole group would gather the rounding of every pixel.
     run_t sum[ITEM_ROWS][ITEM_RUNS], total[ITEM_ROWS][ITEM_RUNS];
     UNROLL for (int r = 0; r < ITEM_ROWS; ++r)
         UNROLL for (int u = 0; u < ITEM_RUNS; ++u) sum[r][u] = total[r][u] = (run_t)(0.0f);
 
-    float4 v[GATHERED], g = (float4)(0.0f);
+    float4 v[PATCHES], g[DY_QUADS];
     for (int first = begin;; first += DEPTH) {
         if (first < end) {
-            UNROLL for (int q = 0; q < GATHERED; ++q) {
+            UNROLL for (int q = 0; q < PATCHES; ++q) {
                 v[q] = (float4)(0.0f);
-                const int inside = first + patch_depth + 4 * LANES * q < end;
-                const long pixel = ((image * height + a * stride) * width + b * stride) * channels;
-#define INSIDE(e) \
-    (inside && a * stride + h_start[e] >= 0 && a * stride + h_start[e] < height && b * stride + w_start[e] >= 0 \
-     && b * stride + w_start[e] < width)
+                const int inside = first + patch_pixel + PATCH_STEP * q < end;
+#define INSIDE(e) (inside && (uint)(h + h_start[e]) < (uint)height && (uint)(w + w_start[e]) < (uint)width)
 #if QUADS_X
-                if (INSIDE(0)) v[q] = quad(x + (from[0] + pixel));
+                if (INSIDE(0)) v[q] = quad(x + from[0]);
 #else
-                if (INSIDE(0)) v[q].s0 = x[from[0] + pixel];
-                if (INSIDE(1)) v[q].s1 = x[from[1] + pixel];
-                if (INSIDE(2)) v[q].s2 = x[from[2] + pixel];
-                if (INSIDE(3)) v[q].s3 = x[from[3] + pixel];
+                if (INSIDE(0)) v[q].s0 = x[from[0]];
+                if (INSIDE(1)) v[q].s1 = x[from[1]];
+                if (INSIDE(2)) v[q].s2 = x[from[2]];
+                if (INSIDE(3)) v[q].s3 = x[from[3]];
 #endif
-                b += b_step;
-                a += a_step;
-                image += image_step;
-                if (b >= output_width) {
-                    b -= output_width;
-                    ++a;
+                w += w_step;
+                h += h_step;
+                x += x_step;
+                if (w >= w_end) {
+                    w -= w_end;
+                    h += stride;
+                    x += next_line;
                 }
-                if (a >= output_height) {
-                    a -= output_height;
-                    ++image;
+                if (h >= h_end) {
+                    h -= h_end;
+                    x += next_image;
                 }
             }
-            g = (float4)(0.0f);
-            if (first + dy_depth < end) {
-                global const float *const from_dy = dy + (ulong)(first + dy_depth) * outputs;
+            UNROLL for (int q = 0; q < DY_QUADS; ++q) {
+                g[q] = (float4)(0.0f);
+                if (first + dy_pixel + DY_STEP * q < end) {
+                    global const float *const from_dy = dy + (ulong)(DY_STEP * q) * outputs;
 #if QUADS_DY
-                if (own_output < outputs) g = quad(from_dy);
+                    if (own_output < outputs) g[q] = quad(from_dy);
 #else
-                if (own_output < outputs) g.s0 = from_dy[0];
-                if (own_output + 1 < outputs) g.s1 = from_dy[1];
-                if (own_output + 2 < outputs) g.s2 = from_dy[2];
-                if (own_output + 3 < outputs) g.s3 = from_dy[3];
+                    if (own_output < outputs) g[q].s0 = from_dy[0];
+                    if (own_output + 1 < outputs) g[q].s1 = from_dy[1];
+                    if (own_output + 2 < outputs) g[q].s2 = from_dy[2];
+                    if (own_output + 3 < outputs) g[q].s3 = from_dy[3];
 #endif
+                }
             }
+            dy += (ulong)DEPTH * outputs;
         }
         if (first > begin) {
             multiply_tile(sum, rows, lanes, item, memory + EXCHANGE);
@@ -109,9 +118,10 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
         }
         if (first >= end) break;
         barrier(CLK_LOCAL_MEM_FENCE);
-        UNROLL for (int q = 0; q < GATHERED; ++q)
-            put_local_quad(OPERANDS(v[q]), lanes + (patch_depth + 4 * LANES * q) * LANE_STRIDE + item % 16 * 4);
-        put_local_quad(OPERANDS(g), rows + dy_depth * ROW_STRIDE + item % (4 * LANES) * 4);
+        UNROLL for (int q = 0; q < PATCHES; ++q)
+            put_local_quad(OPERANDS(v[q]), lanes + (patch_pixel + PATCH_STEP * q) * LANE_STRIDE + own_column);
+        UNROLL for (int q = 0; q < DY_QUADS; ++q)
+            put_local_quad(OPERANDS(g[q]), rows + (dy_pixel + DY_STEP * q) * ROW_STRIDE + own_row);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 

@@ -53,7 +53,7 @@ public final class CommandQueue {
     /// Launches a kernel with the arguments it holds now.
     /// - Parameters:
     ///   - global: work-items in each of one to three dimensions.
-    ///   - local: work-items of a work-group in each; must divide `global`. nil leaves it to the driver.
+    ///   - local: work-items of a work-group in each; must divide `global`. nil: as `Kernel.workGroup` has it.
     ///   - label: what traces call it; the kernel's name if nil.
     public func enqueue(
         _ kernel: Kernel, global: [Int], local: [Int]? = nil, label: String? = nil
@@ -70,6 +70,7 @@ public final class CommandQueue {
                     kernel, global, local, "the device allows work-groups of at most \(kernel.maxWorkGroupSize) for this kernel")
             }
         }
+        let local = local ?? kernel.workGroup(for: global)
         if debug >= 3 { StandardError.print("launch \(describe(kernel, global, local))") }
         try submit(label ?? kernel.name, .launchFailed, describe(kernel, global, local)) { event in
             clEnqueueNDRangeKernel(handle, kernel.handle, cl_uint(global.count), nil, global, local, 0, nil, event)

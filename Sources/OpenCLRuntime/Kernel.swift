@@ -73,6 +73,28 @@ public final class Kernel {
             "argument \(index) of \(describe), \(bytes) bytes of local memory")
     }
 
+    /// Work-items of a work-group in each dimension, for launches that leave it open; nil leaves it to the driver.
+    public func workGroup(for global: [Int]) -> [Int]? {
+        Self.workGroup(for: global, most: maxWorkGroupSize, onCPU: program.context.device.isCPU)
+    }
+
+    /// A CPU device gets one of three sizes along the first dimension: PoCL compiles a kernel anew for every size, and its own choice
+    /// follows the global size. A GPU gets powers of two, 64 to 256 items in all; where none divide, the driver chooses.
+    package static func workGroup(for global: [Int], most: Int, onCPU: Bool) -> [Int]? {
+        var left = max(1, min(most, 256))
+        var local = Array(repeating: 1, count: global.count)
+        guard let first = global.first else { return nil }
+        if onCPU {
+            local[0] = [64, 8].first { $0 <= left && first % $0 == 0 } ?? 1
+            return local
+        }
+        for (dimension, size) in global.enumerated() {
+            while local[dimension] * 2 <= left, size % (local[dimension] * 2) == 0 { local[dimension] *= 2 }
+            left /= local[dimension]
+        }
+        return local.reduce(1, *) >= 64 ? local : nil
+    }
+
     private func checkIndex(_ index: Int) throws(DeviceError) {
         guard buffers.indices.contains(index) else {
             throw DeviceError(.launchFailed, "argument \(index) of \(describe), which takes \(argumentCount)")

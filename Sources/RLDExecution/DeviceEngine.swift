@@ -102,12 +102,12 @@ public final class DeviceEngine {
     ///   - local: the work-group, for kernels that need one.
     ///   - heavyItems: each work-item does much work, so a CPU device gets work-groups of one.
     func launch(
-        _ node: String, _ file: String, _ function: String, defines: [(String, String)] = [], global: [Int],
+        _ node: String, _ file: String, _ function: String, defines: [(String, String)] = [], options: String = "", global: [Int],
         local: [Int]? = nil, heavyItems: Bool = false, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
-        let kernel = try programs.kernel(file, function, defines: defines)
+        let kernel = try programs.kernel(file, function, defines: defines, options: options)
         try kernel.setArguments(arguments)
-        let local = heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : local
+        let local = heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : local ?? kernel.workGroup(for: global)
         return Launch(node: node, work: .kernel(kernel, global: global, local: local))
     }
 

@@ -22,4 +22,8 @@ public enum KernelProfile: String, Sendable, CaseIterable {
         case .gpu: [("PROFILE_GPU", "1"), ("LOCAL_SIZE", "\(localSize)")]
         }
     }
+
+    /// Compiler options of kernels over rows. On PoCL's CPU devices those of the gpu profile only run to be checked, on little data: PoCL
+    /// takes 3 s to compile one of them, without its optimiser 1 s.
+    func rowOptions(_ device: Device) -> String { self == .gpu && device.isCPU && device.isPoCL ? "-cl-opt-disable" : "" }
 }

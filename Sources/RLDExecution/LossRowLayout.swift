@@ -44,7 +44,8 @@ struct LossRowLayout {
             // A processor with this profile tests it, and would spend its time on building programs.
             takesConstants = keepsBlocks && !device.isCPU
             inQuads = keepsBlocks && classes % 4 == 0
-            options = takesConstants ? Self.options(several: classes > items * kept, on: device) : ""
+            options =
+                profile.rowOptions(device) + (takesConstants ? Self.options(several: classes > items * kept, on: device) : "")
             blockBytes = keepsBlocks ? 4 * items * kept * (method.needsTeacher ? 2 : 1) : nil
             defines =
                 profile.rowDefines(localSize: items, device: device)

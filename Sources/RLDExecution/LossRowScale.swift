@@ -42,7 +42,8 @@ final class LossRowScale {
         if case .labelRevision = method {
             groupKernel = try programs.kernel(
                 "label_revision.cl", "label_revision_group_rows",
-                defines: profile.rowDefines(localSize: localSize, device: context.device) + variant)
+                defines: profile.rowDefines(localSize: localSize, device: context.device) + variant,
+                options: profile.rowOptions(context.device))
             groups = try Buffer(context, bytes: 4 * rows, label: "loss row groups")
         } else {
             (groupKernel, groups) = (nil, nil)

@@ -35,6 +35,7 @@ extension Lowering {
         let results = batch * ceilDivide(output.height, step) * ceilDivide(output.width, step)
         let size = engine.tiles.fitting(
             results: results, channels: output.channels, phases: step * step, product: engine.tileProduct)
+        let items = size.items(engine.tileProduct)
         builder.step(reads: [x] + finish.reads, writes: [y]) { memory throws(DeviceError) in
             [
                 try engine.launch(
@@ -43,10 +44,11 @@ extension Lowering {
                         + quads("QUADS_READ", input.channels, memory[x])
                         + quads("QUADS_WRITTEN", output.channels, memory[y], finish.residual.map { memory[$0] } ?? memory[y])
                         + finish.storageDefines(memory, x: x, y: y),
+                    options: engine.tileProduct.options(on: engine.device),
                     global: [
-                        ceilDivide(results, size.pixels) * size.items, ceilDivide(output.channels, size.channels), step * step,
+                        ceilDivide(results, size.pixels) * items, ceilDivide(output.channels, size.channels), step * step,
                     ],
-                    local: [size.items, 1, 1],
+                    local: [items, 1, 1],
                     [
                         .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),
                         .int(output.width), .int(output.channels), .int(c.kernel), .int(c.stride), .int(c.padding),
@@ -62,6 +64,7 @@ extension Lowering {
         let (c, node) = (g.c, network.nodes[id])
         let (x, dy, pixels) = (value(node.inputs[0]), gradient(id), batch * g.output.plane)
         let size = engine.tiles.weightTile(c.outputChannels)
+        let items = size.items(engine.tileProduct)
         let tiles = (columns: ceilDivide(c.fanIn, 64), outputs: ceilDivide(c.outputChannels, size.channels))
         // Enough work-groups for every compute unit, groups large enough to outweigh the adding of their sums.
         let limit = min(Self.partialLimit, engine.allocationLimit / 4)
@@ -79,7 +82,8 @@ extension Lowering {
                     defines: [("LANES", "\(size.lanes)")] + engine.tileProduct.defines
                         + quads("QUADS_X", c.inputChannels, memory[x], memory[partial])
                         + quads("QUADS_DY", c.outputChannels, memory[dy]),
-                    global: [tiles.columns * size.items, tiles.outputs, groups], local: [size.items, 1, 1],
+                    options: engine.tileProduct.options(on: engine.device),
+                    global: [tiles.columns * items, tiles.outputs, groups], local: [items, 1, 1],
                     [
                         .int(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
                         .int(g.output.width), .int(c.outputChannels), .int(c.kernel), .int(c.stride), .int(c.padding),

@@ -45,7 +45,10 @@ final class MultiLevelAlignment {
         let defines =
             profile.rowDefines(localSize: localSize, device: context.device)
             + (medianSize == 64 ? [] : [("MEDIAN_SIZE", "\(medianSize)")])
-        func kernel(_ name: String) throws(DeviceError) -> Kernel { try programs.kernel("mlkd.cl", name, defines: defines) }
+        let options = profile.rowOptions(context.device)
+        func kernel(_ name: String) throws(DeviceError) -> Kernel {
+            try programs.kernel("mlkd.cl", name, defines: defines, options: options)
+        }
         confidenceRows = try kernel("mlkd_confidence_rows")
         confidenceClasses = try kernel("mlkd_confidence_classes")
         medianRows = try kernel("mlkd_median")

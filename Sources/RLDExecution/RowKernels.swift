@@ -20,7 +20,7 @@ struct RowKernels {
     }
 
     func kernel(_ file: String, _ name: String) throws(DeviceError) -> Kernel {
-        try engine.programs.kernel(file, name, defines: defines)
+        try engine.programs.kernel(file, name, defines: defines, options: engine.profile.rowOptions(engine.device))
     }
 
     /// - Parameter reduces: the kernel's last argument is local memory for reductions over a row.

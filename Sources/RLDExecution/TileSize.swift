@@ -1,5 +1,5 @@
 /// What a work-group of the gpu profile's convolutions computes (`kernels/convolution_tiles.cl`): 16 `rows` pixels by 16 `lanes`
-/// channels, with 64 `lanes` work-items of 4 `rows` sums each. Sums are added in one order whatever the size.
+/// channels. Sums are added in one order whatever the size.
 package struct TileSize: Equatable {
     /// Products that a tile adds at a time.
     private static let depth = 16
@@ -12,7 +12,9 @@ package struct TileSize: Equatable {
 
     package init(rows: Int, lanes: Int) { (self.rows, self.lanes) = (rows, lanes) }
 
-    var items: Int { 64 * lanes }
+    /// Work-items of a group (ITEMS of `kernels/common/tile_product.clh`).
+    func items(_ product: TileProduct) -> Int { product == .float32 ? 64 * lanes : min(64 * lanes, 128) }
+
     var pixels: Int { 16 * rows }
     var channels: Int { 16 * lanes }
 
@@ -20,12 +22,12 @@ package struct TileSize: Equatable {
 
     /// Bytes of local memory of a forward pass or an input gradient: both sides of its products, and more to spread the banks.
     func memory(_ product: TileProduct) -> Int {
-        4 * (pixels * (Self.depth + 4) + Self.depth * (channels + product.padding) + product.exchange * items)
+        4 * (pixels * (Self.depth + 4) + Self.depth * (channels + product.padding) + product.exchange * items(product))
     }
 
     /// Bytes of local memory of a weight gradient, whose tile is `channels` outputs by 64 columns.
     func weightMemory(_ product: TileProduct) -> Int {
-        4 * (Self.depth * (channels + 64 + 2 * product.padding) + product.exchange * items)
+        4 * (Self.depth * (channels + 64 + 2 * product.padding) + product.exchange * items(product))
     }
 }
 

@@ -50,21 +50,25 @@ public struct ChosenTuning: Sendable, Equatable {
 
 /// The tunings that come with the package, by classes of devices: a device's name changes from machine to machine.
 public enum ShippedTuning {
-    /// The class of a device: cpu-avx512, cpu-avx2, or a GPU's vendor.
+    /// The class of a device: cpu-avx512, cpu-avx2, or a GPU's vendor ("gpu-nvidia-9" from compute capability 9.0 on).
     public static func deviceClass(of device: Device) -> String {
-        guard device.isCPU else {
-            let vendors = ["nvidia", "amd", "intel", "apple", "arm", "qualcomm"]
-            let vendor = device.vendor.lowercased()
-            let name = vendor.contains("advanced micro") ? "amd" : vendors.first { vendor.contains($0) }
-            return "gpu-\(name ?? "other")"
-        }
-        return "cpu-\(RegisterClass(nativeFloatWidth: device.nativeFloatWidth).rawValue)"
+        device.isCPU
+            ? "cpu-\(RegisterClass(nativeFloatWidth: device.nativeFloatWidth).rawValue)"
+            : gpuClass(vendor: device.vendor, computeCapability: device.computeCapability)
     }
 
-    /// What is shipped for a device. For GPUs nothing has been measured yet: CLBlast's own database answers there.
+    package static func gpuClass(vendor: String, computeCapability: [Int]) -> String {
+        let vendors = ["nvidia", "amd", "intel", "apple", "arm", "qualcomm"]
+        let vendor = vendor.lowercased()
+        let name = vendor.contains("advanced micro") ? "amd" : vendors.first { vendor.contains($0) } ?? "other"
+        return "gpu-\(name)" + (computeCapability.first ?? 0 >= 9 ? "-9" : "")
+    }
+
+    /// What is shipped for a device. On no GPU has anything been measured: CLBlast's own database answers there, but for the newest
+    /// of NVIDIA's, which CLBlast 1.5.3 does not know.
     public static func tuning(for device: Device) -> ChosenTuning {
         let name = deviceClass(of: device)
-        guard let clblast = products[name] else {
+        guard let clblast = products(name) else {
             return ChosenTuning(Tuning(), source: "CLBlast's own, nothing is measured for \(name)")
         }
         return ChosenTuning(Tuning(clblast: clblast), source: "shipped for \(name)")
@@ -75,20 +79,31 @@ public enum ShippedTuning {
     /// AVX2 takes half of that tile in each direction, which fits its registers; a search over half of the candidates won
     /// 0.1 ms of a step with less (8 x 8). The direct kernel needs local memory and barriers, which a CPU pays for: products take the
     /// indirect one from size 1 on, and the direct one's parameters only have to be valid.
-    private static let products: [String: [String: [String: Int]]] = {
-        let avx512 = [
-            "GEMMK": 0, "KREG": 1, "KWG": 32, "KWI": 2, "MDIMA": 1, "MDIMC": 1, "MWG": 32, "NDIMB": 1, "NDIMC": 1, "NWG": 16,
-            "SA": 0, "SB": 0, "STRM": 0, "STRN": 0, "VWM": 8, "VWN": 8,
-        ]
-        let direct = [
-            "KWID": 2, "MDIMAD": 8, "MDIMCD": 8, "NDIMBD": 8, "NDIMCD": 8, "PADA": 0, "PADB": 0, "VWMD": 1, "VWND": 1, "WGD": 8,
-        ]
-        let routine = ["XGEMM_MIN_INDIRECT_SIZE": 1]
-        var avx2 = avx512
-        (avx2["MWG"], avx2["NWG"]) = (16, 8)
-        return [
-            "cpu-avx512": ["Xgemm": avx512, "XgemmDirect": direct, "GemmRoutine": routine],
-            "cpu-avx2": ["Xgemm": avx2, "XgemmDirect": direct, "GemmRoutine": routine],
-        ]
-    }()
+    ///
+    /// For NVIDIA's devices of compute capability 9 CLBlast 1.5.3 falls back on a tile of 64 x 64 with 16 sums per work-item, which
+    /// waits for local memory: 2 reads of 4 values per 16 multiply-adds. 64 sums take 4 per 64, and compile to 85 % multiply-adds in
+    /// 109 registers; reads at strides of MDIMC and NDIMC meet no bank twice. Counted, not measured.
+    package static func products(_ deviceClass: String) -> [String: [String: Int]]? {
+        func tile(m: Int, n: Int, k: Int, items: Int, vector: Int, local: Int) -> [String: Int] {
+            [
+                "GEMMK": 0, "KREG": 1, "KWG": k, "KWI": 2, "MDIMA": items, "MDIMC": items, "MWG": m, "NDIMB": items, "NDIMC": items,
+                "NWG": n, "SA": local, "SB": local, "STRM": local, "STRN": local, "VWM": vector, "VWN": vector,
+            ]
+        }
+        func onProcessor(m: Int, n: Int) -> [String: [String: Int]] {
+            [
+                "Xgemm": tile(m: m, n: n, k: 32, items: 1, vector: 8, local: 0),
+                "XgemmDirect": [
+                    "KWID": 2, "MDIMAD": 8, "MDIMCD": 8, "NDIMBD": 8, "NDIMCD": 8, "PADA": 0, "PADB": 0, "VWMD": 1, "VWND": 1, "WGD": 8,
+                ],
+                "GemmRoutine": ["XGEMM_MIN_INDIRECT_SIZE": 1],
+            ]
+        }
+        return switch deviceClass {
+        case "cpu-avx512": onProcessor(m: 32, n: 16)
+        case "cpu-avx2": onProcessor(m: 16, n: 8)
+        case "gpu-nvidia-9": ["Xgemm": tile(m: 128, n: 128, k: 16, items: 16, vector: 4, local: 1)]
+        default: nil
+        }
+    }
 }

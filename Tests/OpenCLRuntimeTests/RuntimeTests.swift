@@ -220,6 +220,19 @@ struct RuntimeTests {
         #expect(context.counters.launches == 0)
     }
 
+    @Test("work-groups of open launches divide them: one of three sizes on a CPU, powers of two on a GPU")
+    func openWorkGroups() {
+        func group(_ global: [Int], most: Int = 1024, onCPU: Bool) -> [Int]? {
+            Kernel.workGroup(for: global, most: most, onCPU: onCPU)
+        }
+        #expect(group([640, 3], onCPU: true) == [64, 1] && group([24], onCPU: true) == [8])
+        #expect(group([2145, 64], onCPU: true) == [1, 1] && group([64], most: 8, onCPU: true) == [8])
+        #expect(group([1 << 20], onCPU: false) == [256] && group([1 << 20], most: 100, onCPU: false) == [64])
+        #expect(group([48, 1024], onCPU: false) == [16, 16] && group([58, 32, 8], onCPU: false) == [2, 32, 4])
+        #expect(group([2145], onCPU: false) == nil && group([33, 16], onCPU: false) == nil)
+        #expect(group([], onCPU: true) == nil)
+    }
+
     @Test func externalCallsAreCountedAndTheirStatusNamed() throws {
         try queue.enqueueExternal("product") { queue, _ in queue.pointee == nil ? -36 : 0 }
         #expect(context.counters.launches == 1)

@@ -71,7 +71,9 @@ import Testing
             #expect(!sets.isEmpty && sets.count <= 12 && Set(sets).count == sets.count, "\(kernel)")
             #expect(Set(sets.map { Set($0.keys) }).count == 1, "every candidate sets the same parameters")
         }
-        for p in ProductCandidates.candidates("Xgemm", profile: profile) {
+        let shipped = ["cpu-avx2", "cpu-avx512", "gpu-nvidia-9"].compactMap { ShippedTuning.products($0)?["Xgemm"] }
+        #expect(shipped.count == 3)
+        for p in ProductCandidates.candidates("Xgemm", profile: profile) + shipped {
             func value(_ name: String) -> Int { p[name] ?? 0 }
             #expect(value("MWG") % (value("MDIMC") * value("VWM")) == 0 && value("NWG") % (value("NDIMC") * value("VWN")) == 0)
             #expect(value("MWG") % (value("MDIMA") * value("VWM")) == 0 && value("NWG") % (value("NDIMB") * value("VWN")) == 0)

@@ -17,6 +17,18 @@ import Testing
         #expect(Set((others + [tuning]).map(\.hash)).count == 5)
     }
 
+    @Test(
+        "GPUs are told apart by vendor, NVIDIA's newest by compute capability",
+        arguments: [
+            ("NVIDIA Corporation", [9, 0], "gpu-nvidia-9"), ("NVIDIA Corporation", [12, 0], "gpu-nvidia-9"),
+            ("NVIDIA Corporation", [8, 6], "gpu-nvidia"), ("Advanced Micro Devices, Inc.", [], "gpu-amd"),
+            ("Intel(R) Corporation", [], "gpu-intel"), ("Mesa", [], "gpu-other"),
+        ])
+    func deviceClasses(vendor: String, capability: [Int], name: String) {
+        #expect(ShippedTuning.gpuClass(vendor: vendor, computeCapability: capability) == name)
+        #expect((ShippedTuning.products(name) != nil) == (name == "gpu-nvidia-9"))
+    }
+
     @Test func tilesThatNoKernelHasAreLeftOut() {
         let plain = RegisterTiles(.avx512)
         #expect(RegisterTiles(.avx512, rows: ["forward_wide": 7, "unknown": 8]) == plain)

@@ -35,16 +35,16 @@ package enum ProductCandidates {
         ]
     }
 
-    /// Groups of MDIMC x NDIMC work-items, tiles of A and B in local memory or not.
+    /// Groups of MDIMC x NDIMC work-items, tiles of A and B in local memory or not, items' shares side by side or strided.
     private static let groupProducts: [Parameters] = [
-        (64, 64, 16, 8, 8, 4, 4, 1), (64, 64, 32, 8, 8, 4, 4, 1), (128, 64, 16, 16, 8, 4, 4, 1), (128, 128, 16, 16, 16, 4, 4, 1),
-        (128, 128, 32, 16, 16, 4, 4, 1), (128, 64, 32, 16, 16, 4, 2, 1), (64, 64, 16, 16, 16, 2, 2, 1),
-        (32, 32, 16, 8, 8, 2, 2, 1),
-        (64, 32, 16, 8, 8, 4, 2, 1), (64, 64, 32, 16, 8, 2, 4, 0), (64, 64, 16, 8, 8, 4, 4, 0), (32, 32, 32, 8, 8, 4, 4, 0),
-    ].map { (m, n, k, itemsM, itemsN, vectorM, vectorN, local) in
+        (128, 128, 16, 16, 16, 4, 4, 1, 1), (128, 64, 16, 16, 8, 4, 4, 1, 1), (64, 64, 16, 8, 8, 4, 4, 1, 1),
+        (64, 64, 16, 8, 8, 4, 4, 1, 0), (64, 64, 32, 8, 8, 4, 4, 1, 0), (128, 128, 32, 16, 16, 4, 4, 1, 1),
+        (128, 64, 32, 16, 16, 4, 2, 1, 1), (32, 32, 16, 8, 8, 2, 2, 1, 0),
+        (64, 32, 16, 8, 8, 4, 2, 1, 0), (64, 64, 32, 16, 8, 2, 4, 0, 0), (64, 64, 16, 8, 8, 4, 4, 0, 0), (32, 32, 32, 8, 8, 4, 4, 0, 0),
+    ].map { (m, n, k, itemsM, itemsN, vectorM, vectorN, local, strided) in
         [
             "GEMMK": 0, "KREG": 1, "KWG": k, "KWI": 2, "MDIMA": itemsM, "MDIMC": itemsM, "MWG": m, "NDIMB": itemsN,
-            "NDIMC": itemsN, "NWG": n, "SA": local, "SB": local, "STRM": 0, "STRN": 0, "VWM": vectorM, "VWN": vectorN,
+            "NDIMC": itemsN, "NWG": n, "SA": local, "SB": local, "STRM": strided, "STRN": strided, "VWM": vectorM, "VWN": vectorN,
         ]
     }
 
