@@ -14,7 +14,7 @@
 #define GROUP_WRONG 2u
 
 // row_groups[row] = the group of a row, 0 for one that does not count. A faulty row is in some group, so that its nan shows. teacher: [rows, classes]; labels, row_groups: [rows].
-__kernel void label_revision_group_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void label_revision_group_rows(
     const uint rows, const uint classes,
     __global const teacher_t *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
@@ -40,7 +40,7 @@ __kernel void label_revision_group_rows(
 
 // student, teacher, gradient: [rows, classes]; labels, row_status, row_scale: [rows]; term_rows: [3, rows]. All outputs are
 // overwritten.
-__kernel void label_revision_rows_fused(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void label_revision_rows_fused(
     const uint rows, const uint classes,
     __global const student_t *restrict student, const ulong student_offset,
     __global const teacher_t *restrict teacher, const ulong teacher_offset,

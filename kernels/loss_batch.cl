@@ -6,7 +6,7 @@
 #include "common/loss_reduce.clh"
 
 // accumulator: the words of common/loss_reduce.clh.
-__kernel void loss_reduce_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduce_rows(
     const uint rows, const uint terms,
     __global const float *restrict term_rows, const ulong term_rows_offset,
     __global const uint *restrict row_status, const ulong row_status_offset,
@@ -23,7 +23,7 @@ __kernel void loss_reduce_rows(
 
 // inverse_count[0] = 1 / number of labels other than the ignored one, 0 without any: what a loss kernel multiplies its
 // gradient by when some rows may be ignored.
-__kernel void loss_count_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_count_rows(
     const uint rows,
     __global const int *restrict labels, const ulong labels_offset,
     __global float *restrict inverse_count, const ulong inverse_count_offset,
@@ -48,7 +48,7 @@ __kernel void loss_count_rows(
 
 // row_scale[row] = weight / sum of the weights of the row's group; 0 for a row that does not count. What a loss kernel multiplies
 // a row's gradient by. Weights are 1 without has_weights; the group is 1 without has_groups, else 1, 2 or 0 (does not count).
-__kernel void loss_scale_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_scale_rows(
     const uint rows,
     __global const int *restrict labels, const ulong labels_offset,
     __global const float *restrict row_weights, const ulong row_weights_offset,

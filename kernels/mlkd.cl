@@ -20,7 +20,7 @@
 
 // row_confidence[row] = -log(1 - max softmax(t)), which grows with the confidence; nan for a row that does not count.
 // row_peak, [2, rows]: maximum and log of the sum of exponentials of the teacher's row.
-__kernel void mlkd_confidence_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_confidence_rows(
     const uint rows, const uint classes,
     __global const float *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
@@ -123,7 +123,7 @@ static uint median_total(__local uint *counts, const uint mine)
 // levels[first] = share of the values at or below their median, levels[first + 1] = their number; nan values are not there.
 // Of an even number the lower of the two values in the middle decides. With has_rows also row_weights[i] = the weight of a row,
 // scaled to mean 1 over those that are there, from row_scale. One work-group.
-__kernel void mlkd_median(
+__kernel __attribute__((reqd_work_group_size(MEDIAN_SIZE, 1, 1))) void mlkd_median(
     const uint count, __global const float *restrict values, __global float *restrict levels, const uint first,
     const uint has_rows, __global const float *restrict row_scale, const ulong row_scale_offset, const uint row_mode,
     __global float *restrict row_weights)
@@ -167,7 +167,7 @@ __kernel void mlkd_median(
 
 // student, teacher, gradient: [rows, classes]; labels, row_status: [rows]; term_rows: [4, rows], of which cc and bc are set to 0.
 // temperatures, repeats: of the first `level_count` lanes. All outputs are overwritten.
-__kernel void mlkd_rows_fused(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_rows_fused(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
     __global const float *restrict teacher, const ulong teacher_offset,
@@ -249,7 +249,7 @@ __kernel void mlkd_rows_fused(
 }
 
 // z, [2 rows, classes]: sigma = p + q of every row, then delta = p - q, at one temperature; 0 for rows that do not count.
-__kernel void mlkd_correlate_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_correlate_rows(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
     __global const float *restrict teacher, const ulong teacher_offset,
@@ -290,7 +290,7 @@ __kernel void mlkd_correlate_rows(
 
 // From products, [2 rows, 2 rows] = Z Z', the shares of cc and bc (added to term_rows [4, rows]) and, in place of the first half
 // of the products' rows, W [rows, 2 rows]: d (weighted loss) / d p = W Z.
-__kernel void mlkd_align_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_align_rows(
     const uint rows, __global float *restrict products, __global const float *restrict row_weights,
     __global const float *restrict levels, __global float *restrict term_rows, const ulong term_rows_offset,
     const float gradient_scale, const float weight_cc, const float weight_bc, const float repeat, __local float4 *scratch)
@@ -330,7 +330,7 @@ __kernel void mlkd_align_rows(
 }
 
 // gradient += p (u - p . u) / T, the way of u = d loss / d p back through the softmax; p = (sigma + delta) / 2.
-__kernel void mlkd_propagate_rows(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_propagate_rows(
     const uint rows, const uint classes, __global const float *restrict z, __global const float *restrict u,
     __global float *restrict gradient, const ulong gradient_offset, const float temperature, __local float4 *scratch)
 {

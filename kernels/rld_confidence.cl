@@ -21,7 +21,7 @@ static float confidence_gap(
 }
 
 // student, teacher: [rows, classes]; labels, divergence: [rows]; pairs: [4, rows], log p, log(1 - p), log q, log(1 - q).
-__kernel void rld_confidence_rows_forward(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void rld_confidence_rows_forward(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
     __global const float *restrict teacher, const ulong teacher_offset,
@@ -62,7 +62,7 @@ __kernel void rld_confidence_rows_forward(
 
 // d_student (+)= factor * upstream[row] * a (p - q) at the label, -factor * upstream[row] * a (p - q) r_i elsewhere, r = softmax(s / a)
 // over the other classes. pairs: what forward wrote.
-__kernel void rld_confidence_rows_backward(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void rld_confidence_rows_backward(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
     __global const int *restrict labels, const ulong labels_offset,

@@ -4,7 +4,7 @@
 #include "common/loss_row.clh"
 
 // logits, subset, output: [rows, classes]; subset is 1 where a class is in, 0 where it is not, read if has_subset.
-__kernel void softmax_rows_forward(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void softmax_rows_forward(
     const uint rows, const uint classes,
     __global const float *restrict logits, const ulong logits_offset,
     __global const float *restrict subset, const ulong subset_offset,
@@ -48,7 +48,7 @@ __kernel void softmax_rows_forward(
 
 // d_logits (+)= the way of d_output back. output: what forward wrote, of the same kind.
 //   softmax: y (dy - sum(y dy)) / T; log-softmax: (dy - exp(y) sum(dy)) / T, both 0 where the class was excluded.
-__kernel void softmax_rows_backward(
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void softmax_rows_backward(
     const uint rows, const uint classes,
     __global const float *restrict output, const ulong output_offset,
     __global const float *restrict d_output, const ulong d_output_offset,

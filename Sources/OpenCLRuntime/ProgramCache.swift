@@ -11,13 +11,17 @@ public final class ProgramCache {
         let options: String
     }
 
+    private let options: String
     private let source: (String) -> String?
     private let settings = Environment.settings
     private var programs: [Key: Program] = [:]
 
-    /// - Parameter source: the text of a kernel file by name, includes resolved; nil if there is none. `RLD_KERNEL_DIR` goes before it.
-    public init(_ context: Context, source: @escaping (String) -> String?) {
+    /// - Parameters:
+    ///   - options: compiler options of all programs.
+    ///   - source: the text of a kernel file by name, includes resolved; nil if there is none. `RLD_KERNEL_DIR` goes before it.
+    public init(_ context: Context, options: String = "", source: @escaping (String) -> String?) {
         self.context = context
+        self.options = options
         self.source = source
     }
 
@@ -39,7 +43,7 @@ public final class ProgramCache {
     ) throws(DeviceError) -> Program {
         let values = Dictionary(defines) { _, last in last }
         let header = values.sorted { $0.key < $1.key }.map { "#define \($0.key) \($0.value)\n" }.joined()
-        let options = ["-cl-std=CL1.2", options, settings.buildOptions].filter { !$0.isEmpty }.joined(separator: " ")
+        let options = ["-cl-std=CL1.2", self.options, options, settings.buildOptions].filter { !$0.isEmpty }.joined(separator: " ")
         let key = Key(file: file, defines: header, options: options)
         if let program = programs[key] { return program }
         // Defines travel in the source, so that a saved source is complete and no value needs quoting.

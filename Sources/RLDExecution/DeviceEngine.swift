@@ -66,7 +66,9 @@ public final class DeviceEngine {
         self.guardElements = guardElements
         context = try Context(device)
         queue = try CommandQueue(context, profiling: profiling)
-        programs = ProgramCache(context) { KernelSources.source($0) }
+        // The tiles of another class of processor are only checked: see `KernelProfile.rowOptions`.
+        let checksOnly = registers != nil && device.isPoCL
+        programs = ProgramCache(context, options: checksOnly ? "-cl-opt-disable" : "") { KernelSources.source($0) }
         products = try MatrixProducts(context: context, queue: queue, parameters: chosen.tuning.clblast)
     }
 

@@ -63,7 +63,7 @@ package final class FusedLoss {
         self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
         rowKernel = try LossRowKernel(
             method, classes: classes, programs: programs, profile: profile, localSize: localSize, variant: variant)
-        reduceSize = programs.lossBatchItems
+        reduceSize = try programs.lossBatchItems()
         reduceKernel = try programs.lossBatchKernel("loss_reduce_rows")
         termRows = try Buffer(context, bytes: 4 * terms * capacity, label: "loss terms per row")
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
