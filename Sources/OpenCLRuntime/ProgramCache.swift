@@ -43,7 +43,8 @@ public final class ProgramCache {
     ) throws(DeviceError) -> Program {
         let values = Dictionary(defines) { _, last in last }
         let header = values.sorted { $0.key < $1.key }.map { "#define \($0.key) \($0.value)\n" }.joined()
-        let options = ["-cl-std=CL1.2", self.options, options, settings.buildOptions].filter { !$0.isEmpty }.joined(separator: " ")
+        let all = ["-cl-std=CL1.2", self.options, options, settings.buildOptions]
+        let options = all.filter { !$0.isEmpty }.joined(separator: " ")
         let key = Key(file: file, defines: header, options: options)
         if let program = programs[key] { return program }
         // Defines travel in the source, so that a saved source is complete and no value needs quoting.

@@ -109,7 +109,8 @@ public final class DeviceEngine {
     ) throws(DeviceError) -> Launch {
         let kernel = try programs.kernel(file, function, defines: defines, options: options)
         try kernel.setArguments(arguments)
-        let local = heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : local ?? kernel.workGroup(for: global)
+        let local =
+            heavyItems && profile == .cpu ? Array(repeating: 1, count: global.count) : local ?? kernel.workGroup(for: global)
         return Launch(node: node, work: .kernel(kernel, global: global, local: local))
     }
 

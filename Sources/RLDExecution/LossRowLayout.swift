@@ -79,7 +79,8 @@ struct LossRowLayout {
     /// Subnormal results are none of the digits that count, and cost a GPU three instructions for every exponential. NVIDIA's compiler
     /// spends 105 registers on rows of `several` blocks; with 64, twice as many work-items run at a time.
     private static func options(several: Bool, on device: Device) -> String {
-        "-cl-denorms-are-zero" + (several && device.extensions.contains("cl_nv_compiler_options") ? " -cl-nv-maxrregcount=64" : "")
+        "-cl-denorms-are-zero"
+            + (several && device.extensions.contains("cl_nv_compiler_options") ? " -cl-nv-maxrregcount=64" : "")
     }
 
     /// How a cpu work-item keeps a row. Up to 8,192 classes it is one block in private memory, exponentials included, and is read once.

@@ -86,7 +86,8 @@ public enum ShippedTuning {
     package static func products(_ deviceClass: String) -> [String: [String: Int]]? {
         func tile(m: Int, n: Int, k: Int, items: Int, vector: Int, local: Int) -> [String: Int] {
             [
-                "GEMMK": 0, "KREG": 1, "KWG": k, "KWI": 2, "MDIMA": items, "MDIMC": items, "MWG": m, "NDIMB": items, "NDIMC": items,
+                "GEMMK": 0, "KREG": 1, "KWG": k, "KWI": 2, "MDIMA": items, "MDIMC": items, "MWG": m, "NDIMB": items,
+                "NDIMC": items,
                 "NWG": n, "SA": local, "SB": local, "STRM": local, "STRN": local, "VWM": vector, "VWN": vector,
             ]
         }
@@ -94,7 +95,8 @@ public enum ShippedTuning {
             [
                 "Xgemm": tile(m: m, n: n, k: 32, items: 1, vector: 8, local: 0),
                 "XgemmDirect": [
-                    "KWID": 2, "MDIMAD": 8, "MDIMCD": 8, "NDIMBD": 8, "NDIMCD": 8, "PADA": 0, "PADB": 0, "VWMD": 1, "VWND": 1, "WGD": 8,
+                    "KWID": 2, "MDIMAD": 8, "MDIMCD": 8, "NDIMBD": 8, "NDIMCD": 8, "PADA": 0, "PADB": 0, "VWMD": 1, "VWND": 1,
+                    "WGD": 8,
                 ],
                 "GemmRoutine": ["XGEMM_MIN_INDIRECT_SIZE": 1],
             ]

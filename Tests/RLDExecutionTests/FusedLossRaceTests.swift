@@ -55,7 +55,9 @@ struct FusedLossRaceTests {
         }
         let first = try run()
         let different = try (0..<25).count { _ in
-            try run().withUnsafeBytes { found in first.withUnsafeBytes { memcmp(found.baseAddress!, $0.baseAddress!, $0.count) != 0 } }
+            try run().withUnsafeBytes { found in
+                first.withUnsafeBytes { memcmp(found.baseAddress!, $0.baseAddress!, $0.count) != 0 }
+            }
         }
         #expect(different == 0, "\(id), \(profile): \(different) of 25 reruns differ")
     }
