@@ -27,6 +27,13 @@ public final class Kernel {
         let device = program.context.device
         let asked = clGetKernelWorkGroupInfo(
             handle, device.handle, cl_kernel_work_group_info(CL_KERNEL_WORK_GROUP_SIZE), MemoryLayout<Int>.size, &limit, nil)
+        // A kernel with a work-group of a fixed size was compiled for it, whatever a driver (rusticl 22.3) says of its limit.
+        var fixed = [0, 0, 0]
+        let told = clGetKernelWorkGroupInfo(
+            handle, device.handle, cl_kernel_work_group_info(CL_KERNEL_COMPILE_WORK_GROUP_SIZE), 3 * MemoryLayout<Int>.size,
+            &fixed,
+            nil)
+        if asked == 0, told == 0 { limit = max(limit, fixed.reduce(1, *)) }
         self.program = program
         self.name = name
         self.handle = handle
