@@ -65,7 +65,7 @@ public final class CommandQueue {
             guard local.count == global.count, zip(global, local).allSatisfy({ $1 > 0 && $0 % $1 == 0 }) else {
                 throw launchError(kernel, global, local, "the local size must divide the global size in every dimension")
             }
-            guard local.reduce(1, *) <= kernel.maxWorkGroupSize else {
+            guard kernel.hasFixedWorkGroup || local.reduce(1, *) <= kernel.maxWorkGroupSize else {
                 throw launchError(
                     kernel, global, local, "the device allows work-groups of at most \(kernel.maxWorkGroupSize) for this kernel")
             }

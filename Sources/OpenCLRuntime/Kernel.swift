@@ -9,6 +9,9 @@ public final class Kernel {
     public let argumentCount: Int
     /// Largest work-group that the device allows for this kernel: registers may make it less than the device's own limit.
     public let maxWorkGroupSize: Int
+    /// Whether it was compiled for one size of work-groups: then the driver has the last word on that, whatever limit it reports
+    /// (rusticl 22.3: 32).
+    let hasFixedWorkGroup: Bool
 
     package let handle: OpaquePointer
 
@@ -27,13 +30,10 @@ public final class Kernel {
         let device = program.context.device
         let asked = clGetKernelWorkGroupInfo(
             handle, device.handle, cl_kernel_work_group_info(CL_KERNEL_WORK_GROUP_SIZE), MemoryLayout<Int>.size, &limit, nil)
-        // A kernel with a work-group of a fixed size was compiled for it, whatever a driver (rusticl 22.3) says of its limit.
+        let query = cl_kernel_work_group_info(CL_KERNEL_COMPILE_WORK_GROUP_SIZE)
         var fixed = [0, 0, 0]
-        let told = clGetKernelWorkGroupInfo(
-            handle, device.handle, cl_kernel_work_group_info(CL_KERNEL_COMPILE_WORK_GROUP_SIZE), 3 * MemoryLayout<Int>.size,
-            &fixed,
-            nil)
-        if asked == 0, told == 0 { limit = max(limit, fixed.reduce(1, *)) }
+        let told = clGetKernelWorkGroupInfo(handle, device.handle, query, 3 * MemoryLayout<Int>.size, &fixed, nil)
+        hasFixedWorkGroup = told == 0 && fixed[0] > 0
         self.program = program
         self.name = name
         self.handle = handle

@@ -15,7 +15,8 @@ import Testing
 
     /// All networks on the cpu kernels; on the gpu kernels, which are slow on a CPU, one of each family.
     static let steps: [(id: String, profile: KernelProfile)] =
-        ids.dropLast().map { ($0, .cpu) } + ["resnet8x4", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV2"].map { ($0, .gpu) }
+        ids.dropLast().map { ($0, .cpu) }
+        + ["resnet8x4", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV2", "ResNet50"].map { ($0, .gpu) }
 
     @Test(arguments: ids, KernelProfile.allCases) func evaluation(id: String, profile: KernelProfile) throws {
         let golden = try Goldens.model(id)
@@ -76,18 +77,21 @@ import Testing
         }
         let values = Dictionary(uniqueKeysWithValues: try rectified.map { ($0, try plan.value(of: $0)) })
 
-        let reference = try ReferenceNetwork(student.network, state: state)
-        try reference.forward(images, batch: labels.count, training: true) { node, value in
-            guard let found = values[node] else { return value }
-            expectClose(found, value, .ofMax(2e-5), "\(id) \(profile) \(student.network.nodes[node].name)")
-            return found
-        }
-        try reference.backward(outputGradient)
-        let largest = reference.gradients.values.map { l2($0) }.max() ?? 0
-        for (name, expected) in reference.gradients {
-            let error = l2(zip(try #require(gradients[name]), expected).map { $0 - $1 })
-            let size = max(l2(expected), 1e-3 * largest)
-            #expect(error <= 1e-4 * size, "\(id) \(profile) gradient of \(name): \(error / size)")
+        // The largest network's blocks are those of the others: once is enough.
+        if id != "ResNet50" || profile == .cpu {
+            let reference = try ReferenceNetwork(student.network, state: state)
+            try reference.forward(images, batch: labels.count, training: true) { node, value in
+                guard let found = values[node] else { return value }
+                expectClose(found, value, .ofMax(2e-5), "\(id) \(profile) \(student.network.nodes[node].name)")
+                return found
+            }
+            try reference.backward(outputGradient)
+            let largest = reference.gradients.values.map { l2($0) }.max() ?? 0
+            for (name, expected) in reference.gradients {
+                let error = l2(zip(try #require(gradients[name]), expected).map { $0 - $1 })
+                let size = max(l2(expected), 1e-3 * largest)
+                #expect(error <= 1e-4 * size, "\(id) \(profile) gradient of \(name): \(error / size)")
+            }
         }
         try golden.expectTrainingStep(
             TrainingStepOutcome(
