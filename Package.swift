@@ -94,3 +94,21 @@ let package = Package(
 
 // Tests call what is optimised; optimising them too would make their build two thirds longer.
 for target in package.targets where target.type == .test { target.swiftSettings = [.unsafeFlags(["-Onone"])] }
+
+// SwiftPM builds a module anew when one changed that it names, not when one behind that did. Code that is optimised across modules, and
+// any that knows how large a value is, then writes where it must not: name them all.
+extension Target {
+    var named: [String] {
+        dependencies.compactMap {
+            switch $0 {
+            case .targetItem(let name, _), .byNameItem(let name, _): name
+            default: nil
+            }
+        }
+    }
+}
+for target in package.targets where target.type != .plugin {  // lowest first: those below are complete already
+    let below = package.targets.filter { target.named.contains($0.name) }.flatMap(\.named)
+    let missing = Set(below).subtracting(target.named).subtracting([target.name])
+    target.dependencies += missing.sorted().map { .byNameItem(name: $0, condition: nil) }
+}

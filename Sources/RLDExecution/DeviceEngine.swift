@@ -45,7 +45,7 @@ public final class DeviceEngine {
     /// - Parameters:
     ///   - registers: the cpu profile's tiles; those that fit the device if nil.
     ///   - emulatesMatrixUnits: compute tf32 in portable code.
-    ///   - tileRows: pixels per work-item of the gpu profile's convolutions: 2, 4 or 8; by their size if nil.
+    ///   - tileRows: pixels of a tile of the gpu profile's convolutions in units of 16: 2, 4 or 8; by their size if nil.
     package init(
         _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false,
         memoryLimit: Int? = nil, allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil,
@@ -66,9 +66,8 @@ public final class DeviceEngine {
         self.guardElements = guardElements
         context = try Context(device)
         queue = try CommandQueue(context, profiling: profiling)
-        // The tiles of another class of processor are only checked: see `KernelProfile.rowOptions`.
-        let checksOnly = registers != nil && device.isPoCL
-        programs = ProgramCache(context, options: checksOnly ? "-cl-opt-disable" : "") { KernelSources.source($0) }
+        // The tiles of another class of processor are only checked.
+        programs = ProgramCache(context, options: registers == nil ? "" : device.optionsOfChecks) { KernelSources.source($0) }
         products = try MatrixProducts(context: context, queue: queue, parameters: chosen.tuning.clblast)
     }
 

@@ -37,7 +37,7 @@ package struct TileChoices: Sendable, Equatable {
     }
 
     private let chosen: [Use: Int]
-    /// Pixels per work-item of a test; nil: by the size of a layer.
+    /// Pixels of a tile in units of 16, of a test; nil: by the size of a layer.
     private let rows: Int?
     private let computeUnits: Int
     private let maxWorkGroupSize: Int
@@ -45,7 +45,7 @@ package struct TileChoices: Sendable, Equatable {
 
     /// - Parameters:
     ///   - values: by use; others than a use has are left out.
-    ///   - rows: pixels per work-item of forward passes and input gradients (`TileSize.rowChoices`), whatever a layer's size.
+    ///   - rows: pixels of a tile in units of 16 of forward passes and input gradients (`TileSize.rowChoices`), whatever a layer's size.
     package init(_ device: Device, values: [String: Int] = [:], rows: Int? = nil) {
         (computeUnits, maxWorkGroupSize, localMemory) = (device.computeUnits, device.maxWorkGroupSize, device.localMemory)
         self.rows = rows

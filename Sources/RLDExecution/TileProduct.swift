@@ -15,8 +15,8 @@ package enum TileProduct: Int, Sendable {
     /// float32 adds none, so that its programs stay what they are.
     var defines: [(String, String)] { self == .float32 ? [] : [("TF32", "\(rawValue)")] }
 
-    /// Compiler options. The emulation only runs to be checked, on little data, and is compiled faster without an optimiser.
-    func options(on device: Device) -> String { self == .emulation && device.isPoCL ? "-cl-opt-disable" : "" }
+    /// Compiler options.
+    func options(on device: Device) -> String { self == .emulation ? device.optionsOfChecks : "" }
 
     /// - Parameter emulated: take the emulation, whatever the device has.
     /// - Throws: `.unsupported` where the device cannot do what is asked for.

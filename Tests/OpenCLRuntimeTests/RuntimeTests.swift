@@ -111,7 +111,7 @@ struct RuntimeTests {
 
     @Test(arguments: KernelSources.names)
     func everyKernelFileCompilesAlone(file: String) throws {
-        let program = try cache.program(file, options: "-cl-opt-disable")
+        let program = try cache.program(file)
         #expect(!program.buildLog.contains("warning:"), "\(program.buildLog)")
     }
 

@@ -33,7 +33,7 @@ import Testing
             #expect(expected.allSatisfy { $0.contains { $0 != 0 } })
             for rows in TileSize.rowChoices {
                 #expect(
-                    try Self.results(operation, precision, rows: rows) == expected, "\(rows) pixels an item: \(operation.name)")
+                    try Self.results(operation, precision, rows: rows) == expected, "tiles of \(16 * rows) pixels: \(operation.name)")
             }
         }
     }

@@ -73,7 +73,7 @@ public enum DeviceChecks {
             + Precision.allCases.flatMap { precision in
                 try TileSize.rowChoices.flatMap { rows in
                     try run(tiny ? Array(OperationCase.tinyProducts.prefix(1)) : OperationCase.tiles, precision, rows: rows) {
-                        "\(precision.rawValue), \(rows) pixels an item: \($0)"
+                        "\(precision.rawValue), tiles of \(16 * rows) pixels: \($0)"
                     }
                 }
             }
