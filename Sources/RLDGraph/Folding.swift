@@ -34,10 +34,11 @@ public struct BatchNormFolding: Sendable {
         else { return state[name] }
         let factor = (0..<settings.channels).map { gamma.values[$0] / (variance.values[$0] + settings.epsilon).squareRoot() }
         guard parts.last == "weight" else {
-            let bias = state[name]?.values ?? Array(repeating: 0, count: settings.channels)
-            return Tensor(
-                shape: [settings.channels],
-                values: (0..<settings.channels).map { (bias[$0] - mean.values[$0]) * factor[$0] + beta.values[$0] })
+            var bias = state[name]?.values ?? Array(repeating: 0, count: settings.channels)
+            for channel in bias.indices {
+                bias[channel] = (bias[channel] - mean.values[channel]) * factor[channel] + beta.values[channel]
+            }
+            return Tensor(shape: [settings.channels], values: bias)
         }
         guard var scaled = state[name] else { return nil }
         let perChannel = scaled.count / settings.channels

@@ -88,7 +88,6 @@ final class Folder {
     }
 
     private func header(_ magic: UInt32, _ extents: [Int]) -> [UInt8] {
-        ([magic] + extents.map(UInt32.init)).flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) }
-        }
+        ([magic] + extents.map(UInt32.init)).flatMap { withUnsafeBytes(of: $0.bigEndian, Array.init) }
     }
 }

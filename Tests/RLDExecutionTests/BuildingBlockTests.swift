@@ -121,8 +121,9 @@ import Testing
         for (rows, classes) in Self.sizes {
             let all = Array(repeating: true, count: classes)
             func logs(_ values: [Double]) -> [Double] {
-                (0..<rows).flatMap { row in
-                    Self.logSoftmax(Array(values[(row * classes)..<((row + 1) * classes)]), all, 4).map { Double(Float($0)) }
+                (0..<rows).flatMap { row -> [Double] in
+                    let first = row * classes
+                    return Self.logSoftmax(Array(values[first..<(first + classes)]), all, 4).map { Double(Float($0)) }
                 }
             }
             let (p, q) = (logs(Self.logits(rows, classes, seed: 3)), logs(Self.logits(rows, classes, seed: 4)))

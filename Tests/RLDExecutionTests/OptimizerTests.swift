@@ -100,9 +100,10 @@ import Testing
             classNames: ["a", "b", "c"])
         let rule = UpdateRule(.adamW(AdamW(learningRate: 0.01)), averageDecay: 0.99, accumulation: 2)
         func step(_ executor: any NetworkExecutor, _ index: Int) throws {
+            let first = index % 2 * 6
             try executor.trainStep(
                 BatchSelection(
-                    table: "t", indices: Array((index % 2 * 6)..<(index % 2 * 6 + 6)),
+                    table: "t", indices: Array(first..<(first + 6)),
                     transform: ImageTransform(mean: [0.5], deviation: [0.2]), epoch: index),
                 method: .crossEntropy(CrossEntropy()), warmup: 1,
                 update: ParameterUpdate(rule, number: index / 2 + 1, share: 0.5, begins: index % 2 == 0, ends: index % 2 == 1))

@@ -3,8 +3,9 @@ import TestSupport
 
 /// The bytes of an IDX file.
 func idx(_ shape: [Int], _ values: [UInt8], type: UInt8 = 8) -> [UInt8] {
-    [0, 0, type, UInt8(shape.count)]
-        + shape.flatMap { extent in (0..<4).map { UInt8(truncatingIfNeeded: extent >> (24 - 8 * $0)) } } + values
+    var bytes: [UInt8] = [0, 0, type, UInt8(shape.count)]
+    for extent in shape { withUnsafeBytes(of: UInt32(extent).bigEndian) { bytes += $0 } }
+    return bytes + values
 }
 
 /// Gzip-compressed bytes.

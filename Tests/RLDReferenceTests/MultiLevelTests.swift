@@ -35,7 +35,7 @@ import Testing
         let w = given.map { $0 / mean }
         let confidences = (0..<rows).map { softmax(row(batch.teacher, $0), 1) }
         let f = share(confidences.map { $0.max() ?? 0 })
-        let g = share((0..<classes).map { c in (0..<rows).reduce(0) { $0 + w[$1] * confidences[$1][c] } })
+        let g = share((0..<classes).map { c in zip(w, confidences).reduce(0.0) { $0 + $1.0 * $1.1[c] } })
         var result = Definition()
         for temperature in [4.0, 3, 5, 2, 6] {
             let p = (0..<rows).map { softmax(row(batch.student, $0), temperature) }
@@ -51,7 +51,8 @@ import Testing
             }
             for a in 0..<classes {
                 for b in 0..<classes {
-                    let m = (0..<rows).reduce(0) { $0 + w[$1] * (p[$1][a] * p[$1][b] - q[$1][a] * q[$1][b]) }
+                    var m = 0.0
+                    for i in 0..<rows { m += w[i] * (p[i][a] * p[i][b] - q[i][a] * q[i][b]) }
                     result.cc += g / Double(classes) * m * m
                 }
             }

@@ -34,9 +34,7 @@ struct LibraryExampleTests {
     /// Writes a table in MNIST's layout.
     private func writeIDX(_ table: ImageTable, _ part: String, in folder: String) throws {
         func header(_ magic: UInt32, _ extents: [Int]) -> [UInt8] {
-            ([magic] + extents.map(UInt32.init)).flatMap { value in
-                (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) }
-            }
+            ([magic] + extents.map(UInt32.init)).flatMap { withUnsafeBytes(of: $0.bigEndian, Array.init) }
         }
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let images = header(0x803, [table.count, table.height, table.width]) + table.pixels

@@ -56,7 +56,8 @@ struct FormulaValuesTests {
     @Test func images() {
         let images = FormulaValues.images("image/0", shape: [1, 3, 2, 2])
         #expect(images.shape == [1, 3, 2, 2])
-        #expect(images.values[0] == 2 * (2 * 0.18443584442138672 - 1))
+        let first: Double = 2 * (2 * 0.18443584442138672 - 1)
+        #expect(images.values[0] == first)
     }
 
     @Test func aStateHasTheNetworksNamesShapesAndPrefixSeeds() throws {

@@ -95,7 +95,11 @@ package enum ImageDecoder {
         var colours = [UInt8](repeating: 0, count: w * h * 3)
         for i in 0..<w * h {
             // Inverted, as Adobe writes them: 255 is no ink.
-            for c in 0..<3 { colours[3 * i + c] = UInt8(Int(pixels[4 * i + c]) * Int(pixels[4 * i + 3]) / 255) }
+            let black = Int(pixels[4 * i + 3])
+            for c in 0..<3 {
+                let colour = Int(pixels[4 * i + c])
+                colours[3 * i + c] = UInt8(colour * black / 255)
+            }
         }
         return Picture(width: w, height: h, pixels: colours)
     }

@@ -57,7 +57,10 @@ extension Picture {
             let centre = (Double(position) + 0.5) * scale
             let first = max(0, Int((centre - support + 0.5).rounded(.down)))
             let last = min(source, max(Int((centre + support + 0.5).rounded(.down)), first + 1))
-            let weights = (first..<last).map { max(0, 1 - abs((Double($0) + 0.5 - centre) / support)) }
+            let weights = (first..<last).map { source -> Double in
+                let distance = (Double(source) + 0.5 - centre) / support
+                return max(0, 1 - abs(distance))
+            }
             let sum = weights.reduce(0, +)
             return (first, weights.map { Float(sum > 0 ? $0 / sum : 1 / Double(weights.count)) })
         }
