@@ -1,30 +1,19 @@
-import COpenCL
-
-/// A context on one device: what buffers, programs and queues belong to. Freed when the last of them is gone.
+/// A context on one device: what buffers, programs and queues belong to, with counters of its own. Those of one device that live at the
+/// same time share the driver's context and what was compiled in it. Freed when the last of them is gone.
 public final class Context: Sendable {
     public let device: Device
     public let counters = Counters()
 
-    package nonisolated(unsafe) let handle: OpaquePointer
+    let driver: DriverContext
+
+    package var handle: OpaquePointer { driver.handle }
 
     public init(_ device: Device) throws(DeviceError) {
         try Environment.check()
-        var identifier: OpaquePointer? = device.handle
-        var status: Int32 = 0
-        let handle = clCreateContext(nil, 1, &identifier, nil, nil, &status)
-        guard let handle, status == 0 else {
-            throw DeviceError(.failed, "creating a context on \(device)", status: CLStatus(rawValue: status))
-        }
         self.device = device
-        self.handle = handle
-        LiveObjects.Kind.contexts.created()
+        driver = try DriverContext.of(device)
         if Environment.settings.debug >= 1 {
             StandardError.print("device \(device.listing), driver \(device.driverVersion), \(device.computeUnits) compute units")
         }
-    }
-
-    deinit {
-        StandardError.released(clReleaseContext(handle), "the context on \(device)")
-        LiveObjects.Kind.contexts.released()
     }
 }

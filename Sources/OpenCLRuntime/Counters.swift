@@ -21,7 +21,7 @@ public final class Counters: Sendable {
     public var allocatedBytes: Int { currentBytes.load(ordering: .relaxed) }
     /// The most that `allocatedBytes` has been.
     public var peakBytes: Int { mostBytes.load(ordering: .relaxed) }
-    /// Programs built.
+    /// Programs built, or taken from another context of the device that had built them.
     public var programsBuilt: Int { programCount.load(ordering: .relaxed) }
     /// Seconds that building them took.
     public var buildingSeconds: Double { Double(buildNanoseconds.load(ordering: .relaxed)) * 1e-9 }

@@ -1,7 +1,7 @@
 import COpenCL
 import Foundation
 
-/// A compiled program.
+/// A compiled program. Programs of one source and the same options are compiled once for all contexts of a device that live.
 public final class Program: Sendable {
     public let context: Context
     /// File it came from, for messages.
@@ -9,6 +9,7 @@ public final class Program: Sendable {
     /// What the compiler said although it succeeded: warnings.
     public let buildLog: String
 
+    /// The driver context's, which the context keeps alive.
     package nonisolated(unsafe) let handle: OpaquePointer
 
     /// Compiles a source for the context's device. On failure the source is saved to a file that the error names.
@@ -22,40 +23,23 @@ public final class Program: Sendable {
         if settings.debug >= 4 { StandardError.print("source of \(name) [\(options)]\n\(source)") }
         let started = ContinuousClock.now
 
-        var status: Int32 = 0
-        let created = source.withCString { text in
-            var text: UnsafePointer<CChar>? = text
-            return clCreateProgramWithSource(context.handle, 1, &text, nil, &status)
-        }
-        guard let handle = created, status == 0 else {
-            throw DeviceError(.buildFailed, "creating program \(name) on \(context.device)", status: CLStatus(rawValue: status))
-        }
-        var device: OpaquePointer? = context.device.handle
-        status = clBuildProgram(handle, 1, &device, options, nil, nil)
-        let log = DeviceQuery.string { size, target, needed in
-            clGetProgramBuildInfo(handle, device, cl_program_build_info(CL_PROGRAM_BUILD_LOG), size, target, needed)
-        }
-        guard status == 0 else {
-            clReleaseProgram(handle)
+        let compiled: DriverContext.Compiled
+        do {
+            compiled = try context.driver.program(.init(source: source, options: options))
+        } catch {
             throw DeviceError(
                 .buildFailed,
                 "building \(name) with options '\(options)' on \(context.device); source saved to \(Self.save(source, name))",
-                status: CLStatus(rawValue: status), buildLog: log)
+                status: error.status, buildLog: error.log)
         }
         self.context = context
         self.name = name
-        self.handle = handle
-        buildLog = log
+        handle = compiled.handle
+        buildLog = compiled.log
         context.counters.builtProgram(in: started.duration(to: .now))
-        LiveObjects.Kind.programs.created()
         if settings.debug >= 2 {
-            StandardError.print("built \(name) [\(options)] in \(started.duration(to: .now))\(log.isEmpty ? "" : "\n\(log)")")
+            StandardError.print("built \(name) [\(options)] in \(started.duration(to: .now))\(buildLog.isEmpty ? "" : "\n\(buildLog)")")
         }
-    }
-
-    deinit {
-        StandardError.released(clReleaseProgram(handle), "program \(name)")
-        LiveObjects.Kind.programs.released()
     }
 
     /// Saves a source that did not build, and says where (or that it could not be saved).

@@ -40,5 +40,36 @@ import Testing
             }
         }
     }
+
+    /// Contexts of one device that live at the same time are the driver's one, with its programs; counters are each one's own.
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func contextsShareTheDriversAndItsPrograms() async {
+        await #expect(processExitsWith: .success) {
+            func objects() -> [Int] { [LiveObjects.now.contexts, LiveObjects.now.programs, LiveObjects.now.kernels] }
+            for _ in 0..<2 {
+                do {
+                    var first: ProgramCache? = ProgramCache(try Context(try Device.select(nil)), source: KernelSources.source)
+                    let second = ProgramCache(try Context(try Device.select(nil)), source: KernelSources.source)
+                    #expect(objects() == [1, 0, 0])
+                    _ = try first?.kernel("copy.cl", "copy_elements")
+                    #expect(second.context.counters.programsBuilt == 0)
+                    let kernel = try second.kernel("copy.cl", "copy_elements")
+                    #expect(objects() == [1, 1, 1] && second.context.counters.programsBuilt == 1)
+                    _ = try second.kernel("copy.cl", "copy_elements", options: "-cl-opt-disable")
+                    #expect(objects() == [1, 2, 1], "other options, another program")
+                    first = nil
+                    #expect(objects() == [1, 2, 1])
+                    let buffer = try Buffer(second.context, bytes: 4 * 4, label: "x")
+                    let queue = try CommandQueue(second.context)
+                    try queue.write([1, 2, 3, 4] as [Float], to: buffer)
+                    for (index, value) in [(0, 2), (2, 0), (4, 2)] { try kernel.setArgument(index, value) }
+                    for index in [1, 3] { try kernel.setArgument(index, buffer) }
+                    try queue.enqueue(kernel, global: [1])
+                    #expect(try queue.read(Float.self, from: buffer, count: 4) == [1, 2, 1, 2])
+                }
+                #expect(LiveObjects.now == LiveObjects())
+            }
+        }
+    }
 }
 #endif
