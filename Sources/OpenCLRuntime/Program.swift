@@ -38,7 +38,8 @@ public final class Program: Sendable {
         buildLog = compiled.log
         context.counters.builtProgram(in: started.duration(to: .now))
         if settings.debug >= 2 {
-            StandardError.print("built \(name) [\(options)] in \(started.duration(to: .now))\(buildLog.isEmpty ? "" : "\n\(buildLog)")")
+            let warnings = buildLog.isEmpty ? "" : "\n\(buildLog)"
+            StandardError.print("built \(name) [\(options)] in \(started.duration(to: .now))\(warnings)")
         }
     }
 

@@ -11,17 +11,37 @@ public final class ProgramCache {
         let options: String
     }
 
+    /// Kernel files that are one program where they are asked for with these defines (or fewer): a driver takes its time for each
+    /// program (PoCL 3.1 30 to 60 ms, even if it lies in its cache).
+    public struct Bundle: Sendable {
+        /// Includes the members.
+        public var file: String
+        public var members: Set<String>
+        public var defines: [String: String]
+
+        public init(file: String, members: Set<String>, defines: [String: String]) {
+            (self.file, self.members, self.defines) = (file, members, defines)
+        }
+
+        func holds(_ file: String, _ values: [String: String]) -> Bool {
+            members.contains(file) && values.allSatisfy { defines[$0.key] == $0.value }
+        }
+    }
+
     private let options: String
+    private let bundle: Bundle?
     private let source: (String) -> String?
     private let settings = Environment.settings
     private var programs: [Key: Program] = [:]
 
     /// - Parameters:
     ///   - options: compiler options of all programs.
+    ///   - bundle: kernel files that are compiled together.
     ///   - source: the text of a kernel file by name, includes resolved; nil if there is none. `RLD_KERNEL_DIR` goes before it.
-    public init(_ context: Context, options: String = "", source: @escaping (String) -> String?) {
+    public init(_ context: Context, options: String = "", bundle: Bundle? = nil, source: @escaping (String) -> String?) {
         self.context = context
         self.options = options
+        self.bundle = bundle
         self.source = source
     }
 
@@ -41,7 +61,8 @@ public final class ProgramCache {
     public func program(
         _ file: String, defines: [(String, String)] = [], options: String = ""
     ) throws(DeviceError) -> Program {
-        let values = Dictionary(defines) { _, last in last }
+        var (file, values) = (file, Dictionary(defines) { _, last in last })
+        if let bundle, options.isEmpty, bundle.holds(file, values) { (file, values) = (bundle.file, bundle.defines) }
         let header = values.sorted { $0.key < $1.key }.map { "#define \($0.key) \($0.value)\n" }.joined()
         let all = ["-cl-std=CL1.2", self.options, options, settings.buildOptions]
         let options = all.filter { !$0.isEmpty }.joined(separator: " ")

@@ -66,8 +66,15 @@ public final class DeviceEngine {
         self.guardElements = guardElements
         context = try Context(device)
         queue = try CommandQueue(context, profiling: profiling)
+        let step = ProgramCache.Bundle(
+            file: "step.cl",
+            members: [
+                "adamw.cl", "elementwise.cl", "gather_images.cl", "pack_weights.cl", "partial_sums.cl", "sgd.cl", "updates.cl",
+            ],
+            defines: ["ITEM": "\(self.profile.elementsPerItem)", "LANES": "\(self.profile.packingLanes(self.registers))"])
         // The tiles of another class of processor are only checked.
-        programs = ProgramCache(context, options: registers == nil ? "" : device.optionsOfChecks) { KernelSources.source($0) }
+        let options = registers == nil ? "" : device.optionsOfChecks
+        programs = ProgramCache(context, options: options, bundle: step) { KernelSources.source($0) }
         products = try MatrixProducts(context: context, queue: queue, parameters: chosen.tuning.clblast)
     }
 
@@ -132,7 +139,7 @@ public final class DeviceEngine {
     }
 
     /// Elements per work-item of elementwise kernels.
-    var elementsPerItem: Int { profile == .cpu ? 4096 : 1 }
+    var elementsPerItem: Int { profile.elementsPerItem }
     /// Rows per work-item of per-channel kernels.
     var rowsPerItem: Int { profile == .cpu ? 128 : 1 }
 

@@ -23,6 +23,12 @@ public enum KernelProfile: String, Sendable, CaseIterable {
         }
     }
 
+    /// Elements per work-item of elementwise kernels.
+    var elementsPerItem: Int { self == .cpu ? 4096 : 1 }
+
+    /// Output channels that one work-item packs at a time.
+    func packingLanes(_ registers: RegisterTiles) -> Int { self == .cpu ? registers.lanes : 1 }
+
     /// Compiler options of kernels over rows: those of the gpu profile run on a CPU only to be checked.
     func rowOptions(_ device: Device) -> String { self == .gpu ? device.optionsOfChecks : "" }
 }

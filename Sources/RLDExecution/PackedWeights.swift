@@ -140,7 +140,8 @@ struct PackedWeights {
         }
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
         try engine.queue.write(table, to: list)
-        let (lanes, items) = engine.profile == .cpu ? (engine.registers.lanes, 16) : (1, 2048)
+        let lanes = engine.profile.packingLanes(engine.registers)
+        let items = engine.profile == .cpu ? 16 : 2048
         func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
                 "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [items, count],

@@ -190,6 +190,28 @@ struct RuntimeTests {
         #expect(context.counters.programsBuilt == 2)
     }
 
+    @Test func filesOfABundleAreOneProgram() throws {
+        let files = [
+            "all.cl": "#include \"a.cl\"\n#include \"b.cl\"\n", "a.cl": "kernel void a(global int *x) { x[0] = SIZE; }\n",
+            "b.cl": "kernel void b(global int *x) { x[0] = 3; }\n",
+        ]
+        let bundle = ProgramCache.Bundle(file: "all.cl", members: ["a.cl", "b.cl"], defines: ["SIZE": "5"])
+        let cache = ProgramCache(context, bundle: bundle) { name in
+            try? KernelText.expand(name) { try #require(files[$0]) }
+        }
+        let a = try cache.kernel("a.cl", "a", defines: [("SIZE", "5")])
+        #expect(try cache.kernel("b.cl", "b").program === a.program)
+        let other = try cache.kernel("a.cl", "a", defines: [("SIZE", "6")])
+        #expect(other.program !== a.program, "another value than the bundle's")
+        #expect(try cache.kernel("b.cl", "b", options: "-cl-opt-disable").program.name == "b.cl")
+        let buffer = try Buffer(context, bytes: 4, label: "x")
+        for (kernel, value) in [(a, 5), (other, 6)] as [(Kernel, Int32)] {
+            try kernel.setArgument(0, buffer)
+            try queue.enqueue(kernel, global: [1])
+            #expect(try queue.read(Int32.self, from: buffer, count: 1) == [value])
+        }
+    }
+
     @Test func missingFilesAndKernels() throws {
         #expect(error { _ = try cache.kernel("none.cl", "f") }?.message.contains("none.cl") == true)
         let error = error { _ = try cache.kernel("copy.cl", "none") }
