@@ -121,10 +121,37 @@ public final class CommandQueue {
             waited()
             return
         }
+        try enqueueWrite(size, to: buffer, at: offset) { block in
+            values.withUnsafeBytes { block.copyMemory(from: $0) }
+        }
+    }
+
+    /// Writes values that are made where the device reads them, some at a time, so that making and taking go side by side. Returns
+    /// at once, unless more than 64 MiB would have to wait.
+    /// - Parameter fill: initialises the memory of the values of a range.
+    public func write<T: BitwiseCopyable>(
+        _ type: T.Type, count: Int, to buffer: Buffer, at elementOffset: Int = 0,
+        fill: (Range<Int>, UnsafeMutableBufferPointer<T>) -> Void
+    ) throws(DeviceError) {
+        let offset = try buffer.byteOffset(type, at: elementOffset, count: count, for: "writing")
+        let stride = MemoryLayout<T>.stride
+        let most = max(1, PendingWrites.largestCopy / stride)
+        for first in Swift.stride(from: 0, to: count, by: most) {
+            let range = first..<min(first + most, count)
+            try enqueueWrite(range.count * stride, to: buffer, at: offset + first * stride) { block in
+                fill(range, block.bindMemory(to: type))
+            }
+        }
+    }
+
+    private func enqueueWrite(
+        _ size: Int, to buffer: Buffer, at offset: Int, fill: (UnsafeMutableRawBufferPointer) -> Void
+    ) throws(DeviceError) {
         let waits = writes.waits
         try DeviceError.check(writes.makeRoom(for: size), .transferFailed, "waiting for an earlier write")
         if writes.waits > waits { context.counters.synchronised() }
-        let block = values.withUnsafeBytes { PendingWrites.Block(copying: $0) }
+        let block = PendingWrites.Block(size)
+        fill(block.memory)
         var event: OpaquePointer?
         let status = clEnqueueWriteBuffer(
             handle, buffer.handle, cl_bool(CL_FALSE), offset, size, block.memory.baseAddress, 0, nil, &event)

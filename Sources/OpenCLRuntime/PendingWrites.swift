@@ -2,19 +2,17 @@ import Foundation
 
 /// Host memory of writes that the device may not have read yet: freed when its event is over, bounded in size.
 final class PendingWrites {
-    /// A copy of what is being written, freed with this object.
+    /// What is being written, freed with this object.
     final class Block {
         let memory: UnsafeMutableRawBufferPointer
 
-        init(copying source: UnsafeRawBufferPointer) {
-            memory = .allocate(byteCount: source.count, alignment: 64)
-            memory.copyMemory(from: source)
-        }
+        init(_ size: Int) { memory = .allocate(byteCount: size, alignment: 64) }
 
         deinit { memory.deallocate() }
     }
 
-    /// An array up to this size is copied, and the write returns at once; a larger one is written in place, and the write waits.
+    /// Bytes of a block at most. An array up to this size is copied, and the write returns at once; a larger one is written in place,
+    /// and the write waits.
     static let largestCopy = 4 << 20
     /// No more than this is ever held: then the oldest write is waited for.
     static let most = 64 << 20

@@ -100,25 +100,18 @@ package final class ParameterStore {
     /// The same tensor by tensor, so that no other copy of a large network is ever whole.
     /// - Parameter tensor: by name; what it does not have stays as it is.
     func load(_ tensor: (String) -> Tensor?) throws(DeviceError) {
-        var written = 0
         for entry in network.stateTensors {
             guard let values = tensor(entry.name)?.values else { continue }
             let offset = offsets[entry.name] ?? 0
             switch entry.kind {
             case .counter: batchesTracked[entry.name] = values[0]
-            case .buffer: try engine.queue.write(values.map(Float.init), to: running, at: offset)
+            case .buffer: try write(values, to: running, at: offset)
             case .parameter:
                 if let staging, packedOnly.contains(entry.name) {
-                    try engine.queue.write(values.map(Float.init), to: staging)
+                    try write(values, to: staging, at: 0)
                     try packed?.update(entry.name)
                 } else {
-                    try engine.queue.write(values.map(Float.init), to: parameters, at: offset)
-                }
-                // Copies that wait to be written are bounded.
-                written += values.count
-                if written > Self.mostPending {
-                    try engine.queue.finish()
-                    written = 0
+                    try write(values, to: parameters, at: offset)
                 }
             }
         }
@@ -127,8 +120,11 @@ package final class ParameterStore {
         try packed?.update()
     }
 
-    /// Elements that are written before the host waits for them.
-    private static let mostPending = 4 << 20
+    private func write(_ values: [Double], to buffer: Buffer, at offset: Int) throws(DeviceError) {
+        try engine.queue.write(Float.self, count: values.count, to: buffer, at: offset) { range, target in
+            for i in range { target[i - range.lowerBound] = Float(values[i]) }
+        }
+    }
 
     /// The state as it is after everything enqueued so far, without what exists packed only.
     package func state() throws(DeviceError) -> NetworkState {

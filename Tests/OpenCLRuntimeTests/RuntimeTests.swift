@@ -92,6 +92,25 @@ struct RuntimeTests {
         #expect(queue.pendingWriteBytes == 0)
     }
 
+    @Test func valuesAreMadeWhereTheDeviceReadsThem() throws {
+        // Two portions and a part of one, behind what is there.
+        let count = 5 << 19
+        let buffer = try Buffer(context, bytes: 4 * (count + 3), label: "values")
+        try queue.fill(buffer, Float(-1))
+        var portions: [Range<Int>] = []
+        try queue.write(Float.self, count: count, to: buffer, at: 3) { range, values in
+            portions.append(range)
+            for i in range { values[i - range.lowerBound] = Float(i) }
+        }
+        #expect(portions == [0..<1 << 20, 1 << 20..<2 << 20, 2 << 20..<count])
+        #expect(context.counters.hostSynchronisations == 0)
+        #expect(try queue.read(Float.self, from: buffer, count: count + 3) == [-1, -1, -1] + numbers(count))
+        try queue.write(Float.self, count: 0, to: buffer, at: count + 3) { _, _ in Issue.record("there is nothing to make") }
+        let tooMany = error { try queue.write(Float.self, count: count, to: buffer, at: 4) { _, _ in Issue.record("no room") } }
+        #expect(tooMany?.message.contains("values") == true)
+        #expect(queue.pendingWriteBytes == 0)
+    }
+
     @Test func pendingWritesAreBoundedAndLargeOnesWait() throws {
         let count = 1 << 20
         let buffer = try Buffer(context, bytes: 4 * count * 2, label: "large")
