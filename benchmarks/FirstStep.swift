@@ -4,7 +4,8 @@ import RLDGraph
 import RLDMethods
 
 /// How long a training takes from nothing to the end of its first step: context, weights on the device, plans, kernels, the step.
-/// The networks' weights themselves come from a file in a training and are made beforehand.
+/// The networks' weights themselves come from a file in a training and are made beforehand. Measure while no other context of the device
+/// lives: they would share what is compiled.
 package struct FirstStep: Sendable {
     package var seconds: Double
     /// Of these the OpenCL compiler's, CLBlast's programs not counted; next to nothing where the driver's cache holds them.

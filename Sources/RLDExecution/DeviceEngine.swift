@@ -66,6 +66,7 @@ public final class DeviceEngine {
         self.guardElements = guardElements
         context = try Context(device)
         queue = try CommandQueue(context, profiling: profiling)
+        // The members are what step.cl includes.
         let step = ProgramCache.Bundle(
             file: "step.cl",
             members: [
