@@ -48,6 +48,14 @@
     }
 #endif
 
+// Asks for where row r of the tile `ahead` rows on goes, and for what is added to it.
+#define PREFETCH_ROW(r) \
+    if (p + ahead + r < group) { \
+        const ulong at = PIXEL(ahead + r) * (ulong)outputs + lane0; \
+        PREFETCH_TO_WRITE(y + y_offset + at) \
+        if (add_residual) PREFETCH(residual + residual_offset + at) \
+    }
+
 // to[0 ..< count] = from[0 ..< count], or zeros.
 inline void copy_run(global const x_t *restrict from, global float *restrict to, const int count)
 {
@@ -91,6 +99,8 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
     const ulong scratch_offset, const int add_bias, const int add_residual, const int rectify)
 {
     const int depth = kernel_size * kernel_size * channels;
+    // Memory answers in about the time that a tile of 128 steps takes.
+    const int ahead = depth < 128 ? ROWS : 0;
     // Rows of a 1x1 convolution at stride 1 are the input's, if that is float; only the last tile, if it is not whole, is copied.
 #if X_HALF
     const int plain = 0;
@@ -122,9 +132,10 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
                 const int count = min(ROWS, group - p);
                 global const float *restrict a = rows + (ulong)p * depth;
                 const int a_stride = depth;
+#define PIXEL(r) (begin + p + r)
+                EACH_ROW(PREFETCH_ROW)
                 EACH_ROW(TILE_ZERO)
                 TILE_MULTIPLY(depth, weights)
-#define PIXEL(r) (begin + p + r)
                 EACH_ROW(FINISH_ROW)
 #undef PIXEL
             }

@@ -65,7 +65,20 @@
         store_y_v(v, y + at); \
     }
 
-// group_tiles: tiles per group, a multiple of ROWS. scratch: AREA * (group_tiles * (channels + BLOCK) + 32) floats per work-item.
+// Asks for what the tile to the right will read of 16 channels, and for where its results of 16 outputs go and what is added to
+// them: memory answers later than a tile takes.
+#define PREFETCH_INPUTS(origin) \
+    for (int i = 0; i < RESULTS + 2; ++i) \
+        for (int j = RESULTS + 2; j < 2 * RESULTS + 2; ++j) PREFETCH((origin) + ((long)i * width + j) * channels)
+#define PREFETCH_RESULTS(n, row, column, lane) \
+    for (int i = 0; i < RESULTS && (row) + i < output_height; ++i) \
+        for (int j = 0; j < RESULTS && (column) + j < output_width; ++j) { \
+            const ulong at = (((ulong)(n) * output_height + ((row) + i)) * output_width + ((column) + j)) * outputs + (lane); \
+            PREFETCH_TO_WRITE(y + y_offset + at) \
+            if (add_residual) PREFETCH(residual + residual_offset + at) \
+        }
+
+// group_tiles: tiles per group, a multiple of ROWS. scratch: AREA * (group_tiles * (channels + outputs) + 32) floats per work-item.
 // packed: [AREA][outputs / BLOCK][channels][BLOCK]. The residual may be y itself. Global size: [workers].
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
@@ -78,7 +91,7 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     const int columns = (output_width + RESULTS - 1) / RESULTS, rows = (output_height + RESULTS - 1) / RESULTS;
     const int tiles = batch * columns * rows;
     // 16 floats more than a power of two: AREA addresses at equal distances must not share one cache set.
-    const int input_stride = group_tiles * channels + 16, output_stride = group_tiles * BLOCK + 16;
+    const int input_stride = group_tiles * channels + 16, output_stride = group_tiles * outputs + 16;
     global float *restrict transformed =
         scratch + scratch_offset + get_global_id(0) * (ulong)(AREA * (input_stride + output_stride));
     global float *restrict products = transformed + AREA * input_stride;
@@ -94,35 +107,36 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
             for (int c = 0; c < channels; c += LANES) {
                 real_v r[AREA];
                 global const x_t *origin = tile_origin + c;
+                if (c % 16 == 0) { PREFETCH_INPUTS(origin) }
                 READ_TILE(r, origin, top, left, height, width, channels)
                 global float *restrict to = transformed + t * channels + c;
                 _Pragma("unroll") for (int j = 0; j < RESULTS + 2; ++j) TRANSFORM_COLUMN(j)
             }
         }
-        for (int lane0 = 0; lane0 < outputs; lane0 += BLOCK) {
-            for (int f = 0; f < AREA; ++f) {
+        for (int f = 0; f < AREA; ++f) {
+            for (int lane0 = 0; lane0 < outputs; lane0 += BLOCK) {
                 global const float *restrict weights = packed + packed_offset + ((ulong)f * outputs + lane0) * channels;
                 for (int t = 0; t < padded_count; t += ROWS) {
                     global const float *restrict a = transformed + f * input_stride + t * channels;
                     const int a_stride = channels;
-                    global float *restrict first = products + f * output_stride + t * BLOCK;
-                    const int first_stride = BLOCK;
+                    global float *restrict first = products + f * output_stride + t * outputs + lane0;
+                    const int first_stride = outputs;
                     EACH_ROW(TILE_ZERO)
-                    TILE_MULTIPLY(channels, weights)
+                    TILE_MULTIPLY_AHEAD(channels, weights, weights + BLOCK * channels)
                     EACH_ROW(TILE_STORE)
                 }
             }
-            for (int t = 0; t < count; ++t) {
-                const int tile = begin + t;
-                const int column = tile % columns * RESULTS, row = tile / columns % rows * RESULTS, n = tile / columns / rows;
-                for (int b = 0; b < BLOCK; b += LANES) {
-                    const int lane = lane0 + b;
-                    const real_v start = add_bias ? load_v(bias + bias_offset + lane) : splat_v(0.0f);
-                    real_v r[(RESULTS + 2) * RESULTS];
-                    global const float *restrict m = products + t * BLOCK + b;
-                    _Pragma("unroll") for (int i = 0; i < RESULTS + 2; ++i) { RETURN_ROW(i) }
-                    _Pragma("unroll") for (int j = 0; j < RESULTS; ++j) RETURN_COLUMN(j)
-                }
+        }
+        for (int t = 0; t < count; ++t) {
+            const int tile = begin + t;
+            const int column = tile % columns * RESULTS, row = tile / columns % rows * RESULTS, n = tile / columns / rows;
+            for (int lane = 0; lane < outputs; lane += LANES) {
+                if (lane % 16 == 0) { PREFETCH_RESULTS(n, row, column + RESULTS, lane) }
+                const real_v start = add_bias ? load_v(bias + bias_offset + lane) : splat_v(0.0f);
+                real_v r[(RESULTS + 2) * RESULTS];
+                global const float *restrict m = products + t * outputs + lane;
+                _Pragma("unroll") for (int i = 0; i < RESULTS + 2; ++i) { RETURN_ROW(i) }
+                _Pragma("unroll") for (int j = 0; j < RESULTS; ++j) RETURN_COLUMN(j)
             }
         }
     }

@@ -139,6 +139,12 @@ public final class DeviceEngine {
         max(1, min(groups, 4 * device.computeUnits, allocationLimit / 4 / max(scratch, 1)))
     }
 
+    /// How many of `units` a group takes, at most `most`, so that the groups share out evenly among workers.
+    func groupSize(_ units: Int, most: Int) -> Int {
+        let workers = 4 * device.computeUnits
+        return ceilDivide(units, workers * ceilDivide(units, workers * most))
+    }
+
     /// Elements per work-item of elementwise kernels.
     var elementsPerItem: Int { profile.elementsPerItem }
     /// Rows per work-item of per-channel kernels.

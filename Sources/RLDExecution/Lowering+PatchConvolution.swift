@@ -8,11 +8,10 @@ extension Lowering {
     /// Largest memory for the partial sums of one weight gradient, in elements.
     private static let partialLimit = 4 << 20
 
-    /// Patches per group for a patch of `depth` elements: a multiple of the tile's rows, between 2 and 16 times as many.
+    /// Patches per group for a patch of `depth` elements: a multiple of the tile's rows, at most 16 times as many.
     private func groupPixels(depth: Int, pixels: Int, rows: Int) -> Int {
         let limit = min(Self.workerPatches, engine.allocationLimit / 4)
-        let tiles = max(1, min(16, limit / max(depth, 1) / rows))
-        return min(tiles, ceilDivide(pixels, rows)) * rows
+        return rows * engine.groupSize(ceilDivide(pixels, rows), most: max(1, min(16, limit / max(depth, 1) / rows)))
     }
 
     func lowerPatches(_ id: Network.NodeID, _ g: ConvolutionGeometry, packed: DeviceSlice, finish: ConvolutionFinish) {

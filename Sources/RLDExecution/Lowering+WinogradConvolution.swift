@@ -21,10 +21,13 @@ extension Lowering {
         let tiles = batch * ConvolutionGeometry.winogradTiles(output, results: results)
         let area = (results + 2) * (results + 2)
         // As many tiles as keep their values in cache, at least two rows of register tiles.
-        let perTile = area * (input.channels + tile.block)
+        let perTile = area * (input.channels + output.channels)
         let wanted = max(2, min(768 / (results * results), Self.workerScratch / perTile) / tile.rows)
-        let groupTiles = min(wanted, ceilDivide(tiles, tile.rows)) * tile.rows
-        let scratchSize = area * (groupTiles * (input.channels + tile.block) + 32)
+        let registerTiles = ceilDivide(tiles, tile.rows)
+        // Two rows of register tiles share what is read of the weights.
+        let least = min(2, ceilDivide(registerTiles, engine.device.computeUnits))
+        let groupTiles = max(least, engine.groupSize(registerTiles, most: wanted)) * tile.rows
+        let scratchSize = area * (groupTiles * (input.channels + output.channels) + 32)
         let workers = engine.workers(ceilDivide(tiles, groupTiles), scratch: scratchSize)
         let scratch = builder.value(workers * scratchSize)
         builder.step(reads: [x] + finish.reads, writes: [y, scratch]) { memory throws(DeviceError) in
