@@ -61,7 +61,7 @@
         const ulong at = y_offset + (((ulong)n * output_height + (row)) * output_width + (column)) * outputs + lane; \
         real_v v = value + start; \
         if (add_residual) v += load_residual_v(residual + (residual_offset - y_offset + at)); \
-        if (rectify) v = relu_v(v); \
+        v = select(v, least, v < least); \
         store_y_v(v, y + at); \
     }
 
@@ -95,6 +95,10 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     global float *restrict transformed =
         scratch + scratch_offset + get_global_id(0) * (ulong)(AREA * (input_stride + output_stride));
     global float *restrict products = transformed + AREA * input_stride;
+    const real_v least = splat_v(rectify ? 0.0f : -INFINITY);
+    // In the first of the gaps.
+    store_v(splat_v(0.0f), transformed + group_tiles * channels);
+    global const x_t *zeros = (global const x_t *)(transformed + group_tiles * channels);
 
     for (int begin = (int)get_global_id(0) * group_tiles; begin < tiles; begin += (int)get_global_size(0) * group_tiles) {
         const int count = min(group_tiles, tiles - begin);
@@ -108,7 +112,7 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
                 real_v r[AREA];
                 global const x_t *origin = tile_origin + c;
                 if (c % 16 == 0) { PREFETCH_INPUTS(origin) }
-                READ_TILE(r, origin, top, left, height, width, channels)
+                READ_TILE(r, origin, zeros, top, left, height, width, channels)
                 global float *restrict to = transformed + t * channels + c;
                 _Pragma("unroll") for (int j = 0; j < RESULTS + 2; ++j) TRANSFORM_COLUMN(j)
             }

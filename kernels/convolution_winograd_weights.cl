@@ -10,7 +10,8 @@
 static inline void transform_tile(
     const int tile, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int padding, global const float *restrict x, global const float *restrict dy,
-    global float *restrict input, const ulong input_stride, global float *restrict output, const ulong output_stride)
+    global const float *restrict zeros, global float *restrict input, const ulong input_stride, global float *restrict output,
+    const ulong output_stride)
 {
     const int columns = (output_width + 3) / 4, rows = (output_height + 3) / 4;
     const int column = tile % columns * 4, row = tile / columns % rows * 4, n = tile / columns / rows;
@@ -19,7 +20,7 @@ static inline void transform_tile(
     for (int c = 0; c < channels; c += LANES) {
         real_v r[36];
         global const float *origin = tile_origin + c;
-        WINOGRAD_READ_TILE(r, origin, top, left, height, width, channels)
+        WINOGRAD_READ_TILE(r, origin, zeros, top, left, height, width, channels)
         global float *restrict to = input + c;
         _Pragma("unroll") for (int j = 0; j < 6; ++j) {
             real_v o0, o1, o2, o3, o4, o5;
@@ -87,13 +88,15 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_
     const ulong input_stride = (ulong)chunk_tiles * channels + 16, output_stride = (ulong)chunk_tiles * outputs + 16;
     global float *restrict inputs = scratch + scratch_offset + get_global_id(0) * 36 * (input_stride + output_stride);
     global float *restrict gradients = inputs + 36 * input_stride;
+    global float *restrict zeros = inputs + (ulong)chunk_tiles * channels; // the first of the gaps
+    store_v(splat_v(0.0f), zeros);
     global float *restrict own = sums + sums_offset + get_global_id(0) * (ulong)(36 * outputs) * channels;
     const int begin = (int)get_global_id(0) * group_tiles, end = min(begin + group_tiles, tiles);
     for (int chunk = begin; chunk < end; chunk += chunk_tiles) {
         const int count = min(chunk_tiles, end - chunk);
         for (int t = 0; t < count; ++t)
             transform_tile(
-                chunk + t, height, width, channels, output_height, output_width, outputs, padding, x + x_offset, dy + dy_offset,
+                chunk + t, height, width, channels, output_height, output_width, outputs, padding, x + x_offset, dy + dy_offset, zeros,
                 inputs + (ulong)t * channels, input_stride, gradients + (ulong)t * outputs, output_stride);
         for (int f = 0; f < 36; ++f) {
             for (int lane0 = 0; lane0 < channels; lane0 += BLOCK) {
@@ -110,7 +113,8 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_
     }
 }
 
-// transformed: [36][tiles][channels] then [36][tiles][outputs], each with 16 floats after every [tiles][...] part.
+// transformed: [36][tiles][channels] then [36][tiles][outputs], each with 16 floats after every [tiles][...] part, then 16 floats per
+// work-item.
 // x and dy begin at the first image of this launch. Global size: [workers]; a work-item takes every get_global_size(0)-th tile.
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_weight_transform(
     const int tiles, const int height, const int width, const int channels, const int output_height, const int output_width,
@@ -120,9 +124,11 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_
     const ulong input_stride = (ulong)tiles * channels + 16, output_stride = (ulong)tiles * outputs + 16;
     global float *restrict inputs = transformed + transformed_offset;
     global float *restrict gradients = inputs + 36 * input_stride;
+    global float *restrict zeros = gradients + 36 * output_stride + get_global_id(0) * 16;
+    store_v(splat_v(0.0f), zeros);
     for (int tile = (int)get_global_id(0); tile < tiles; tile += (int)get_global_size(0))
         transform_tile(
-            tile, height, width, channels, output_height, output_width, outputs, padding, x + x_offset, dy + dy_offset,
+            tile, height, width, channels, output_height, output_width, outputs, padding, x + x_offset, dy + dy_offset, zeros,
             inputs + (ulong)tile * channels, input_stride, gradients + (ulong)tile * outputs, output_stride);
 }
 

@@ -12,6 +12,19 @@ struct ConvolutionGeometry {
         output = Extent(network.nodes[id].shape)
     }
 
+    private init(_ c: Convolution, input: Extent, output: Extent) {
+        (self.c, self.input, self.output) = (c, input, output)
+    }
+
+    /// The convolution of the output's gradient with the transposed weights that gives the input's, where the kernel is a pixel and
+    /// none is left out; nil elsewhere.
+    var pointwiseTranspose: ConvolutionGeometry? {
+        guard c.kernel == 1, c.stride == 1, c.padding == 0 else { return nil }
+        var transposed = c
+        (transposed.inputChannels, transposed.outputChannels) = (c.outputChannels, c.inputChannels)
+        return ConvolutionGeometry(transposed, input: output, output: input)
+    }
+
     var taps: Int { c.kernel * c.kernel }
 
     /// Winograd tiles per image for results of this extent.

@@ -21,7 +21,7 @@ extension Lowering {
                 id, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed.slice, results: results,
                 finish: finish)
         } else {
-            lowerPatches(id, g, packed: packed.slice, finish: finish)
+            lowerPatches(id, g, from: x, to: value(id), packed: packed.slice, finish: finish)
         }
     }
 
@@ -56,6 +56,8 @@ extension Lowering {
             lowerWinograd(
                 id, from: dy, g.output, to: target.value, g.input, padding: c.kernel - 1 - c.padding, packed: packed.slice,
                 results: results, finish: finish)
+        } else if let transposed = g.pointwiseTranspose {
+            lowerPatches(id, transposed, from: dy, to: target.value, packed: packed.slice, finish: finish)
         } else {
             lowerPatchInputGradient(id, g, packed: packed.slice, target)
         }

@@ -14,9 +14,11 @@ extension Lowering {
         return rows * engine.groupSize(ceilDivide(pixels, rows), most: max(1, min(16, limit / max(depth, 1) / rows)))
     }
 
-    func lowerPatches(_ id: Network.NodeID, _ g: ConvolutionGeometry, packed: DeviceSlice, finish: ConvolutionFinish) {
-        let (c, node) = (g.c, network.nodes[id])
-        let (x, y, pixels) = (value(node.inputs[0]), value(id), batch * g.output.plane)
+    func lowerPatches(
+        _ id: Network.NodeID, _ g: ConvolutionGeometry, from x: PlanBuilder.Value, to y: PlanBuilder.Value, packed: DeviceSlice,
+        finish: ConvolutionFinish
+    ) {
+        let (c, pixels) = (g.c, batch * g.output.plane)
         let tile = engine.registers.forwardTile(block: engine.registers.block(c.outputChannels))
         let group = groupPixels(depth: c.fanIn, pixels: pixels, rows: tile.rows)
         let workers = engine.workers(ceilDivide(pixels, group), scratch: group * c.fanIn)
@@ -24,7 +26,7 @@ extension Lowering {
         builder.step(reads: [x] + finish.reads, writes: [y, scratch]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    node.name, "convolution_patches.cl", "convolution_patches_forward",
+                    network.nodes[id].name, "convolution_patches.cl", "convolution_patches_forward",
                     defines: tile.defines + finish.storageDefines(memory, x: x, y: y), global: [workers], heavyItems: true,
                     [
                         .long(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),

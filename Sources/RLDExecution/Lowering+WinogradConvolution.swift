@@ -118,7 +118,8 @@ extension Lowering {
         let slices =
             images < batch ? 1 : ceilDivide(winogradSums(g), min(Self.sumsScratch, engine.allocationLimit / 32))
         let outputs = min(ceilDivide(ceilDivide(c.outputChannels, slices), tile.rows) * tile.rows, c.outputChannels)
-        let transformed = builder.value(winogradTransformed(g, images: images))
+        let workers = engine.workers(images * ConvolutionGeometry.winogradTiles(g.output), scratch: 1)
+        let transformed = builder.value(winogradTransformed(g, images: images) + 16 * workers)
         let sums = builder.value(36 * c.inputChannels * outputs)
         builder.step(reads: [x, dy], writes: [transformed, sums]) { memory throws(DeviceError) in
             var launches: [Launch] = []
@@ -132,7 +133,7 @@ extension Lowering {
                 let tiles = count * ConvolutionGeometry.winogradTiles(g.output)
                 let (inputSize, outputSize) = (g.input.plane * c.inputChannels, g.output.plane * c.outputChannels)
                 try launch(
-                    "transform", [engine.workers(tiles, scratch: 1)],
+                    "transform", [min(workers, tiles)],
                     [
                         .int(tiles), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
                         .int(g.output.width), .int(c.outputChannels), .int(c.padding),
