@@ -52,8 +52,8 @@
 #define PREFETCH_ROW(r) \
     if (p + ahead + r < group) { \
         const ulong at = PIXEL(ahead + r) * (ulong)outputs + lane0; \
-        PREFETCH_TO_WRITE(y + y_offset + at) \
-        if (add_residual) PREFETCH(residual + residual_offset + at) \
+        TILE_LINES(PREFETCH_TO_WRITE, y + y_offset + at) \
+        if (add_residual) { TILE_LINES(PREFETCH, residual + residual_offset + at) } \
     }
 
 // to[0 ..< count] = from[0 ..< count], or zeros.
