@@ -26,7 +26,7 @@ enum CLBlastParameters {
     private static func override(_ device: Device, _ kernel: String, _ parameters: [String: Int]) throws(DeviceError) {
         let ordered = parameters.sorted { $0.key < $1.key }
         let names = ordered.map { strdup($0.key) }
-        defer { names.forEach { free($0) } }
+        defer { for name in names { free(name) } }
         var pointers = names.map { UnsafePointer($0) }
         let values = ordered.map { size_t($0.value) }
         let status = CLBlastOverrideParameters(

@@ -140,9 +140,12 @@ public final class DeviceEngine {
     }
 
     /// How many of `units` a group takes, at most `most`, so that the groups share out evenly among workers.
-    func groupSize(_ units: Int, most: Int) -> Int {
-        let workers = 4 * device.computeUnits
-        return ceilDivide(units, workers * ceilDivide(units, workers * most))
+    func groupSize(_ units: Int, most: Int) -> Int { Self.groupSize(units, most: most, workers: 4 * device.computeUnits) }
+
+    package static func groupSize(_ units: Int, most: Int, workers: Int) -> Int {
+        // Each worker takes as many groups.
+        let rounds = ceilDivide(units, workers * most)
+        return ceilDivide(units, workers * rounds)
     }
 
     /// Elements per work-item of elementwise kernels.

@@ -6,6 +6,25 @@ import RLDTraining
 import TestSupport
 import Testing
 
+/// Groups of tiles of the cpu profile's convolutions.
+@Suite("Shares of workers") struct GroupSizeTests {
+    @Test func groupsAreWholeSmallEnoughAndShareOutEvenly() {
+        for units in [1, 7, 8, 9, 11, 171, 683, 10_923] {
+            for (most, workers) in [(1, 8), (16, 8), (2, 8), (16, 1), (16, 256)] {
+                let size = DeviceEngine.groupSize(units, most: most, workers: workers)
+                #expect((1...most).contains(size), "\(units) units, at most \(most), \(workers) workers")
+                // What the worker with most groups takes is less than a round above an even share.
+                let groups = (units + size - 1) / size
+                let busiest = (groups + workers - 1) / workers * size
+                let rounds = (units + workers * most - 1) / (workers * most)
+                #expect(busiest * workers < units + workers * rounds, "\(units) units, at most \(most), \(workers) workers")
+            }
+        }
+        // 1,024 pixels in tiles of 6: 16 groups of 11 tiles, where 11 groups of 16 left one of two processors 7 and the other 4.
+        #expect(DeviceEngine.groupSize(171, most: 16, workers: 8) == 11)
+    }
+}
+
 /// The tiles of the gpu profile's convolutions.
 @Suite("Sizes of tiles", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TileSizeTests {
     /// Output, input gradient and weight gradient of one convolution.
@@ -33,7 +52,8 @@ import Testing
             #expect(expected.allSatisfy { $0.contains { $0 != 0 } })
             for rows in TileSize.rowChoices {
                 #expect(
-                    try Self.results(operation, precision, rows: rows) == expected, "tiles of \(16 * rows) pixels: \(operation.name)")
+                    try Self.results(operation, precision, rows: rows) == expected,
+                    "tiles of \(16 * rows) pixels: \(operation.name)")
             }
         }
     }
@@ -42,7 +62,8 @@ import Testing
         let device = try TestDevice.device()
         func rows(groups: Int, channels: Int, tuned: [String: Int] = [:]) -> Int {
             // As many of the smallest tiles as that.
-            TileChoices(device, values: tuned).fitting(results: 32 * groups, channels: channels, phases: 1, product: .float32).rows
+            TileChoices(device, values: tuned).fitting(results: 32 * groups, channels: channels, phases: 1, product: .float32)
+                .rows
         }
         #expect(rows(groups: 1, channels: 64) == 2)
         #expect(rows(groups: 2 * device.computeUnits, channels: 64) == 4)
