@@ -95,6 +95,7 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     global float *restrict transformed =
         scratch + scratch_offset + get_global_id(0) * (ulong)(AREA * (input_stride + output_stride));
     global float *restrict products = transformed + AREA * input_stride;
+    // A rectifier without a branch that lets a NaN through, as relu_v does.
     const real_v least = splat_v(rectify ? 0.0f : -INFINITY);
     // In the first of the gaps.
     store_v(splat_v(0.0f), transformed + group_tiles * channels);
