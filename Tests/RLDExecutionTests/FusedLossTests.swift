@@ -239,6 +239,38 @@ import Testing
         try Self.compare(found, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), excluded classes")
     }
 
+    /// Masks are also made of the lowest number that there is, which a slope above 1 takes to -infinity.
+    @Test(arguments: KernelProfile.allCases, [1, 4])
+    func lowestNumbersAreLimits(_ profile: KernelProfile, _ temperature: Double) throws {
+        let engine = try engine(profile)
+        let lowest = -Double(Float.greatestFiniteMagnitude)
+        var (refined, plain, decoupled) = (RefinedLogitDistillation(), KnowledgeDistillation(), DecoupledKnowledgeDistillation())
+        (refined.temperature, plain.temperature, decoupled.temperature) = (temperature, temperature, temperature)
+        let methods: [Method] = [
+            .crossEntropy(CrossEntropy()), .refinedLogitDistillation(refined), .knowledgeDistillation(plain),
+            .decoupledKnowledgeDistillation(decoupled),
+        ]
+        for method in methods {
+            let device = try LossDevice(engine, method, rows: 12, classes: 33)
+            // Rows that are careful for other reasons: with classes that count for nothing, too.
+            var careful = 0
+            for mask in [-200, lowest] {
+                var batch = Batch(12, 33)
+                for row in 0..<12 {
+                    for i in [(row * 3) % 33, (row * 5 + 1) % 33] where i != Int(batch.labels[row]) {
+                        batch.student[row * 33 + i] = mask
+                        batch.teacher[row * 33 + i] = mask
+                    }
+                    let i = (row * 7 + 2) % 33
+                    if i != Int(batch.labels[row]) { batch.teacher[row * 33 + i] = row % 2 == 0 ? mask : -.infinity }
+                }
+                let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+                try Self.compare(found, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), \(mask)")
+                if mask == lowest { #expect(try device.carefulRows(12) == careful) } else { careful = try device.carefulRows(12) }
+            }
+        }
+    }
+
     @Test(arguments: KernelProfile.allCases)
     func faultsAreReported(_ profile: KernelProfile) throws {
         let engine = try engine(profile)
