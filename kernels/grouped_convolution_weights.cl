@@ -1,17 +1,7 @@
-// Weight gradients of grouped and depthwise convolutions, channels-last: each work-item sums over the pixels of a few images for
-// one tap; a second launch adds the groups of images in order and writes OIHW.
+// Weight gradients of grouped convolutions, channels-last: each work-item sums over the pixels of a few images for one tap;
+// grouped_weight_combine (partial_sums.cl) adds the groups of images in order and writes OIHW.
 #include "common/lanes.clh"
-
-// The output columns whose tap lies inside the image, and the sums' pointers for one row: x at source_channel, dy at output.
-#define COLUMNS \
-    const int shift = kw - padding; \
-    const int first_column = shift >= 0 ? 0 : (-shift + stride - 1) / stride; \
-    const int last_column = width - 1 - shift < 0 ? 0 : min(output_width, (width - 1 - shift) / stride + 1);
-#define ROW \
-    global const float *restrict xp = \
-        x + x_offset + (((ulong)n * height + h) * width + (ulong)(first_column * stride + shift)) * channels + source_channel; \
-    global const float *restrict gp = \
-        dy + dy_offset + (((ulong)n * output_height + oh) * output_width + first_column) * output_channels + output;
+#include "common/weight_columns.clh"
 
 #define INPUTS 4  // input channels per work-item
 
@@ -67,57 +57,4 @@ kernel void grouped_weight_partial(
     if (c0 + 1 < inputs_per_group) store_lanes(s1, out + step, lanes, 1);
     if (c0 + 2 < inputs_per_group) store_lanes(s2, out + 2 * step, lanes, 1);
     if (c0 + 3 < inputs_per_group) store_lanes(s3, out + 3 * step, lanes, 1);
-}
-
-// partial[images][tap][channel]. Global size: [ceil(channels / VECTOR) * taps, groups of images].
-kernel void depthwise_weight_partial(
-    const int batch, const int images_per_chunk, const int height, const int width, const int channels,
-    const int output_height, const int output_width, const int kernel_size, const int stride, const int padding,
-    global const float *restrict x, const ulong x_offset, global const float *restrict dy, const ulong dy_offset,
-    global float *restrict partial, const ulong partial_offset)
-{
-    const int taps = kernel_size * kernel_size;
-    const int blocks = (channels + VECTOR - 1) / VECTOR;
-    const int id = (int)get_global_id(0);
-    const int tap = id / blocks;
-    const int output = id % blocks * VECTOR, source_channel = output, output_channels = channels;
-    const int lanes = min(VECTOR, channels - output);
-    const int kh = tap / kernel_size, kw = tap % kernel_size;
-    const int first_image = (int)get_global_id(1) * images_per_chunk;
-    const int last_image = min(first_image + images_per_chunk, batch);
-    COLUMNS
-    const ulong x_step = (ulong)stride * channels;
-    // Two sums, of even and odd columns, so that one fused multiply-add need not wait for the other.
-    real_v s0 = (real_v)(0.0f), s1 = (real_v)(0.0f);
-    for (int n = first_image; n < last_image; ++n) {
-        for (int oh = 0; oh < output_height; ++oh) {
-            const int h = oh * stride + kh - padding;
-            if (h < 0 || h >= height) continue;
-            ROW
-            int ow = first_column;
-            for (; ow + 1 < last_column; ow += 2) {
-                s0 = fma(load_lanes(xp, lanes), load_lanes(gp, lanes), s0);
-                s1 = fma(load_lanes(xp + x_step, lanes), load_lanes(gp + channels, lanes), s1);
-                xp += 2 * x_step;
-                gp += 2 * channels;
-            }
-            if (ow < last_column) s0 = fma(load_lanes(xp, lanes), load_lanes(gp, lanes), s0);
-        }
-    }
-    const ulong row = (ulong)get_global_id(1) * taps + tap;
-    store_lanes(s0 + s1, partial + partial_offset + row * channels + output, lanes, 1);
-}
-
-// d weight [output][input channel within the group][tap]: the groups of images added in order.
-// Global size: [output channels, inputs_per_group * taps].
-kernel void grouped_weight_combine(
-    const int chunks, global const float *restrict partial, const ulong partial_offset, global float *restrict gradients,
-    const ulong gradients_offset)
-{
-    const ulong output = get_global_id(0), row = get_global_id(1);
-    const ulong outputs = get_global_size(0), rows = get_global_size(1);
-    float sum = 0.0f;
-    for (int chunk = 0; chunk < chunks; ++chunk)
-        sum += partial[partial_offset + ((ulong)chunk * rows + row) * outputs + output];
-    gradients[gradients_offset + output * rows + row] = sum;
 }

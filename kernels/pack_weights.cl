@@ -15,9 +15,9 @@
 
 #define FIELDS 7  // per table entry: source, target (elements), outputs, inputs, taps, kind, block
 
-// Global size: [any, entries from first_entry on]; the first dimension strides over an entry.
+// Global size: [any, entries from first_entry on]; the first dimension strides over an entry, `run` neighbours at a time.
 kernel void pack_weights(
-    const int first_entry, global const long *restrict table, global const float *restrict parameters,
+    const int first_entry, const int run, global const long *restrict table, global const float *restrict parameters,
     global float *restrict packed)
 {
     global const long *restrict entry = table + (first_entry + get_global_id(1)) * FIELDS;
@@ -28,7 +28,8 @@ kernel void pack_weights(
     const int padded = (outer + block - 1) / block * block;
     global const float *restrict from = parameters + entry[0];
     global float *restrict to = packed + entry[1];
-    for (int e = (int)get_global_id(0); e < padded / LANES * inner; e += (int)get_global_size(0)) {
+    const int count = padded / LANES * inner, items = (int)get_global_size(0);
+    for (int e = (int)get_global_id(0) * run; e < count; e += e % run == run - 1 ? (items - 1) * run + 1 : 1) {
         const int i = e % inner, o = e / inner * LANES;
         global const float *restrict weight = from + o * outer_step + i * inner_step;
         if (kind < 2) {
@@ -77,4 +78,25 @@ kernel void pack_weights(
             }
         }
     }
+}
+
+// Weights of a grouped convolution: packed[row][channel of the result]: row = (channel within the group of what is read) * taps + tap; zeros follow.
+// transposed 0: from what the forward pass reads (inputs) to outputs; 1: from outputs to inputs. weight is OIHW.
+// Global size: [count + zeros].
+kernel void grouped_pack_weights(
+    const ulong count, const int inputs_per_group, const int outputs_per_group, const int groups, const int taps,
+    const int transposed, global const float *restrict weight, const ulong weight_offset, global float *restrict packed,
+    const ulong packed_offset)
+{
+    const ulong e = get_global_id(0);
+    const ulong targets = (ulong)groups * (transposed ? inputs_per_group : outputs_per_group);
+    const int targets_per_group = transposed ? inputs_per_group : outputs_per_group;
+    const int target = (int)(e % targets);
+    const int row = (int)(e / targets);
+    const int group = target / targets_per_group, source = row / taps, tap = row % taps;
+    const ulong output = (ulong)group * outputs_per_group + (transposed ? source : target % targets_per_group);
+    const ulong input = transposed ? target % targets_per_group : source;
+    float v = 0.0f;
+    if (e < count) v = weight[weight_offset + (output * inputs_per_group + input) * taps + tap];
+    packed[packed_offset + e] = v;
 }

@@ -1,18 +1,32 @@
 // Sums in two launches, the order fixed: of a [rows, columns] matrix over its rows (bias gradients), and the second launch of weight
 // gradients that are summed over groups of output pixels (cpu profile).
 
-// partial[chunk][column]. Global size: [columns, chunks].
+#define SUMMED 64 // columns of a work-item that takes several
+
+// partial[chunk][column]. Global size: [columns, chunks], or on a CPU [ceil(columns / SUMMED), chunks] with `several` 1.
 kernel void column_sums_partial(
-    const ulong rows, const int columns, const int rows_per_chunk, global const float *restrict x, const ulong x_offset,
-    global float *restrict partial, const ulong partial_offset)
+    const ulong rows, const int columns, const int several, const int rows_per_chunk, global const float *restrict x,
+    const ulong x_offset, global float *restrict partial, const ulong partial_offset)
 {
-    const int c = (int)get_global_id(0);
+    const int c = (int)get_global_id(0) * (several ? SUMMED : 1);
     const ulong chunk = get_global_id(1);
     const ulong first = chunk * (ulong)rows_per_chunk;
     const ulong last = min(first + (ulong)rows_per_chunk, rows);
-    float sum = 0.0f;
-    for (ulong r = first; r < last; ++r) sum += x[x_offset + r * columns + c];
-    partial[partial_offset + chunk * columns + c] = sum;
+    global const float *restrict from = x + x_offset + c;
+    global float *restrict to = partial + partial_offset + chunk * columns + c;
+    if (several && c + SUMMED <= columns) {
+        float sums[SUMMED];
+        for (int k = 0; k < SUMMED; ++k) sums[k] = 0.0f;
+        for (ulong r = first; r < last; ++r)
+            for (int k = 0; k < SUMMED; ++k) sums[k] += from[r * columns + k];
+        for (int k = 0; k < SUMMED; ++k) to[k] = sums[k];
+        return;
+    }
+    for (int k = 0; k < (several ? columns - c : 1); ++k) {
+        float sum = 0.0f;
+        for (ulong r = first; r < last; ++r) sum += from[r * columns + k];
+        to[k] = sum;
+    }
 }
 
 // Adds the chunks. Global size: [columns].
@@ -41,4 +55,18 @@ kernel void convolution_weight_combine(
         for (int g = 0; g < groups; ++g) sum += in[(ulong)g * outputs * padded_depth + (ulong)t * channels];
         out[t] = sum;
     }
+}
+
+// d weight [output][input channel within the group][tap]: the groups of images added in order.
+// Global size: [output channels, inputs_per_group * taps].
+kernel void grouped_weight_combine(
+    const int chunks, global const float *restrict partial, const ulong partial_offset, global float *restrict gradients,
+    const ulong gradients_offset)
+{
+    const ulong output = get_global_id(0), row = get_global_id(1);
+    const ulong outputs = get_global_size(0), rows = get_global_size(1);
+    float sum = 0.0f;
+    for (int chunk = 0; chunk < chunks; ++chunk)
+        sum += partial[partial_offset + ((ulong)chunk * rows + row) * outputs + output];
+    gradients[gradients_offset + output * rows + row] = sum;
 }

@@ -1,13 +1,16 @@
 // Pooling over windows of channels-last values: largest value, mean with padding counted as zeros, and the adaptive mean.
-// Each work-item takes `pixels_per_item` pixels of VECTOR channels. Global size: [ceil(channels / VECTOR), groups of pixels].
+// Each work-item takes `pixels_per_item` pixels, of each VECTOR channels or, as the global size says, several times as many.
+// Global size: [up to ceil(channels / VECTOR), groups of pixels].
 // Backward passes gather: each input pixel visits the windows that cover it, in order; a mode writes (1) or adds (2).
 #include "common/lanes.clh"
 
 #define ITEM(pixels) \
-    const int c = (int)get_global_id(0) * VECTOR; \
-    const int lanes = min(VECTOR, channels - c); \
     const ulong first = get_global_id(1) * (ulong)pixels_per_item; \
     const ulong last = min(first + (ulong)pixels_per_item, (ulong)(pixels));
+// The channels of an item at a pixel, and how many of a vector there are.
+#define EACH_CHANNEL \
+    for (int c = (int)get_global_id(0) * VECTOR; c < channels; c += (int)get_global_size(0) * VECTOR)
+#define CHANNELS_HERE min(VECTOR, channels - c)
 // A pixel's image, row and column in a plane of some height and width.
 #define SPLIT(pixel, plane_height, plane_width) \
     const ulong n = (pixel) / (ulong)(plane_width) / (ulong)(plane_height); \
@@ -30,18 +33,21 @@ kernel void max_pool_forward(
         const int h0 = row * stride - padding, w0 = column * stride - padding;
         const int kh_first = max(-h0, 0), kw_first = max(-w0, 0);
         const int kh_last = min(kernel_size, height - h0), kw_last = min(kernel_size, width - w0);
-        real_v best = (real_v)(-INFINITY);
-        real_v winner = (real_v)((float)(kh_first * kernel_size + kw_first));
-        for (int kh = kh_first; kh < kh_last; ++kh) {
-            for (int kw = kw_first; kw < kw_last; ++kw) {
-                const real_v v = load_x_lanes(
-                    x + x_offset + ((n * height + h0 + kh) * width + w0 + kw) * (ulong)channels + c, lanes);
-                winner = select(winner, (real_v)((float)(kh * kernel_size + kw)), (v > best) | (v != v));
-                best = select(best, v, (v > best) | (v != v));
+        EACH_CHANNEL {
+            const int lanes = CHANNELS_HERE;
+            real_v best = (real_v)(-INFINITY);
+            real_v winner = (real_v)((float)(kh_first * kernel_size + kw_first));
+            for (int kh = kh_first; kh < kh_last; ++kh) {
+                for (int kw = kw_first; kw < kw_last; ++kw) {
+                    const real_v v = load_x_lanes(
+                        x + x_offset + ((n * height + h0 + kh) * width + w0 + kw) * (ulong)channels + c, lanes);
+                    winner = select(winner, (real_v)((float)(kh * kernel_size + kw)), (v > best) | (v != v));
+                    best = select(best, v, (v > best) | (v != v));
+                }
             }
+            store_y_lanes(best, y + y_offset + pixel * channels + c, lanes, 1);
+            if (keep_winners) store_lanes(winner, winners + winners_offset + pixel * channels + c, lanes, 1);
         }
-        store_y_lanes(best, y + y_offset + pixel * channels + c, lanes, 1);
-        if (keep_winners) store_lanes(winner, winners + winners_offset + pixel * channels + c, lanes, 1);
     }
 }
 
@@ -55,17 +61,22 @@ kernel void max_pool_backward(
     ITEM(pixels)
     for (ulong pixel = first; pixel < last; ++pixel) {
         SPLIT(pixel, height, width)
-        real_v sum = (real_v)(0.0f);
-        for (int oh = FIRST_WINDOW(row); oh < LAST_WINDOW(row, output_height); ++oh) {
-            for (int ow = FIRST_WINDOW(column); ow < LAST_WINDOW(column, output_width); ++ow) {
-                const ulong o = ((n * output_height + oh) * output_width + ow) * (ulong)channels + c;
-                const int tap = (row + padding - oh * stride) * kernel_size + column + padding - ow * stride;
-                const real_v winner = load_lanes(winners + winners_offset + o, lanes);
-                const real_v g = load_lanes(dy + dy_offset + o, lanes);
-                sum += select((real_v)(0.0f), g, winner == (real_v)((float)tap));
+        const int oh0 = FIRST_WINDOW(row), oh1 = LAST_WINDOW(row, output_height);
+        const int ow0 = FIRST_WINDOW(column), ow1 = LAST_WINDOW(column, output_width);
+        EACH_CHANNEL {
+            const int lanes = CHANNELS_HERE;
+            real_v sum = (real_v)(0.0f);
+            for (int oh = oh0; oh < oh1; ++oh) {
+                for (int ow = ow0; ow < ow1; ++ow) {
+                    const ulong o = ((n * output_height + oh) * output_width + ow) * (ulong)channels + c;
+                    const int tap = (row + padding - oh * stride) * kernel_size + column + padding - ow * stride;
+                    const real_v winner = load_lanes(winners + winners_offset + o, lanes);
+                    const real_v g = load_lanes(dy + dy_offset + o, lanes);
+                    sum += select((real_v)(0.0f), g, winner == (real_v)((float)tap));
+                }
             }
+            store_lanes(sum, dx + dx_offset + pixel * channels + c, lanes, mode);
         }
-        store_lanes(sum, dx + dx_offset + pixel * channels + c, lanes, mode);
     }
 }
 
@@ -78,11 +89,14 @@ kernel void average_pool_forward(
     for (ulong pixel = first; pixel < last; ++pixel) {
         SPLIT(pixel, output_height, output_width)
         const int h0 = row * stride - padding, w0 = column * stride - padding;
-        real_v sum = (real_v)(0.0f);
-        for (int h = max(h0, 0); h < min(h0 + kernel_size, height); ++h)
-            for (int w = max(w0, 0); w < min(w0 + kernel_size, width); ++w)
-                sum += load_x_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
-        store_y_lanes(sum / (float)(kernel_size * kernel_size), y + y_offset + pixel * channels + c, lanes, 1);
+        EACH_CHANNEL {
+            const int lanes = CHANNELS_HERE;
+            real_v sum = (real_v)(0.0f);
+            for (int h = max(h0, 0); h < min(h0 + kernel_size, height); ++h)
+                for (int w = max(w0, 0); w < min(w0 + kernel_size, width); ++w)
+                    sum += load_x_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
+            store_y_lanes(sum / (float)(kernel_size * kernel_size), y + y_offset + pixel * channels + c, lanes, 1);
+        }
     }
 }
 
@@ -94,11 +108,17 @@ kernel void average_pool_backward(
     ITEM(pixels)
     for (ulong pixel = first; pixel < last; ++pixel) {
         SPLIT(pixel, height, width)
-        real_v sum = (real_v)(0.0f);
-        for (int oh = FIRST_WINDOW(row); oh < LAST_WINDOW(row, output_height); ++oh)
-            for (int ow = FIRST_WINDOW(column); ow < LAST_WINDOW(column, output_width); ++ow)
-                sum += load_lanes(dy + dy_offset + ((n * output_height + oh) * output_width + ow) * (ulong)channels + c, lanes);
-        store_lanes(sum / (float)(kernel_size * kernel_size), dx + dx_offset + pixel * channels + c, lanes, mode);
+        const int oh0 = FIRST_WINDOW(row), oh1 = LAST_WINDOW(row, output_height);
+        const int ow0 = FIRST_WINDOW(column), ow1 = LAST_WINDOW(column, output_width);
+        EACH_CHANNEL {
+            const int lanes = CHANNELS_HERE;
+            real_v sum = (real_v)(0.0f);
+            for (int oh = oh0; oh < oh1; ++oh)
+                for (int ow = ow0; ow < ow1; ++ow)
+                    sum += load_lanes(
+                        dy + dy_offset + ((n * output_height + oh) * output_width + ow) * (ulong)channels + c, lanes);
+            store_lanes(sum / (float)(kernel_size * kernel_size), dx + dx_offset + pixel * channels + c, lanes, mode);
+        }
     }
 }
 
@@ -116,11 +136,14 @@ kernel void adaptive_average_pool_forward(
         SPLIT(pixel, output_height, output_width)
         const int h0 = WINDOW_START(row, height, output_height), h1 = WINDOW_END(row, height, output_height);
         const int w0 = WINDOW_START(column, width, output_width), w1 = WINDOW_END(column, width, output_width);
-        real_v sum = (real_v)(0.0f);
-        for (int h = h0; h < h1; ++h)
-            for (int w = w0; w < w1; ++w)
-                sum += load_x_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
-        store_y_lanes(sum / (float)((h1 - h0) * (w1 - w0)), y + y_offset + pixel * channels + c, lanes, 1);
+        EACH_CHANNEL {
+            const int lanes = CHANNELS_HERE;
+            real_v sum = (real_v)(0.0f);
+            for (int h = h0; h < h1; ++h)
+                for (int w = w0; w < w1; ++w)
+                    sum += load_x_lanes(x + x_offset + ((n * height + h) * width + w) * (ulong)channels + c, lanes);
+            store_y_lanes(sum / (float)((h1 - h0) * (w1 - w0)), y + y_offset + pixel * channels + c, lanes, 1);
+        }
     }
 }
 
@@ -135,15 +158,18 @@ kernel void adaptive_average_pool_backward(
         // The windows that cover a position are those of the outputs that its own share of the axis touches.
         const int oh0 = WINDOW_START(row, output_height, height), oh1 = WINDOW_END(row, output_height, height);
         const int ow0 = WINDOW_START(column, output_width, width), ow1 = WINDOW_END(column, output_width, width);
-        real_v sum = (real_v)(0.0f);
-        for (int oh = oh0; oh < oh1; ++oh) {
-            const int rows = WINDOW_END(oh, height, output_height) - WINDOW_START(oh, height, output_height);
-            for (int ow = ow0; ow < ow1; ++ow) {
-                const int columns = WINDOW_END(ow, width, output_width) - WINDOW_START(ow, width, output_width);
-                const ulong o = ((n * output_height + oh) * output_width + ow) * (ulong)channels + c;
-                sum += load_lanes(dy + dy_offset + o, lanes) / (float)(rows * columns);
+        EACH_CHANNEL {
+            const int lanes = CHANNELS_HERE;
+            real_v sum = (real_v)(0.0f);
+            for (int oh = oh0; oh < oh1; ++oh) {
+                const int rows = WINDOW_END(oh, height, output_height) - WINDOW_START(oh, height, output_height);
+                for (int ow = ow0; ow < ow1; ++ow) {
+                    const int columns = WINDOW_END(ow, width, output_width) - WINDOW_START(ow, width, output_width);
+                    const ulong o = ((n * output_height + oh) * output_width + ow) * (ulong)channels + c;
+                    sum += load_lanes(dy + dy_offset + o, lanes) / (float)(rows * columns);
+                }
             }
+            store_lanes(sum, dx + dx_offset + pixel * channels + c, lanes, mode);
         }
-        store_lanes(sum, dx + dx_offset + pixel * channels + c, lanes, mode);
     }
 }

@@ -1,20 +1,30 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Grouped and depthwise convolution: kernels of their own in both profiles, vectors of channels on a CPU, one channel per
-/// work-item on a GPU.
+/// Grouped and depthwise convolution: kernels of their own in both profiles, vectors of channels on a CPU (rows of all channels if
+/// depthwise), one channel per work-item on a GPU.
 extension Lowering {
     /// Largest memory for the partial sums of one weight gradient, in elements.
     private static let partialLimit = 4 << 20
 
     private func lower(
-        _ id: Network.NodeID, file: String, _ function: String, defines: [(String, String)] = [], global: [Int],
-        _ arguments: [KernelArgument]
+        _ id: Network.NodeID, file: String, _ function: String, lanes: Int? = nil, defines: [(String, String)] = [],
+        global: [Int], _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         try engine.launch(
             network.nodes[id].name, file, function,
-            defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")] + defines, global: global,
-            heavyItems: true, arguments)
+            defines: [("VECTOR", "\(lanes ?? engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")] + defines,
+            global: global, heavyItems: true, arguments)
+    }
+
+    /// A kernel of depthwise convolutions: on a CPU one work-item for each of `rows`, on a GPU for all else too.
+    private func lowerDepthwise(
+        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], rows: Int, else global: [Int],
+        _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        try lower(
+            id, file: "depthwise_convolution.cl", function, lanes: engine.profile.packingLanes(engine.registers),
+            defines: defines, global: engine.profile == .cpu ? [1, rows] : global, arguments)
     }
 
     /// Weights packed for the forward pass or, transposed, for the input gradient.
@@ -35,9 +45,7 @@ extension Lowering {
         builder.step(reads: [], writes: [packed]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    name, "grouped_convolution.cl", "grouped_pack_weights",
-                    defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")],
-                    global: [count + zeros],
+                    name, "pack_weights.cl", "grouped_pack_weights", global: [count + zeros],
                     [
                         .long(count), .int(c.inputsPerGroup), .int(c.outputsPerGroup), .int(c.groups), .int(taps),
                         .int(transposed ? 1 : 0), .slice(weight), .slice(memory[packed]),
@@ -106,9 +114,8 @@ extension Lowering {
         let window: [KernelArgument] = [.int(c.kernel), .int(c.stride), .int(c.padding)]
         let suffix = transposed ? "input_gradient" : "forward"
         if c.isDepthwise {
-            return try lower(
-                id, file: "grouped_convolution.cl", "depthwise_convolution_\(suffix)", defines: defines,
-                global: [ceilDivide(to.channels, engine.laneWidth), tiles],
+            return try lowerDepthwise(
+                id, "depthwise_convolution_\(suffix)", defines: defines, rows: batch * to.height, else: [to.channels, tiles],
                 sizes + [.int(to.height), .int(to.width)] + window + arguments)
         }
         let (sources, targets) = (from.channels / c.groups, to.channels / c.groups)
@@ -122,8 +129,8 @@ extension Lowering {
         let node = network.nodes[id]
         let (x, dy, input, output) = (value(node.inputs[0]), gradient(id), extent(node.inputs[0]), extent(id))
         let count = c.outputChannels * c.fanIn
-        // On a CPU, where tiles and channels already fill it, few chunks: their sums have to be added up again.
-        let most = engine.profile == .cpu ? 8 : batch
+        // On a CPU few chunks: their sums have to be added up again.
+        let most = engine.profile == .cpu ? 4 * engine.device.computeUnits : batch
         let wanted = max(1, min(batch, most, min(Self.partialLimit, engine.allocationLimit / 4) / count))
         let imagesPerChunk = ceilDivide(batch, wanted)
         let chunks = ceilDivide(batch, imagesPerChunk)
@@ -140,9 +147,8 @@ extension Lowering {
             ]
             let sums =
                 c.isDepthwise
-                ? try lower(
-                    id, file: "grouped_convolution_weights.cl", "depthwise_weight_partial",
-                    global: [ceilDivide(c.outputChannels, engine.laneWidth) * taps, chunks],
+                ? try lowerDepthwise(
+                    id, "depthwise_weight_partial", rows: chunks, else: [c.outputChannels * taps, chunks],
                     head + [.int(output.height), .int(output.width)] + values)
                 : try lower(
                     id, file: "grouped_convolution_weights.cl", "grouped_weight_partial",
@@ -154,9 +160,8 @@ extension Lowering {
             return [
                 sums,
                 try engine.launch(
-                    node.name, "grouped_convolution_weights.cl", "grouped_weight_combine",
-                    defines: [("VECTOR", "\(engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")],
-                    global: [c.outputChannels, c.fanIn], [.int(chunks), .slice(memory[partial]), .slice(dweight)]),
+                    node.name, "partial_sums.cl", "grouped_weight_combine", global: [c.outputChannels, c.fanIn],
+                    [.int(chunks), .slice(memory[partial]), .slice(dweight)]),
             ]
         }
     }

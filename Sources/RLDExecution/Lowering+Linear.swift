@@ -90,11 +90,16 @@ extension Lowering {
     ) {
         let (rowsPerChunk, chunks) = engine.rowChunks(rows)
         let partial = builder.value(chunks * columns)
+        let several = engine.profile == .cpu
         builder.step(reads: [x], writes: [partial]) { memory throws(DeviceError) in
             [
                 try engine.launch(
-                    network.nodes[id].name, "partial_sums.cl", "column_sums_partial", global: [columns, chunks],
-                    [.long(rows), .int(columns), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[partial])]),
+                    network.nodes[id].name, "partial_sums.cl", "column_sums_partial",
+                    global: [several ? ceilDivide(columns, 64) : columns, chunks], heavyItems: several,
+                    [
+                        .long(rows), .int(columns), .int(several ? 1 : 0), .int(rowsPerChunk), .slice(memory[x]),
+                        .slice(memory[partial]),
+                    ]),
                 try engine.launch(
                     network.nodes[id].name, "partial_sums.cl", "column_sums_combine", global: [columns],
                     [.int(columns), .int(chunks), .slice(memory[partial]), .slice(sums)]),

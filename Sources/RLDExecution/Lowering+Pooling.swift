@@ -44,15 +44,18 @@ extension Lowering {
     ) throws(DeviceError) -> Launch {
         let node = network.nodes[id]
         let (input, output) = (extent(node.inputs[0]), extent(id))
+        // On a CPU an item takes all channels of its pixels, as they lie, and about as much as its first-level cache holds.
+        let all = engine.profile == .cpu
+        let most = max(1, min(engine.rowsPerItem, 8192 / input.channels))
+        let pixelsPerItem = all ? engine.groupSize(pixels, most: most) : engine.rowsPerItem
         let sizes: [KernelArgument] = [
-            .long(pixels), .int(engine.rowsPerItem), .int(input.height), .int(input.width), .int(input.channels),
+            .long(pixels), .int(pixelsPerItem), .int(input.height), .int(input.width), .int(input.channels),
             .int(output.height), .int(output.width),
         ]
         let geometry: [KernelArgument] = window.map { [.int($0.kernel), .int($0.stride), .int($0.padding)] } ?? []
         return try engine.launch(
             node.name, "window_pooling.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
-            global: [ceilDivide(input.channels, engine.laneWidth), ceilDivide(pixels, engine.rowsPerItem)], heavyItems: true,
-            sizes + geometry + arguments)
+            global: [all ? 1 : input.channels, ceilDivide(pixels, pixelsPerItem)], heavyItems: true, sizes + geometry + arguments)
     }
 
     /// What won each window is kept for the backward pass, beside the value.

@@ -141,11 +141,11 @@ struct PackedWeights {
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
         try engine.queue.write(table, to: list)
         let lanes = engine.profile.packingLanes(engine.registers)
-        let items = engine.profile == .cpu ? 16 : 2048
+        let (items, run) = engine.profile == .cpu ? (16, 1024) : (2048, 1)
         func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
                 "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [items, count],
-                heavyItems: true, [.int(first), .buffer(list), .buffer(parameters), .buffer(buffer)])
+                heavyItems: true, [.int(first), .int(run), .buffer(list), .buffer(parameters), .buffer(buffer)])
         }
         if together { return launches.append(try launch(0, entries.count)) }
         for (index, entry) in entries.enumerated() { single["\(entry.key.node).weight"] = try launch(index, 1) }
