@@ -4,6 +4,9 @@
 #define COPY_WIDTH 4  // floats per work-item: 4 suits GPUs, 16 suits CPUs
 #endif
 
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpsabi" // no vector crosses a call
+#endif
 #define COPY_JOIN(a, b) a##b
 #define COPY_NAME(a, b) COPY_JOIN(a, b)
 #define COPY_LOAD COPY_NAME(vload, COPY_WIDTH)
