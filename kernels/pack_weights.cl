@@ -80,7 +80,8 @@ kernel void pack_weights(
     }
 }
 
-// Weights of a grouped convolution: packed[row][channel of the result]: row = (channel within the group of what is read) * taps + tap; zeros follow.
+// Weights of a grouped or depthwise convolution: packed[row][channel of the result], row = (channel within the group of what is
+// read) * taps + tap; zeros follow.
 // transposed 0: from what the forward pass reads (inputs) to outputs; 1: from outputs to inputs. weight is OIHW.
 // Global size: [count + zeros].
 kernel void grouped_pack_weights(

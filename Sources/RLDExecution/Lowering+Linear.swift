@@ -90,12 +90,13 @@ extension Lowering {
     ) {
         let (rowsPerChunk, chunks) = engine.rowChunks(rows)
         let partial = builder.value(chunks * columns)
-        let several = engine.profile == .cpu
+        // On a CPU a work-item takes neighbours: as many as the kernel's SUMMED.
+        let (several, summed) = (engine.profile == .cpu, 64)
         builder.step(reads: [x], writes: [partial]) { memory throws(DeviceError) in
             [
                 try engine.launch(
                     network.nodes[id].name, "partial_sums.cl", "column_sums_partial",
-                    global: [several ? ceilDivide(columns, 64) : columns, chunks], heavyItems: several,
+                    global: [several ? ceilDivide(columns, summed) : columns, chunks], heavyItems: several,
                     [
                         .long(rows), .int(columns), .int(several ? 1 : 0), .int(rowsPerChunk), .slice(memory[x]),
                         .slice(memory[partial]),
