@@ -17,7 +17,7 @@ extension Lowering {
             global: global, heavyItems: true, arguments)
     }
 
-    /// A kernel of depthwise convolutions: on a CPU one work-item for each of `rows`, on a GPU for all else too.
+    /// A kernel of depthwise convolutions: on a CPU a work-item for each of `rows` takes all channels, on a GPU there are `global`.
     private func lowerDepthwise(
         _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], rows: Int, else global: [Int],
         _ arguments: [KernelArgument]
