@@ -231,7 +231,7 @@ public final class CommandQueue {
         guard let lastLaunch else { return }
         try flush()
         let clock = ContinuousClock()
-        let end = clock.now + .microseconds(300)
+        let end = clock.now + .microseconds(100)
         while !lastLaunch.isOver, clock.now < end { sched_yield() }
     }
 

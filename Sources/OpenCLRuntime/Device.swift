@@ -117,6 +117,7 @@ public final class Device: Sendable, CustomStringConvertible {
     }
 
     private static func platforms() throws(DeviceError) -> [OpaquePointer] {
+        DriverSettings.apply
         var count: cl_uint = 0
         let status = clGetPlatformIDs(0, nil, &count)
         // An empty ICD folder gives -1001 with this loader; others say 0 and count 0.

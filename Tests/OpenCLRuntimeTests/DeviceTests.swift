@@ -78,6 +78,25 @@ import Testing
         }
     }
 
+    /// Exit tests run in processes of their own, whose driver starts after the variable is set.
+    @Test(.enabled(if: (try? Device.select("portable computing")) != nil, "PoCL is not installed"))
+    func driversThreadsStayOnTheirProcessors() async {
+        await #expect(processExitsWith: .success) {
+            unsetenv("POCL_AFFINITY")
+            let process = try text("/proc/self/status", line: "Cpus_allowed_list")
+            let processors = ProcessInfo.processInfo.processorCount
+            let context = try Context(Device.select("portable computing"))
+            let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").map {
+                try text("/proc/self/task/\($0)/status", line: "Cpus_allowed_list")
+            }
+            if process == (processors == 1 ? "0" : "0-\(processors - 1)") {
+                #expect(Set((0..<context.device.computeUnits).map { "\($0)" }).isSubset(of: threads))
+            } else {
+                #expect(threads.allSatisfy { $0 == process })
+            }
+        }
+    }
+
     @Test func badEnvironmentStopsEveryWayToADevice() async {
         await #expect(processExitsWith: .success) {
             setenv("RLD_DEVIZE", "0", 1)
@@ -136,4 +155,11 @@ import Testing
         }
     }
     #endif
+}
+
+/// What a file says behind a name and a colon.
+private func text(_ path: String, line name: String) throws -> String {
+    let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+    let line = lines.first { $0.hasPrefix(name + ":") } ?? ""
+    return line.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces)
 }
