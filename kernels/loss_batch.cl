@@ -3,9 +3,28 @@
 #ifndef LOCAL_SIZE
 #define LOCAL_SIZE 64 // work-items of the one work-group; any value from 1
 #endif
-#include "common/loss_reduce.clh"
+#include "common/loss_accumulator.clh"
 
-// accumulator: the words of common/loss_reduce.clh.
+// Sums `lanes` of all work-items; the result is right in work-item 0.
+static float2 pair_total(__local float2 *lanes, const float2 mine)
+{
+    const uint lane = (uint)get_local_id(0);
+    lanes[lane] = mine;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float2 total = (float2)(0.0f, 0.0f);
+    if (lane == 0) {
+        for (uint i = 0; i < LOCAL_SIZE; i++) {
+            total = pair_add_pair(total, lanes[i]);
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return total;
+}
+
+// Adds a batch to an accumulator (common/loss_accumulator.clh): counts, each term, and the total with this batch's weights.
+// has_scale: each row counts row_scale[row] (weight / sum of weights) times the number of counted rows, not once, and sums are
+// multiplied by sum_scale, a power of two. A row of scale 0 does not count, even if it is infinite.
+// term_rows: [terms, rows]; row_status: [rows].
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduce_rows(
     const uint rows, const uint terms,
     __global const float *restrict term_rows, const ulong term_rows_offset,
@@ -15,10 +34,60 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduc
     __global const float *restrict row_scale, const ulong row_scale_offset, const uint has_scale, const float sum_scale)
 {
     __local float2 pairs[LOCAL_SIZE];
-    __local uint words[LOCAL_SIZE * 6];
-    loss_reduce(
-        rows, terms, term_rows + term_rows_offset, row_status + row_status_offset, accumulator + accumulator_offset,
-        (float4)(weight0, weight1, weight2, weight3), row_scale + row_scale_offset, has_scale, sum_scale, words, pairs);
+    __local uint words[LOCAL_SIZE * ACCUMULATOR_COUNTS];
+    const uint lane = (uint)get_local_id(0);
+
+    uint found[ACCUMULATOR_COUNTS] = {0u, 0u, 0u, 0u, 0u, 0u};
+    for (uint row = lane; row < rows; row += LOCAL_SIZE) {
+        const uint status = row_status[row_status_offset + row];
+        const uint bad = status & STATUS_BAD;
+        found[ACCUMULATOR_ROWS] += status & STATUS_COUNTED;
+        found[ACCUMULATOR_TOP1] += status & STATUS_UNREADABLE ? 0u : (status & STATUS_TOP1) / STATUS_TOP1;
+        found[ACCUMULATOR_TOP5] += status & STATUS_UNREADABLE ? 0u : (status & STATUS_TOP5) / STATUS_TOP5;
+        found[ACCUMULATOR_BAD_ROWS] += bad ? 1u : 0u;
+        found[ACCUMULATOR_BAD_BITS] |= bad;
+        if (bad && !found[ACCUMULATOR_FIRST_BAD]) {
+            found[ACCUMULATOR_FIRST_BAD] = row + 1;
+        }
+    }
+    for (uint k = 0; k < ACCUMULATOR_COUNTS; k++) {
+        words[lane * ACCUMULATOR_COUNTS + k] = found[k];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float counted = 0.0f;
+    if (lane == 0) {
+        for (uint i = 1; i < LOCAL_SIZE; i++) {
+            __local const uint *other = words + i * ACCUMULATOR_COUNTS;
+            for (uint k = 0; k < ACCUMULATOR_BAD_BITS; k++) {
+                found[k] += other[k];
+            }
+            found[ACCUMULATOR_BAD_BITS] |= other[ACCUMULATOR_BAD_BITS];
+            const uint here = other[ACCUMULATOR_FIRST_BAD], first = found[ACCUMULATOR_FIRST_BAD];
+            found[ACCUMULATOR_FIRST_BAD] = here && (!first || here < first) ? here : first;
+        }
+        counted = (float)found[ACCUMULATOR_ROWS];
+        accumulator_add_counts(accumulator + accumulator_offset, found);
+    }
+
+    float2 sums[4];
+    for (uint k = 0; k < terms; k++) {
+        float2 sum = (float2)(0.0f, 0.0f);
+        for (uint row = lane; row < rows; row += LOCAL_SIZE) {
+            const float value = term_rows[term_rows_offset + (ulong)k * rows + row];
+            const float scale = has_scale ? row_scale[row_scale_offset + row] : 1.0f;
+            if (!has_scale) {
+                sum = pair_add(sum, value);
+            } else if (scale != 0.0f) {
+                sum = pair_add_pair(sum, pair_times((float2)(value, 0.0f), scale));
+            }
+        }
+        sum = pair_total(pairs, sum);
+        sums[k] = has_scale ? pair_times(sum, counted * sum_scale) : sum;
+    }
+    if (lane == 0) {
+        const float weights[4] = {weight0, weight1, weight2, weight3};
+        accumulator_add_sums(accumulator + accumulator_offset, sums, weights, terms);
+    }
 }
 
 // inverse_count[0] = 1 / number of labels other than the ignored one, 0 without any: what a loss kernel multiplies its

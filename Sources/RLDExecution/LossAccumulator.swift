@@ -38,7 +38,7 @@ package struct LossTotals: Sendable, Equatable {
 /// Sums of losses and counts on the device, since the last reset. Sums are pairs of floats, exact to about 48 bits, so that an
 /// epoch loses nothing; the order of summation is fixed.
 package final class LossAccumulator {
-    /// Words of `kernels/common/loss_reduce.clh`: counts, then the total, then the terms, then the rows done of a batch at hand.
+    /// Words of `kernels/common/loss_accumulator.clh`: counts, then the total, then the terms, then the rows done of a batch at hand.
     private static let totalWord = 6
     private static let termWord = 8
     static let maxTerms = 4

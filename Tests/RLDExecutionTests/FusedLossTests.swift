@@ -313,6 +313,37 @@ import Testing
         #expect(two.faults.description.contains("out of range"))
     }
 
+    /// What a kernel adds up at its end (a cpu's, of a small batch) and what a launch of its own does, which an ignored label asks for.
+    @Test(arguments: KernelProfile.allCases, [1, 2, 7, 8, 9, 15, 16, 17, 33, 100, 1023])
+    func sumsAndCountsAreThoseOfTheRows(_ profile: KernelProfile, _ rows: Int) throws {
+        let engine = try engine(profile)
+        let (method, classes) = (Self.refined, 10)
+        let batch = Batch(rows, classes)
+        let weights = method.termWeights(warmup: 1)
+        for ignoring: Int32? in [nil, -100] {
+            let device = try LossDevice(engine, method, rows: rows, classes: classes, ignoring: ignoring)
+            let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+            let sums = found.perRow.map { $0.reduce(0) { $0 + Double($1) } }
+            expectClose(found.totals.metrics.termSums, sums, .relative(1e-12), "\(rows) rows")
+            let total = zip(sums, weights).reduce(0) { $0 + $1.0 * $1.1 }
+            expectClose([found.totals.metrics.totalSum], [total], .relative(1e-12), "\(rows) rows: total")
+
+            var broken = batch
+            let places = Set([rows / 3, rows / 2, rows - 1])
+            for row in places { broken.labels[row] = 10 }
+            let totals = try device.run(
+                method, student: broken.student, teacher: broken.teacher, labels: broken.labels
+            ).totals
+            let sound = (0..<rows).filter { !places.contains($0) }
+            let wanted = try ReferenceLoss.evaluate(
+                method, student: sound.flatMap { batch.student[($0 * classes)..<(($0 + 1) * classes)] },
+                teacher: sound.flatMap { batch.teacher[($0 * classes)..<(($0 + 1) * classes)] },
+                labels: sound.map { batch.labels[$0] }, classes: classes)
+            #expect(totals.metrics.rows == rows && totals.metrics.top1 == wanted.top1 && totals.metrics.top5 == wanted.top5)
+            #expect(totals.faultyRows == places.count && totals.faults == .label && totals.firstFaultyRow == places.min())
+        }
+    }
+
     @Test func wrongArgumentsAreErrors() throws {
         let engine = try engine(.gpu)
         let loss = try FusedLoss(Self.plain, rows: 4, classes: 5, programs: engine.programs, profile: .gpu)
