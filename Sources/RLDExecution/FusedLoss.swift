@@ -18,7 +18,7 @@ package final class FusedLoss {
     package let ignoreLabel: Int32?
 
     private let rowKernel: LossRowKernel
-    /// Up to so many rows a work-item of the row kernel adds them up at the end, where it can: faster than another launch.
+    /// Up to so many rows a work-item of the row kernel adds them up at its end, where it can: faster than another launch.
     private static let fewRows = 1024
     private let reduceKernel: Kernel
     private let rowScale: LossRowScale
@@ -159,9 +159,7 @@ package final class FusedLoss {
             next += 1
         default:
             // The arguments of kernels/common/logit_loss.clh: weights by kind of term, temperatures, standardisation.
-            for names in [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]] {
-                try value(zip(method.termNames, weights).first { names.contains($0.0) }?.1 ?? 0)
-            }
+            for weight in weightsByKind(method, weights) { try value(weight) }
             let temperatures = rowKernel.temperatures
             try value(Float(temperatures.distillation ?? 1))
             try value(Float(temperatures.confidence))
@@ -192,7 +190,7 @@ package final class FusedLoss {
                 terms: DeviceSlice(termRows, offset: term * rows, count: rows),
                 gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), programs: programs, on: queue)
         }
-        if let accumulator, !finishes { try reduce(rows, weights, mode, into: accumulator, on: queue) }
+        if let accumulator, !finishes { try reduce(method, rows, weights, mode, into: accumulator, on: queue) }
     }
 
     /// The last call's terms per row, unweighted, waiting for it. - Returns: per term, per row.
@@ -231,9 +229,25 @@ package final class FusedLoss {
         try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0x70 == 0 }
     }
 
+    /// Weights of cross-entropy, the pair term and the set term, 0 for one that the method does not have.
+    private func weightsByKind(_ method: Method, _ weights: [Float]) -> [Float] {
+        [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]].map { names in
+            zip(method.termNames, weights).first { names.contains($0.0) }?.1 ?? 0
+        }
+    }
+
     private func reduce(
-        _ rows: Int, _ weights: [Float], _ mode: LossRowScale.Mode, into accumulator: LossAccumulator, on queue: CommandQueue
+        _ method: Method, _ rows: Int, _ weights: [Float], _ mode: LossRowScale.Mode, into accumulator: LossAccumulator,
+        on queue: CommandQueue
     ) throws(DeviceError) {
+        if let kernel = rowKernel.addsRows, !mode.contains(.scaled) {
+            try kernel.setArgument(0, UInt32(rows))
+            try kernel.setArgument(1, termRows)
+            try kernel.setArgument(2, rowStatus)
+            for (index, weight) in weightsByKind(method, weights).enumerated() { try kernel.setArgument(3 + index, weight) }
+            try kernel.setArgument(6, accumulator.buffer)
+            return try queue.enqueue(kernel, global: [1], local: [1])
+        }
         try reduceKernel.setArgument(0, UInt32(rows))
         try reduceKernel.setArgument(1, UInt32(terms))
         for (index, buffer) in [termRows, rowStatus, accumulator.buffer].enumerated() {

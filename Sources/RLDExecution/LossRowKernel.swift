@@ -10,6 +10,8 @@ final class LossRowKernel {
     private let programs: ProgramCache
     private let variant: [(String, String)]
     private var kernel: Kernel
+    /// Adds a batch up in a launch of one work-item, where no row has a scale; nil where only a work-group can.
+    let addsRows: Kernel?
     /// Whether `kernel` reads four classes at once.
     private var readsQuads: Bool
     private var constants: Constants?
@@ -38,6 +40,9 @@ final class LossRowKernel {
         // A kernel may have too many registers for what its device allows others.
         if built.2.maxWorkGroupSize < built.0.items { built = try build(max(1, built.2.maxWorkGroupSize)) }
         (layout, constants, kernel) = built
+        addsRows =
+            layout.finishes
+            ? try Self.kernel(programs, file, "loss_add_rows_alone", layout, variant, constants, quads: false) : nil
         readsQuads = layout.inQuads
         (self.file, self.function, self.programs, self.variant) = (file, function, programs, variant)
         (self.method, self.temperatures) = (method, temperatures)

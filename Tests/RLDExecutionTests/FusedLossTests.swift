@@ -313,8 +313,8 @@ import Testing
         #expect(two.faults.description.contains("out of range"))
     }
 
-    /// What a kernel adds up at its end (a cpu's, of a small batch) and what a launch of its own does, which an ignored label asks for.
-    @Test(arguments: KernelProfile.allCases, [1, 2, 7, 8, 9, 15, 16, 17, 33, 100, 1023])
+    /// What a kernel adds up at its end (on a cpu, up to 1,024 rows) and what a launch of its own does.
+    @Test(arguments: KernelProfile.allCases, [1, 2, 7, 8, 9, 15, 16, 17, 33, 100, 1023, 1027])
     func sumsAndCountsAreThoseOfTheRows(_ profile: KernelProfile, _ rows: Int) throws {
         let engine = try engine(profile)
         let (method, classes) = (Self.refined, 10)
