@@ -3,17 +3,24 @@
 // Statistics in two launches without atomics: each chunk of rows takes its own mean and sum of squared deviations (two
 // passes over rows that are still in cache, so nothing cancels), then one work-item per channel merges the chunks in
 // order (Chan, Golub, LeVeque 1979). Same input, same bits. The gpu profile has these sums in batch_norm_groups.cl.
-#include "common/storage.clh"
+#include "common/lanes.clh"
+
+// The channels of an item: VECTOR, or what is left of them.
+#define CHANNELS_HERE \
+    const int c = (int)get_global_id(0) * VECTOR; \
+    const int lanes = min(VECTOR, channels - c);
+#define HERE(p) load_lanes(p, lanes)
+#define KEEP(v, p, mode) store_lanes(v, p, lanes, mode);
 #include "common/batch_norm.clh"
 
 // partial[0][chunk][channel]: mean of the chunk; partial[1][chunk][channel]: sum of squared deviations from it.
-// Global size: [channels / VECTOR, chunks].
+// Global size: [ceil(channels / VECTOR), chunks].
 kernel void batch_norm_statistics_partial(
     const ulong rows, const int channels, const int rows_per_chunk,
     global const float *restrict x, const ulong x_offset,
     global float *restrict partial, const ulong partial_offset)
 {
-    const int c = (int)get_global_id(0) * VECTOR;
+    CHANNELS_HERE
     const ulong chunk = get_global_id(1);
     const ulong chunks = get_global_size(1);
     const ulong first = chunk * (ulong)rows_per_chunk;
@@ -21,16 +28,16 @@ kernel void batch_norm_statistics_partial(
     global const float *restrict p = x + x_offset + c;
 
     real_v sum = (real_v)(0.0f);
-    for (ulong r = first; r < last; ++r) sum += load_v(p + r * channels);
+    for (ulong r = first; r < last; ++r) sum += HERE(p + r * channels);
     const real_v mean = sum / (float)(last - first);
     real_v squares = (real_v)(0.0f);
     for (ulong r = first; r < last; ++r) {
-        const real_v d = load_v(p + r * channels) - mean;
+        const real_v d = HERE(p + r * channels) - mean;
         squares = fma(d, d, squares);
     }
     global float *restrict out = partial + partial_offset;
-    store_v(mean, out + chunk * channels + c);
-    store_v(squares, out + (chunks + chunk) * channels + c);
+    KEEP(mean, out + chunk * channels + c, 1)
+    KEEP(squares, out + (chunks + chunk) * channels + c, 1)
 }
 
 // Merges the chunks: statistics[0][channel] = mean, statistics[1][channel] = 1 / sqrt(biased variance + epsilon), and the
@@ -69,7 +76,7 @@ kernel void batch_norm_statistics_running(
 }
 
 // y = (x - mean) * inverse * gamma + beta, then the residual is added and the rectifier applied where asked for.
-// Global size: [channels / VECTOR, row groups of rows_per_item].
+// Global size: [ceil(channels / VECTOR), row groups of rows_per_item].
 kernel void batch_norm_normalize(
     const ulong rows, const int channels, const int rows_per_item,
     global const x_t *restrict x, const ulong x_offset,
@@ -79,24 +86,24 @@ kernel void batch_norm_normalize(
     global y_t *restrict y, const ulong y_offset,
     const int add_residual, const int rectify)
 {
-    const int c = (int)get_global_id(0) * VECTOR;
+    CHANNELS_HERE
     const ulong first = get_global_id(1) * (ulong)rows_per_item;
     const ulong last = min(first + (ulong)rows_per_item, rows);
-    const real_v mean = load_v(statistics + statistics_offset + c);
+    const real_v mean = HERE(statistics + statistics_offset + c);
     const real_v scale =
-        load_v(statistics + statistics_offset + channels + c) * load_v(parameters + gamma_offset + c);
-    const real_v beta = load_v(parameters + beta_offset + c);
+        HERE(statistics + statistics_offset + channels + c) * HERE(parameters + gamma_offset + c);
+    const real_v beta = HERE(parameters + beta_offset + c);
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
-        real_v v = fma(load_x_v(x + x_offset + i) - mean, scale, beta);
-        if (add_residual) v += load_residual_v(residual + residual_offset + i);
+        real_v v = fma(load_x_lanes(x + x_offset + i, lanes) - mean, scale, beta);
+        if (add_residual) v += load_residual_lanes(residual + residual_offset + i, lanes);
         if (rectify) v = relu_v(v);
-        store_y_v(v, y + y_offset + i);
+        store_y_lanes(v, y + y_offset + i, lanes, 1);
     }
 }
 
 // Sums of g and g * xhat per chunk, g = dy masked by the rectifier: partial[0], partial[1].
-// Global size: [channels / VECTOR, chunks].
+// Global size: [ceil(channels / VECTOR), chunks].
 kernel void batch_norm_gradient_partial(
     const ulong rows, const int channels, const int rows_per_chunk,
     global const float *restrict x, const ulong x_offset,
@@ -106,24 +113,24 @@ kernel void batch_norm_gradient_partial(
     global const float *restrict parameters, const ulong gamma_offset, const ulong beta_offset,
     global float *restrict partial, const ulong partial_offset, const int rectified)
 {
-    const int c = (int)get_global_id(0) * VECTOR;
+    CHANNELS_HERE
     const ulong chunk = get_global_id(1);
     const ulong chunks = get_global_size(1);
     const ulong first = chunk * (ulong)rows_per_chunk;
     const ulong last = min(first + (ulong)rows_per_chunk, rows);
-    const real_v mean = load_v(statistics + statistics_offset + c);
-    const real_v inverse = load_v(statistics + statistics_offset + channels + c);
-    const real_v scale = inverse * load_v(parameters + gamma_offset + c), beta = load_v(parameters + beta_offset + c);
+    const real_v mean = HERE(statistics + statistics_offset + c);
+    const real_v inverse = HERE(statistics + statistics_offset + channels + c);
+    const real_v scale = inverse * HERE(parameters + gamma_offset + c), beta = HERE(parameters + beta_offset + c);
     real_v sum = (real_v)(0.0f), product = (real_v)(0.0f);
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
-        const real_v g = MASKED(load_v(dy + dy_offset + i), i);
+        const real_v g = MASKED(HERE(dy + dy_offset + i), i);
         sum += g;
-        product = fma(g, (load_v(x + x_offset + i) - mean) * inverse, product);
+        product = fma(g, (HERE(x + x_offset + i) - mean) * inverse, product);
     }
     global float *restrict out = partial + partial_offset;
-    store_v(sum, out + chunk * channels + c);
-    store_v(product, out + (chunks + chunk) * channels + c);
+    KEEP(sum, out + chunk * channels + c, 1)
+    KEEP(product, out + (chunks + chunk) * channels + c, 1)
 }
 
 // d gamma and d beta, the chunks added in order. Global size: [channels].
@@ -157,27 +164,21 @@ kernel void batch_norm_gradient_input(
     global float *dx, const ulong dx_offset, global float *dresidual, const ulong dresidual_offset,
     const int rectified, const int dx_mode, const int dresidual_mode)
 {
-    const int c = (int)get_global_id(0) * VECTOR;
+    CHANNELS_HERE
     const ulong first = get_global_id(1) * (ulong)rows_per_item;
     const ulong last = min(first + (ulong)rows_per_item, rows);
-    const real_v mean = load_v(statistics + statistics_offset + c);
-    const real_v inverse = load_v(statistics + statistics_offset + channels + c);
-    const real_v scale = inverse * load_v(parameters + gamma_offset + c), beta = load_v(parameters + beta_offset + c);
-    const real_v product = load_v(gradients + dgamma_offset + c) / (float)rows;
-    const real_v sum = load_v(gradients + dbeta_offset + c) / (float)rows;
+    const real_v mean = HERE(statistics + statistics_offset + c);
+    const real_v inverse = HERE(statistics + statistics_offset + channels + c);
+    const real_v scale = inverse * HERE(parameters + gamma_offset + c), beta = HERE(parameters + beta_offset + c);
+    const real_v product = HERE(gradients + dgamma_offset + c) / (float)rows;
+    const real_v sum = HERE(gradients + dbeta_offset + c) / (float)rows;
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
-        const real_v g = MASKED(load_v(dy + dy_offset + i), i);
+        const real_v g = MASKED(HERE(dy + dy_offset + i), i);
         if (dx_mode) {
-            const real_v normalized = (load_v(x + x_offset + i) - mean) * inverse;
-            real_v d = scale * (g - fma(normalized, product, sum));
-            if (dx_mode == 2) d += load_v(dx + dx_offset + i);
-            store_v(d, dx + dx_offset + i);
+            const real_v normalized = (HERE(x + x_offset + i) - mean) * inverse;
+            KEEP(scale * (g - fma(normalized, product, sum)), dx + dx_offset + i, dx_mode)
         }
-        if (dresidual_mode) {
-            real_v d = g;
-            if (dresidual_mode == 2) d += load_v(dresidual + dresidual_offset + i);
-            store_v(d, dresidual + dresidual_offset + i);
-        }
+        if (dresidual_mode) KEEP(g, dresidual + dresidual_offset + i, dresidual_mode)
     }
 }

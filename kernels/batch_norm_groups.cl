@@ -17,6 +17,7 @@
 #define UNROLL _Pragma("unroll 4") // loads in flight
 #endif
 #include "common/vector.clh"
+#define HERE(p) (*(p))
 #include "common/batch_norm.clh"
 
 // Every line's value of a channel, added, to all of them. scratch [ITEMS].

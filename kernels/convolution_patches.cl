@@ -3,48 +3,29 @@
 // image, so that the register tile of the product knows nothing of images. Channels-last values, weights packed by
 // pack_weights.cl as [blocks of outer channels][taps][inner channels][BLOCK].
 #include "common/tile.clh"
-#include "common/storage.clh"
+#include "common/patches.clh"
 
-// Bias, residual, rectifier and store of one row of a tile; `at` is the index of its first lane, `lanes` how many exist.
-// The residual may be y itself.
-#define FINISH_VECTOR(value, l) { \
+// Bias, residual, rectifier and store of `n` lanes of a row of a tile, from lane l on; `at` is the index of the row's first lane. The
+// residual may be y itself.
+#define FINISH_PART(value, l, n) { \
         real_v v = value; \
-        if (add_bias) v += load_v(bias + bias_offset + lane0 + l); \
-        if (add_residual) v += load_residual_v(residual + residual_offset + at + l); \
+        if (add_bias) v += load_lanes(bias + bias_offset + lane0 + l, n); \
+        if (add_residual) v += load_residual_lanes(residual + residual_offset + at + l, n); \
         if (rectify) v = relu_v(v); \
-        store_y_v(v, y + y_offset + at + l); \
-    }
-#define FINISH_LANES(count) \
-    for (int l = 0; l < (count); ++l) { \
-        float v = row_lanes[l]; \
-        if (add_bias) v += bias[bias_offset + lane0 + l]; \
-        if (add_residual) v += load_residual(residual + residual_offset + at + l); \
-        store_y(rectify && v < 0.0f ? 0.0f : v, y + y_offset + at + l); \
+        store_y_lanes(v, y + y_offset + at + l, n, 1); \
     }
 #if BLOCK == LANES
 #define FINISH_ROW(r) \
     if (r < count) { \
         const ulong at = PIXEL(r) * (ulong)outputs + lane0; \
-        if (lane0 + BLOCK <= outputs) FINISH_VECTOR(sum##r, 0) \
-        else { \
-            float row_lanes[BLOCK]; \
-            store_v(sum##r, row_lanes); \
-            FINISH_LANES(outputs - lane0) \
-        } \
+        FINISH_PART(sum##r, 0, outputs - lane0) \
     }
 #else
 #define FINISH_ROW(r) \
     if (r < count) { \
         const ulong at = PIXEL(r) * (ulong)outputs + lane0; \
-        if (lane0 + BLOCK <= outputs) { \
-            FINISH_VECTOR(sum##r, 0) \
-            FINISH_VECTOR(high##r, LANES) \
-        } else { \
-            float row_lanes[BLOCK]; \
-            store_v(sum##r, row_lanes); \
-            store_v(high##r, row_lanes + LANES); \
-            FINISH_LANES(outputs - lane0) \
-        } \
+        FINISH_PART(sum##r, 0, outputs - lane0) \
+        if (lane0 + LANES < outputs) FINISH_PART(high##r, LANES, outputs - lane0 - LANES) \
     }
 #endif
 
@@ -55,37 +36,6 @@
         TILE_LINES(PREFETCH_TO_WRITE, y + y_offset + at) \
         if (add_residual) { TILE_LINES(PREFETCH, residual + residual_offset + at) } \
     }
-
-// to[0 ..< count] = from[0 ..< count], or zeros.
-inline void copy_run(global const x_t *restrict from, global float *restrict to, const int count)
-{
-    int i = 0;
-    for (; i + LANES <= count; i += LANES) store_v(load_x_v(from + i), to + i);
-    for (; i < count; ++i) to[i] = load_x(from + i);
-}
-inline void zero_run(global float *restrict to, const int count)
-{
-    int i = 0;
-    for (; i + LANES <= count; i += LANES) store_v((real_v)(0.0f), to + i);
-    for (; i < count; ++i) to[i] = 0.0f;
-}
-
-// The patch of one output pixel: [kernel_size][kernel_size][channels], neighbouring columns at once.
-inline void gather_patch(
-    global const x_t *restrict image, global float *restrict to, const int top, const int left, const int height,
-    const int width, const int channels, const int kernel_size)
-{
-    const int begin = min(max(-left, 0), kernel_size), end = max(min(width - left, kernel_size), begin);
-    for (int i = 0; i < kernel_size; ++i) {
-        global float *restrict row = to + i * kernel_size * channels;
-        if (top + i < 0 || top + i >= height) zero_run(row, kernel_size * channels);
-        else {
-            zero_run(row, begin * channels);
-            copy_run(image + ((long)(top + i) * width + left + begin) * channels, row + begin * channels, (end - begin) * channels);
-            zero_run(row + end * channels, (kernel_size - end) * channels);
-        }
-    }
-}
 
 // pixels = batch * output_height * output_width; group_pixels: patches per group, a multiple of ROWS;
 // scratch: group_pixels * kernel_size^2 * channels floats per work-item. Global size: [workers]; a work-item takes every
@@ -112,14 +62,11 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
     for (ulong begin = get_global_id(0) * (ulong)group_pixels; begin < pixels; begin += step) {
         const int group = (int)min((ulong)group_pixels, pixels - begin);
         const int copied = plain && group % ROWS == 0 ? 0 : group;
-        for (int p = 0; p < copied; ++p) {
-            const ulong pixel = begin + p;
-            const int left = (int)(pixel % (ulong)output_width) * stride - padding;
-            const ulong line = pixel / (ulong)output_width;
-            const int top = (int)(line % (ulong)output_height) * stride - padding;
+        output_place place = place_of(begin, output_height, output_width);
+        for (int p = 0; p < copied; ++p, place = place_after(place, output_height, output_width)) {
             gather_patch(
-                x + x_offset + line / (ulong)output_height * (ulong)(height * width) * channels, patches + (ulong)p * depth, top,
-                left, height, width, channels, kernel_size);
+                x + x_offset + place.image * (ulong)(height * width) * channels, patches + (ulong)p * depth,
+                place.row * stride - padding, place.column * stride - padding, height, width, channels, kernel_size);
         }
 #if X_HALF
         global const float *rows = patches;
@@ -146,7 +93,9 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
 // Input gradient: pixels of dx whose row and column have the same remainders by the stride see the same taps, so they form
 // one product: dx[h, w] = sum over taps (kh, kw) with (h + padding - kh) and (w + padding - kw) divisible by the stride of
 // dy[(h + padding - kh) / stride, ...] W. x, height, width, channels are dy's; outputs, output_height, output_width dx's.
-// scratch: group_pixels * ceil(kernel_size / stride)^2 * channels floats per work-item. Global size: [workers].
+// group_pixels: at most GROUP_TILES * ROWS. scratch: group_pixels * ceil(kernel_size / stride)^2 * channels floats per work-item.
+// Global size: [workers].
+#define GROUP_TILES 16
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_input_gradient(
     const int batch, const int height, const int width, const int channels, const int output_height,
     const int output_width, const int outputs, const int kernel_size, const int stride, const int padding,
@@ -171,18 +120,22 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_i
         const int kh_taps = kh_first < kernel_size ? (kernel_size - kh_first - 1) / stride + 1 : 0;
         const int kw_taps = kw_first < kernel_size ? (kernel_size - kw_first - 1) / stride + 1 : 0;
         const int depth = kh_taps * kw_taps * channels;
+        if (depth == 0 && add_residual) continue;
+        const int v_first = (h_first + padding - kh_first) / stride, u_first = (w_first + padding - kw_first) / stride;
         for (ulong begin = 0; begin < pixels; begin += group_pixels, ++item) {
             if (item % get_global_size(0) != get_global_id(0)) continue;
             const int group = (int)min((ulong)group_pixels, pixels - begin);
-            for (int p = 0; p < group; ++p) {
-                const ulong pixel = begin + p;
-                const int h = (int)(pixel / columns % lines) * stride + h_first, w = (int)(pixel % columns) * stride + w_first;
-                global const x_t *image = x + x_offset + pixel / columns / lines * (ulong)(height * width) * channels;
+            ulong target[GROUP_TILES * ROWS];
+            output_place place = place_of(begin, lines, columns);
+            for (int p = 0; p < group; ++p, place = place_after(place, lines, columns)) {
+                target[p] = (place.image * (ulong)output_height + (ulong)(place.row * stride + h_first)) * (ulong)output_width
+                    + (ulong)(place.column * stride + w_first);
+                global const x_t *image = x + x_offset + place.image * (ulong)(height * width) * channels;
                 global float *to = patches + (ulong)p * depth;
                 for (int i = 0; i < kh_taps; ++i) {
-                    const int v = (h + padding - kh_first) / stride - i;
+                    const int v = place.row + v_first - i;
                     for (int j = 0; j < kw_taps; ++j, to += channels) {
-                        const int u = (w + padding - kw_first) / stride - j;
+                        const int u = place.column + u_first - j;
                         if (v >= 0 && v < height && u >= 0 && u < width)
                             copy_run(image + ((long)v * width + u) * channels, to, channels);
                         else zero_run(to, channels);
@@ -203,8 +156,7 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_i
                             a += channels;
                         }
                     }
-#define PIXEL(r) ((((begin + p + r) / columns / lines) * output_height + (begin + p + r) / columns % lines * stride + h_first) \
-        * output_width + (begin + p + r) % columns * stride + w_first)
+#define PIXEL(r) target[p + r]
                     EACH_ROW(FINISH_ROW)
 #undef PIXEL
                 }

@@ -1,23 +1,7 @@
 // Weight gradient of any convolution for CPU devices (the cpu profile): tiles of ROWS output channels by BLOCK columns of the
 // patches, summed over a group of output pixels per work-item; partial_sums.cl adds the groups.
 #include "common/tile.clh"
-
-inline void gather_row(
-    global const float *restrict image, global float *restrict to, const int top, const int left, const int height,
-    const int width, const int channels, const int kernel_size, const int padded_depth)
-{
-    const int depth = kernel_size * kernel_size * channels;
-    for (int tap = 0; tap < kernel_size * kernel_size; ++tap) {
-        const int h = top + tap / kernel_size, w = left + tap % kernel_size;
-        const int inside = h >= 0 && h < height && w >= 0 && w < width;
-        global const float *restrict from = image + ((long)h * width + w) * channels;
-        global float *restrict target = to + tap * channels;
-        int c = 0;
-        for (; c + LANES <= channels; c += LANES) store_v(inside ? load_v(from + c) : (real_v)(0.0f), target + c);
-        for (; c < channels; ++c) target[c] = inside ? from[c] : 0.0f;
-    }
-    for (int c = depth; c < padded_depth; ++c) to[c] = 0.0f;
-}
+#include "common/patches.clh"
 
 // Rows beyond the last output read the last one again and are not stored.
 #define OUTPUT_ROW(r) const int o##r = min(o + r, outputs - 1) - o;
@@ -39,19 +23,20 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_w
     const ulong x_offset, global const float *restrict dy, const ulong dy_offset, global float *restrict partial,
     const ulong partial_offset, global float *restrict scratch, const ulong scratch_offset)
 {
+    const int depth = kernel_size * kernel_size * channels;
     const int plain = kernel_size == 1 && stride == 1 && padding == 0 && padded_depth == channels;
     global float *restrict patches = scratch + scratch_offset + get_global_id(0) * (ulong)chunk_pixels * padded_depth;
     global float *restrict sums = partial + partial_offset + get_global_id(0) * (ulong)outputs * padded_depth;
     const ulong group_begin = get_global_id(0) * group_pixels, group_end = min(group_begin + group_pixels, pixels);
     for (ulong begin = group_begin; begin < group_end; begin += chunk_pixels) {
         const int chunk = (int)min((ulong)chunk_pixels, group_end - begin);
-        for (int p = 0; p < (plain ? 0 : chunk); ++p) {
-            const ulong pixel = begin + p;
-            const ulong line = pixel / (ulong)output_width;
-            gather_row(
-                x + x_offset + line / (ulong)output_height * (ulong)(height * width) * channels,
-                patches + (ulong)p * padded_depth, (int)(line % (ulong)output_height) * stride - padding,
-                (int)(pixel % (ulong)output_width) * stride - padding, height, width, channels, kernel_size, padded_depth);
+        output_place place = place_of(begin, output_height, output_width);
+        for (int p = 0; p < (plain ? 0 : chunk); ++p, place = place_after(place, output_height, output_width)) {
+            global float *patch = patches + (ulong)p * padded_depth;
+            gather_patch(
+                x + x_offset + place.image * (ulong)(height * width) * channels, patch, place.row * stride - padding,
+                place.column * stride - padding, height, width, channels, kernel_size);
+            zero_run(patch + depth, padded_depth - depth);
         }
         global const float *rows = plain ? x + x_offset + begin * channels : patches;
         for (int lane0 = 0; lane0 < padded_depth; lane0 += BLOCK) {

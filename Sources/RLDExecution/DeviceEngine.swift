@@ -153,13 +153,8 @@ public final class DeviceEngine {
     /// Rows per work-item of per-channel kernels.
     var rowsPerItem: Int { profile == .cpu ? 128 : 1 }
 
-    /// Floats per vector for a channel count: the widest the kernels have that divides it; 1 on a GPU, where neighbouring
-    /// work-items take neighbouring channels.
-    func vectorWidth(_ channels: Int) -> Int {
-        profile == .cpu ? [16, 8, 4, 2].first { channels % $0 == 0 } ?? 1 : 1
-    }
-
-    /// Floats per vector of kernels that also take a last, shorter vector (common/lanes.clh).
+    /// Floats per vector of kernels that take a last, shorter vector too (common/lanes.clh); 1 on a GPU, where neighbouring work-items
+    /// take neighbouring channels.
     var laneWidth: Int { profile == .cpu ? 16 : 1 }
     /// Pixels per work-item of the grouped convolutions.
     var pixelsPerItem: Int { profile == .cpu ? 4 : 1 }

@@ -8,10 +8,9 @@ extension Lowering {
         _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], groups: Int, channels: Int,
         _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
-        let vector = engine.vectorWidth(channels)
-        return try engine.launch(
-            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(vector)")] + defines,
-            global: [channels / vector, groups], heavyItems: true, arguments)
+        try engine.launch(
+            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
+            global: [ceilDivide(channels, engine.laneWidth), groups], heavyItems: true, arguments)
     }
 
     private func merging(
@@ -19,7 +18,7 @@ extension Lowering {
     ) throws(DeviceError) -> Launch {
         // The program that the chunks have, though this kernel takes channels one by one.
         try engine.launch(
-            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(engine.vectorWidth(channels))")],
+            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")],
             global: [channels], arguments)
     }
 

@@ -6,13 +6,13 @@ extension Lowering {
     func lowerGlobalAveragePool(_ id: Network.NodeID) {
         let input = network.nodes[id].inputs[0]
         let (x, y, extent) = (value(input), value(id), extent(input))
-        let vector = engine.vectorWidth(extent.channels)
+        let lanes = engine.laneWidth
         builder.step(reads: [x], writes: [y]) { memory throws(DeviceError) in
             [
                 try engine.launch(
                     network.nodes[id].name, "pooling.cl", "global_average_pool_forward",
-                    defines: [("VECTOR", "\(vector)")] + DeviceSlice.storageDefines(x: memory[x], y: memory[y]),
-                    global: [extent.channels / vector, batch],
+                    defines: [("VECTOR", "\(lanes)")] + DeviceSlice.storageDefines(x: memory[x], y: memory[y]),
+                    global: [ceilDivide(extent.channels, lanes), batch],
                     [.int(extent.channels), .int(extent.plane), .slice(memory[x]), .slice(memory[y])])
             ]
         }
@@ -21,12 +21,12 @@ extension Lowering {
     func lowerGlobalAveragePoolBackward(_ step: BackwardPass.Step) {
         guard let target = target(step, input: 0) else { return }
         let (dy, extent) = (gradient(step.node), extent(network.nodes[step.node].inputs[0]))
-        let vector = engine.vectorWidth(extent.channels)
+        let lanes = engine.laneWidth
         builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
             [
                 try engine.launch(
                     network.nodes[step.node].name, "pooling.cl", "global_average_pool_backward",
-                    defines: [("VECTOR", "\(vector)")], global: [extent.channels / vector, batch],
+                    defines: [("VECTOR", "\(lanes)")], global: [ceilDivide(extent.channels, lanes), batch],
                     [
                         .int(extent.channels), .int(extent.plane), .slice(memory[dy]), .slice(memory[target.value]),
                         .int(target.mode),
