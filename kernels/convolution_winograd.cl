@@ -27,13 +27,13 @@
         load_v(m + i * 6 * output_stride), load_v(m + (i * 6 + 1) * output_stride), load_v(m + (i * 6 + 2) * output_stride), \
         load_v(m + (i * 6 + 3) * output_stride), load_v(m + (i * 6 + 4) * output_stride), \
         load_v(m + (i * 6 + 5) * output_stride), r[i * 4], r[i * 4 + 1], r[i * 4 + 2], r[i * 4 + 3])
-#define RETURN_COLUMN(j) { \
+#define RETURN_COLUMN(j, IF_THERE) { \
         real_v y0, y1, y2, y3; \
         WINOGRAD_OUTPUT(r[j], r[4 + j], r[8 + j], r[12 + j], r[16 + j], r[20 + j], y0, y1, y2, y3) \
-        FINISH(y0, row, column + j) \
-        FINISH(y1, row + 1, column + j) \
-        FINISH(y2, row + 2, column + j) \
-        FINISH(y3, row + 3, column + j) \
+        IF_THERE(0, j) FINISH(y0, 0, j) \
+        IF_THERE(1, j) FINISH(y1, 1, j) \
+        IF_THERE(2, j) FINISH(y2, 2, j) \
+        IF_THERE(3, j) FINISH(y3, 3, j) \
     }
 #else
 #define READ_TILE WINOGRAD2_READ_TILE
@@ -48,22 +48,24 @@
 #define RETURN_ROW(i) WINOGRAD2_OUTPUT( \
         load_v(m + i * 4 * output_stride), load_v(m + (i * 4 + 1) * output_stride), load_v(m + (i * 4 + 2) * output_stride), \
         load_v(m + (i * 4 + 3) * output_stride), r[i * 2], r[i * 2 + 1])
-#define RETURN_COLUMN(j) { \
+#define RETURN_COLUMN(j, IF_THERE) { \
         real_v y0, y1; \
         WINOGRAD2_OUTPUT(r[j], r[2 + j], r[4 + j], r[6 + j], y0, y1) \
-        FINISH(y0, row, column + j) \
-        FINISH(y1, row + 1, column + j) \
+        IF_THERE(0, j) FINISH(y0, 0, j) \
+        IF_THERE(1, j) FINISH(y1, 1, j) \
     }
 #endif
 
-#define FINISH(value, row, column) \
-    if ((row) < output_height && (column) < output_width) { \
-        const ulong at = y_offset + (((ulong)n * output_height + (row)) * output_width + (column)) * outputs + lane; \
+// Result (i, j) of the tile whose first one is at `at`.
+#define FINISH(value, i, j) { \
+        const long here = ((i) * (long)output_width + (j)) * outputs; \
         real_v v = value + start; \
-        if (add_residual) v += load_residual_v(residual + (residual_offset - y_offset + at)); \
+        if (add_residual) v += load_residual_v(residual + residual_offset + at + here); \
         v = select(v, least, v < least); \
-        store_y_v(v, y + at); \
+        store_y_v(v, y + y_offset + at + here); \
     }
+#define ALWAYS_THERE(i, j)
+#define IF_INSIDE(i, j) if (row + i < output_height && column + j < output_width)
 
 // Asks for what the tile to the right will read of 16 channels, and for where its results of 16 outputs go and what is added to
 // them: memory answers later than a tile takes.
@@ -141,7 +143,12 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
                 real_v r[(RESULTS + 2) * RESULTS];
                 global const float *restrict m = products + t * outputs + lane;
                 _Pragma("unroll") for (int i = 0; i < RESULTS + 2; ++i) { RETURN_ROW(i) }
-                _Pragma("unroll") for (int j = 0; j < RESULTS; ++j) RETURN_COLUMN(j)
+                const ulong at = (((ulong)n * output_height + row) * output_width + column) * outputs + lane;
+                if (row + RESULTS <= output_height && column + RESULTS <= output_width) {
+                    _Pragma("unroll") for (int j = 0; j < RESULTS; ++j) RETURN_COLUMN(j, ALWAYS_THERE)
+                } else {
+                    _Pragma("unroll") for (int j = 0; j < RESULTS; ++j) RETURN_COLUMN(j, IF_INSIDE)
+                }
             }
         }
     }
