@@ -5,12 +5,7 @@
 // order (Chan, Golub, LeVeque 1979). Same input, same bits. The gpu profile has these sums in batch_norm_groups.cl.
 #include "common/lanes.clh"
 
-// The channels of an item: VECTOR, or what is left of them.
-#define CHANNELS_HERE \
-    const int c = (int)get_global_id(0) * VECTOR; \
-    const int lanes = min(VECTOR, channels - c);
 #define HERE(p) load_lanes(p, lanes)
-#define KEEP(v, p, mode) store_lanes(v, p, lanes, mode);
 #include "common/batch_norm.clh"
 
 // partial[0][chunk][channel]: mean of the chunk; partial[1][chunk][channel]: sum of squared deviations from it.
@@ -20,7 +15,7 @@ kernel void batch_norm_statistics_partial(
     global const float *restrict x, const ulong x_offset,
     global float *restrict partial, const ulong partial_offset)
 {
-    CHANNELS_HERE
+    ITEM_CHANNELS(channels)
     const ulong chunk = get_global_id(1);
     const ulong chunks = get_global_size(1);
     const ulong first = chunk * (ulong)rows_per_chunk;
@@ -36,8 +31,8 @@ kernel void batch_norm_statistics_partial(
         squares = fma(d, d, squares);
     }
     global float *restrict out = partial + partial_offset;
-    KEEP(mean, out + chunk * channels + c, 1)
-    KEEP(squares, out + (chunks + chunk) * channels + c, 1)
+    store_lanes(mean, out + chunk * channels + c, lanes, 1);
+    store_lanes(squares, out + (chunks + chunk) * channels + c, lanes, 1);
 }
 
 // Merges the chunks: statistics[0][channel] = mean, statistics[1][channel] = 1 / sqrt(biased variance + epsilon), and the
@@ -86,7 +81,7 @@ kernel void batch_norm_normalize(
     global y_t *restrict y, const ulong y_offset,
     const int add_residual, const int rectify)
 {
-    CHANNELS_HERE
+    ITEM_CHANNELS(channels)
     const ulong first = get_global_id(1) * (ulong)rows_per_item;
     const ulong last = min(first + (ulong)rows_per_item, rows);
     const real_v mean = HERE(statistics + statistics_offset + c);
@@ -113,7 +108,7 @@ kernel void batch_norm_gradient_partial(
     global const float *restrict parameters, const ulong gamma_offset, const ulong beta_offset,
     global float *restrict partial, const ulong partial_offset, const int rectified)
 {
-    CHANNELS_HERE
+    ITEM_CHANNELS(channels)
     const ulong chunk = get_global_id(1);
     const ulong chunks = get_global_size(1);
     const ulong first = chunk * (ulong)rows_per_chunk;
@@ -129,8 +124,8 @@ kernel void batch_norm_gradient_partial(
         product = fma(g, (HERE(x + x_offset + i) - mean) * inverse, product);
     }
     global float *restrict out = partial + partial_offset;
-    KEEP(sum, out + chunk * channels + c, 1)
-    KEEP(product, out + (chunks + chunk) * channels + c, 1)
+    store_lanes(sum, out + chunk * channels + c, lanes, 1);
+    store_lanes(product, out + (chunks + chunk) * channels + c, lanes, 1);
 }
 
 // d gamma and d beta, the chunks added in order. Global size: [channels].
@@ -164,7 +159,7 @@ kernel void batch_norm_gradient_input(
     global float *dx, const ulong dx_offset, global float *dresidual, const ulong dresidual_offset,
     const int rectified, const int dx_mode, const int dresidual_mode)
 {
-    CHANNELS_HERE
+    ITEM_CHANNELS(channels)
     const ulong first = get_global_id(1) * (ulong)rows_per_item;
     const ulong last = min(first + (ulong)rows_per_item, rows);
     const real_v mean = HERE(statistics + statistics_offset + c);
@@ -177,8 +172,8 @@ kernel void batch_norm_gradient_input(
         const real_v g = MASKED(HERE(dy + dy_offset + i), i);
         if (dx_mode) {
             const real_v normalized = (HERE(x + x_offset + i) - mean) * inverse;
-            KEEP(scale * (g - fma(normalized, product, sum)), dx + dx_offset + i, dx_mode)
+            store_lanes(scale * (g - fma(normalized, product, sum)), dx + dx_offset + i, lanes, dx_mode);
         }
-        if (dresidual_mode) KEEP(g, dresidual + dresidual_offset + i, dresidual_mode)
+        if (dresidual_mode) store_lanes(g, dresidual + dresidual_offset + i, lanes, dresidual_mode);
     }
 }

@@ -13,8 +13,7 @@ kernel void channels_copy(
     const int y_channels, const int target_first, global const x_t *restrict x, const ulong x_offset,
     global y_t *restrict y, const ulong y_offset, const int mode)
 {
-    const int c = (int)get_global_id(0) * VECTOR;
-    const int lanes = min(VECTOR, count - c);
+    ITEM_CHANNELS(count)
     ROWS store_y_lanes(
         load_x_lanes(x + x_offset + r * x_channels + source_first + c, lanes),
         y + y_offset + r * y_channels + target_first + c, lanes, mode);
@@ -25,8 +24,7 @@ kernel void channels_clear(
     const ulong rows, const int rows_per_item, const int count, const int channels, const int first_channel,
     global float *restrict y, const ulong y_offset)
 {
-    const int c = (int)get_global_id(0) * VECTOR;
-    const int lanes = min(VECTOR, count - c);
+    ITEM_CHANNELS(count)
     ROWS store_lanes((real_v)(0.0f), y + y_offset + r * channels + first_channel + c, lanes, 1);
 }
 

@@ -33,12 +33,12 @@
 #define load_x_quad(p) quad(p)
 #endif
 #if RESIDUAL_HALF
-#define load_residual_run(p) STORAGE_JOIN(vload_half, RUN)(0, p)
+#define load_residual_run(p) VECTOR_JOIN(vload_half, RUN)(0, p)
 #else
 #define load_residual_run(p) (*(const global run_t *)(p))
 #endif
 #if Y_HALF
-#define store_y_run(v, p) STORAGE_JOIN(vstore_half, RUN)(v, 0, p)
+#define store_y_run(v, p) VECTOR_JOIN(vstore_half, RUN)(v, 0, p)
 #else
 #define store_y_run(v, p) (*(global run_t *)(p) = (v))
 #endif

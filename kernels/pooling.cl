@@ -6,7 +6,7 @@ kernel void global_average_pool_forward(
     const int channels, const int plane, global const x_t *restrict x, const ulong x_offset, global y_t *restrict y,
     const ulong y_offset)
 {
-    const int c = (int)get_global_id(0) * VECTOR, lanes = min(VECTOR, channels - c);
+    ITEM_CHANNELS(channels)
     const ulong n = get_global_id(1);
     global const x_t *restrict p = x + x_offset + n * (ulong)plane * channels + c;
     real_v sum = (real_v)(0.0f);
@@ -19,7 +19,7 @@ kernel void global_average_pool_backward(
     const int channels, const int plane, global const float *restrict dy, const ulong dy_offset,
     global float *restrict dx, const ulong dx_offset, const int mode)
 {
-    const int c = (int)get_global_id(0) * VECTOR, lanes = min(VECTOR, channels - c);
+    ITEM_CHANNELS(channels)
     const ulong n = get_global_id(1);
     const real_v g = load_lanes(dy + dy_offset + n * channels + c, lanes) / (float)plane;
     global float *restrict p = dx + dx_offset + n * (ulong)plane * channels + c;
