@@ -15,7 +15,8 @@ public final class Device: Sendable, CustomStringConvertible {
     public let version: String
     public let isCPU: Bool
     /// Whether the driver is PoCL: on a CPU its work-groups run on the threads of the host, each from beginning to end.
-    public var isPoCL: Bool { platformName == "Portable Computing Language" }
+    public var isPoCL: Bool { platformName == Self.poclPlatform }
+    static let poclPlatform = "Portable Computing Language"
     public let isGPU: Bool
     public let computeUnits: Int
     /// Bytes of memory on the device.

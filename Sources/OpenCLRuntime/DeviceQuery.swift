@@ -25,6 +25,10 @@ struct DeviceQuery {
 
     /// The devices of one platform. One that fails to answer is passed over, so that the others stay usable.
     static func devices(of platform: OpaquePointer, named name: String) -> [OpaquePointer] {
+        name == Device.poclPlatform ? DriverSettings.startingPatientThreads { list(platform, name) } : list(platform, name)
+    }
+
+    private static func list(_ platform: OpaquePointer, _ name: String) -> [OpaquePointer] {
         let all = cl_device_type(CL_DEVICE_TYPE_ALL)
         var count: cl_uint = 0
         var status = clGetDeviceIDs(platform, all, 0, nil, &count)

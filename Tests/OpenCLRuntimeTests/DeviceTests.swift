@@ -52,6 +52,7 @@ import Testing
     @Test func noPlatformIsAnEmptyListAndASelectionError() async {
         await #expect(processExitsWith: .success) {
             setenv("OCL_ICD_VENDORS", "/nonexistent/", 1)
+            unsetenv("OCL_ICD_FILENAMES")
             unsetenv("RLD_DEVICE")
             let devices = try Device.all()
             #expect(devices.isEmpty)
@@ -94,6 +95,19 @@ import Testing
             } else {
                 #expect(threads.allSatisfy { $0 == process })
             }
+        }
+    }
+
+    @Test(.enabled(if: (try? Device.select("portable computing")) != nil, "PoCL is not installed"))
+    func driversThreadsDoNotInterruptTheirHost() async {
+        await #expect(processExitsWith: .success) {
+            let batch: Int32 = 3
+            let context = try Context(Device.select("portable computing"))
+            let policies = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").map {
+                sched_getscheduler(try #require(pid_t($0)))
+            }
+            #expect(policies.count { $0 == batch } >= context.device.computeUnits)
+            #expect(sched_getscheduler(0) == SCHED_OTHER)
         }
     }
 

@@ -131,7 +131,9 @@ struct RuntimeTests {
     @Test(arguments: KernelSources.names)
     func everyKernelFileCompilesAlone(file: String) throws {
         let program = try cache.program(file)
-        #expect(!program.buildLog.contains("warning:"), "\(program.buildLog)")
+        // Of the source: what a compiler says of its own optimisations names no line.
+        let warnings = program.buildLog.split(separator: "\n").filter { $0.contains("warning:") && !$0.contains("<unknown>:0:0") }
+        #expect(warnings.isEmpty, "\(program.buildLog)")
     }
 
     @Test(arguments: [1, 3, 4, 5, 63, 64, 65, 1000], ["4", "16"])

@@ -85,7 +85,7 @@ struct BadInputTests {
         let folder = Folder()
         let empty = folder.path + "/icd"
         try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
-        let environment = ["OCL_ICD_VENDORS": empty]
+        let environment = ["OCL_ICD_VENDORS": empty, "OCL_ICD_FILENAMES": ""]
         let devices = try Program.run(["devices"], environment: environment)
         #expect(devices.code == 0)
         #expect(devices.output.contains("no OpenCL device was found"))
