@@ -63,6 +63,13 @@ package enum KernelText {
         return output
     }
 
+    /// The files that a text by `expand` is made of.
+    package static func files(in text: String) -> Set<String> {
+        let start = "#line 1 \""
+        let names = text.split(separator: "\n").filter { $0.hasPrefix(start) }
+        return Set(names.map { String($0.dropFirst(start.count).dropLast()) })
+    }
+
     /// What follows the `#` of a preprocessor line; empty for other lines.
     private static func directive(of line: Substring) -> Substring {
         let text = line.drop { $0 == " " || $0 == "\t" }

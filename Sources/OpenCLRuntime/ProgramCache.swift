@@ -12,20 +12,14 @@ public final class ProgramCache {
         let options: String
     }
 
-    /// Kernel files that are one program where they are asked for with these defines (or fewer): a driver takes its time for each
-    /// program (PoCL 3.1 30 to 60 ms, even if it lies in its cache).
+    /// The kernel files that `file` includes are one program where they are asked for with these defines (or fewer): a driver takes its
+    /// time for each program (PoCL 3.1 30 to 60 ms, even if it lies in its cache).
     public struct Bundle: Sendable {
-        /// Includes the members.
         public var file: String
-        public var members: Set<String>
         public var defines: [String: String]
 
-        public init(file: String, members: Set<String>, defines: [String: String]) {
-            (self.file, self.members, self.defines) = (file, members, defines)
-        }
-
-        func holds(_ file: String, _ values: [String: String]) -> Bool {
-            members.contains(file) && values.allSatisfy { defines[$0.key] == $0.value }
+        public init(file: String, defines: [String: String]) {
+            (self.file, self.defines) = (file, defines)
         }
     }
 
@@ -34,6 +28,8 @@ public final class ProgramCache {
     private let source: (String) -> String?
     private let settings = Environment.settings
     private var programs: [Key: Program] = [:]
+    /// The files of the bundle, once they are known.
+    private var bundled: Set<String>?
 
     /// - Parameters:
     ///   - options: compiler options of all programs.
@@ -63,7 +59,7 @@ public final class ProgramCache {
         _ file: String, defines: [(String, String)] = [], options: String = ""
     ) throws(DeviceError) -> Program {
         var (file, values) = (file, Dictionary(defines) { _, last in last })
-        if let bundle, options.isEmpty, bundle.holds(file, values) { (file, values) = (bundle.file, bundle.defines) }
+        if let bundle, options.isEmpty, try holds(bundle, file, values) { (file, values) = (bundle.file, bundle.defines) }
         let header = values.sorted { $0.key < $1.key }.map { "#define \($0.key) \($0.value)\n" }.joined()
         let all = ["-cl-std=CL1.2", self.options, options, settings.buildOptions]
         let options = all.filter { !$0.isEmpty }.joined(separator: " ")
@@ -73,6 +69,13 @@ public final class ProgramCache {
         let program = try Program(context, name: file, source: header + text(of: file), options: options)
         programs[key] = program
         return program
+    }
+
+    private func holds(_ bundle: Bundle, _ file: String, _ values: [String: String]) throws(DeviceError) -> Bool {
+        let files: Set<String>
+        if let bundled { files = bundled } else { files = KernelText.files(in: try text(of: bundle.file)) }
+        bundled = files
+        return files.contains(file) && values.allSatisfy { bundle.defines[$0.key] == $0.value }
     }
 
     private func text(of file: String) throws(DeviceError) -> String {

@@ -66,12 +66,8 @@ public final class DeviceEngine {
         self.guardElements = guardElements
         context = try Context(device)
         queue = try CommandQueue(context, profiling: profiling)
-        // The members are what step.cl includes.
         let step = ProgramCache.Bundle(
             file: "step.cl",
-            members: [
-                "adamw.cl", "elementwise.cl", "gather_images.cl", "pack_weights.cl", "partial_sums.cl", "sgd.cl", "updates.cl",
-            ],
             defines: ["ITEM": "\(self.profile.elementsPerItem)", "LANES": "\(self.profile.packingLanes(self.registers))"])
         // The tiles of another class of processor are only checked.
         let options = registers == nil ? "" : device.optionsOfChecks

@@ -1,3 +1,5 @@
+import Dispatch
+
 /// A network as a value: named nodes in topological order, static per-sample shapes, no weights.
 public struct Network: Sendable, Equatable {
     /// Index of a node in `nodes`.
@@ -89,10 +91,7 @@ public struct Network: Sendable, Equatable {
     public func initialState(seed: UInt64) -> NetworkState {
         var state = NetworkState()
         for (index, tensor) in stateTensors.enumerated() {
-            // Rounded to float32, so that the reference and a device start from equal weights.
-            func draw(_ value: (UInt64) -> Double) -> [Double] {
-                (0..<tensor.count).map { Double(Float(value(UInt64($0)))) }
-            }
+            func draw(_ value: @Sendable (UInt64) -> Double) -> [Double] { Self.float32Values(tensor.count, value) }
             let stream = UInt64(index) &+ 0x5EED_0000
             let values: [Double] =
                 switch tensor.initializer {
@@ -109,6 +108,20 @@ public struct Network: Sendable, Equatable {
             state[tensor.name] = Tensor(shape: tensor.shape, values: values)
         }
         return state
+    }
+
+    /// Values by index, on all processors; rounded to float32, so that the reference and a device start from equal weights.
+    private static func float32Values(_ count: Int, _ value: @Sendable (UInt64) -> Double) -> [Double] {
+        let part = 1 << 14
+        return Array(unsafeUninitializedCapacity: count) { buffer, initialized in
+            nonisolated(unsafe) let values = buffer
+            DispatchQueue.concurrentPerform(iterations: (count + part - 1) / part) { number in
+                for i in number * part..<min((number + 1) * part, count) {
+                    values.initializeElement(at: i, to: Double(Float(value(UInt64(i)))))
+                }
+            }
+            initialized = count
+        }
     }
 }
 

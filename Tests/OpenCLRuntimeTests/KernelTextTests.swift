@@ -48,6 +48,7 @@ let kernelsFolder = URL(fileURLWithPath: #filePath)
 
             """
         #expect(try expand("a.cl", files) == expected)
+        #expect(KernelText.files(in: expected) == Set(files.keys))
     }
 
     @Test(arguments: [

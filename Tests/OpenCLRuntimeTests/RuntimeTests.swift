@@ -216,7 +216,7 @@ struct RuntimeTests {
             "all.cl": "#include \"a.cl\"\n#include \"b.cl\"\n", "a.cl": "kernel void a(global int *x) { x[0] = SIZE; }\n",
             "b.cl": "kernel void b(global int *x) { x[0] = 3; }\n",
         ]
-        let bundle = ProgramCache.Bundle(file: "all.cl", members: ["a.cl", "b.cl"], defines: ["SIZE": "5"])
+        let bundle = ProgramCache.Bundle(file: "all.cl", defines: ["SIZE": "5"])
         let cache = ProgramCache(context, bundle: bundle) { name in
             try? KernelText.expand(name) { try #require(files[$0]) }
         }
