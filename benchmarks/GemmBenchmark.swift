@@ -1,6 +1,7 @@
 import OpenCLRuntime
 import RLDExecution
 import RLDGraph
+import RLDTraining
 
 /// C = A B through CLBlast, as linear layers take it.
 package struct GemmBenchmark: BenchmarkCase {
@@ -70,7 +71,7 @@ package final class GemmBenchmarkRun: BenchmarkRun {
         let found = try engine.queue.read(Float.self, from: product.c.buffer, count: m * n)
         let rows = m <= 64 ? Array(0..<m) : (0..<64).map { $0 * (m - 1) / 63 }
         let columns = n <= 64 ? Array(0..<n) : (0..<64).map { $0 * (n - 1) / 63 }
-        var worst = 0.0
+        var worst = Worst()
         for row in rows {
             for column in columns {
                 var (sum, size) = (0.0, 0.0)
@@ -81,11 +82,9 @@ package final class GemmBenchmarkRun: BenchmarkRun {
                     size += abs(x * y)
                 }
                 let bound = 0x1p-22 * Double(k).squareRoot() * size
-                let error = abs(Double(found[row * n + column]) - sum) / max(bound, .leastNormalMagnitude)
-                if !(error <= worst) { worst = error }
-                if error.isNaN { return .nan }
+                worst.add(abs(Double(found[row * n + column]) - sum) / max(bound, .leastNormalMagnitude), "product")
             }
         }
-        return found.allSatisfy(\.isFinite) ? worst : .nan
+        return found.allSatisfy(\.isFinite) ? worst.value : .nan
     }
 }

@@ -3,6 +3,7 @@ import RLDExecution
 import RLDGraph
 import RLDMethods
 import RLDReference
+import RLDTraining
 
 /// A fused loss: terms, gradient and correctness of one batch of logits, and the sums over its rows.
 package struct LossBenchmark: BenchmarkCase {
@@ -100,7 +101,7 @@ final class LossBenchmarkRun: BenchmarkRun {
         let count = max(2, min(16, 200_000 / classes))
         let chosen = Set((0..<count).map { $0 * (rows - 1) / (count - 1) })
         let groups = try groupSizes()
-        var worst = 0.0
+        var worst = Worst()
         for row in chosen.sorted() {
             func read(_ slice: DeviceSlice) throws -> [Double] {
                 try engine.queue.read(Float.self, from: slice.buffer, at: slice.offset + row * classes, count: classes).map(
@@ -110,17 +111,17 @@ final class LossBenchmarkRun: BenchmarkRun {
                 method, student: try read(student), teacher: try read(teacher), labels: [labelValues[row]], classes: classes)
             for (k, wanted) in expected.perRow.enumerated() {
                 let error = abs(Double(perRow[k][row]) - wanted[0])
-                worst = larger(worst, error / (2e-5 * abs(wanted[0]) + 1e-6))
+                worst.add(error / (2e-5 * abs(wanted[0]) + 1e-6), "term")
             }
             // The row's share in the mean of the whole batch.
             let share = 1 / Double(groups[row])
             let found = try read(gradient)
             let largest = expected.gradient.reduce(0) { max($0, abs($1)) } * share
             for (a, b) in zip(found, expected.gradient) {
-                worst = larger(worst, abs(a - b * share) / (1e-5 * max(largest, .leastNormalMagnitude)))
+                worst.add(abs(a - b * share) / (1e-5 * max(largest, .leastNormalMagnitude)), "gradient")
             }
         }
-        return worst
+        return worst.value
     }
 
     private func checkWithinBatch() throws -> Double {
@@ -130,21 +131,18 @@ final class LossBenchmarkRun: BenchmarkRun {
         let expected = try ReferenceLoss.evaluate(
             method, student: s, teacher: t, labels: labelValues, classes: classes, only: chosen)
         let found = try engine.read(gradient)
-        var worst = 0.0
+        var worst = Worst()
         for row in chosen.sorted() {
             for (k, values) in expected.perRow.enumerated() {
                 // The share of a row in the class alignment is a sum of both signs.
-                worst = larger(worst, abs(Double(perRow[k][row]) - values[row]) / (1e-4 * abs(values[row]) + 1e-5))
+                worst.add(abs(Double(perRow[k][row]) - values[row]) / (1e-4 * abs(values[row]) + 1e-5), "term")
             }
             let range = (row * classes)..<((row + 1) * classes)
             let largest = expected.gradient[range].reduce(0) { max($0, abs($1)) }
-            for i in range { worst = larger(worst, abs(found[i] - expected.gradient[i]) / (1e-5 * largest)) }
+            for i in range { worst.add(abs(found[i] - expected.gradient[i]) / (1e-5 * largest), "gradient") }
         }
-        return worst
+        return worst.value
     }
-
-    /// A NaN stays.
-    private func larger(_ a: Double, _ b: Double) -> Double { a.isNaN || a > b ? a : b }
 
     /// Over how many rows the mean goes that each row is in: all; for label revision those that the teacher gets right, or wrong.
     private func groupSizes() throws -> [Int] {

@@ -4,6 +4,7 @@ import RLDGraph
 import RLDMethods
 import RLDModels
 import RLDReference
+import RLDTraining
 
 /// One RLD training step, or a part of it, of a teacher and a student that are given by their ids.
 package struct StepBenchmark: BenchmarkCase {
@@ -147,15 +148,14 @@ final class StepBenchmarkRun: BenchmarkRun {
         let (expected, expectedState) = try train(ReferenceExecutor(precision: executor.precision))
         // A teacher stored as half has other logits, by up to 2e-3 of the largest.
         let allowed = benchmark.teacherStorage == .float32 ? 1e-4 : 1e-2
-        var worst = 0.0
-        func add(_ ratio: Double) { if !(ratio <= worst), !worst.isNaN { worst = ratio } }
-        for (a, b) in zip(found.termSums, expected.termSums) { add(abs(a - b) / (allowed * abs(b) + 1e-5)) }
+        var worst = Worst()
+        for (a, b) in zip(found.termSums, expected.termSums) { worst.add(abs(a - b) / (allowed * abs(b) + 1e-5), "term") }
         for name in expectedState.names {
             let (a, b) = (state[name]?.values ?? [], expectedState[name]?.values ?? [])
             let largest = b.reduce(0) { max($0, abs($1)) }
             guard a.count == b.count else { return .infinity }
-            for (x, y) in zip(a, b) { add(abs(x - y) / (1e-3 * largest + 1e-6)) }
+            for (x, y) in zip(a, b) { worst.add(abs(x - y) / (1e-3 * largest + 1e-6), name) }
         }
-        return worst
+        return worst.value
     }
 }

@@ -101,19 +101,21 @@ struct BenchCommand: ParsableCommand {
         }
         guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
         // What is asked for can be wrong without a device too.
-        let profile = try profile.map(knownProfile)
+        let profile = try profile.map(KernelProfile.named)
         let precision = try knownPrecision()
+        let reading = try pictures()
         let cases = try cases(profile: profile ?? .automatic(for: .select(device)), precision: precision)
         let chosen = try Device.select(device)
         do {
-            try time(cases, on: chosen, profile, precision)
+            try time(cases, reading, on: chosen, profile, precision)
         } catch let error as BenchmarkError {
             throw CommandEnd(code: 1, message: "error: \(error)")
         }
     }
 
     private func time(
-        _ cases: [any BenchmarkCase], on device: Device, _ profile: KernelProfile?, _ precision: Precision
+        _ cases: [any BenchmarkCase], _ reading: ReadingBenchmark?, on device: Device, _ profile: KernelProfile?,
+        _ precision: Precision
     ) throws {
         // Before anything else warms this process up.
         let firstSteps = group == "step" && !unchecked ? try firstSteps(device, profile, precision) : []
@@ -127,7 +129,7 @@ struct BenchCommand: ParsableCommand {
         let table = BenchTable(
             group: group, copy: try cases.contains { $0.bytes > 0 } ? session.copyBandwidth() : nil,
             peak: try cases.contains { $0.flops > 0 } && !unchecked ? session.arithmeticPeak() : nil)
-        table.yardsticks.forEach { Output.line($0) }
+        for line in table.yardsticks { Output.line(line) }
         for (index, first) in firstSteps.enumerated() {
             Output.line("first step \(index == 0 ? "after start" : "in a new context"): \(first.text)")
         }
@@ -136,7 +138,7 @@ struct BenchCommand: ParsableCommand {
         func add(_ result: BenchmarkResult) {
             results.append(result)
             Output.line(table.row(result))
-            if kernels { table.kernels(result).forEach { Output.line($0) } }
+            if kernels { for line in table.kernels(result) { Output.line(line) } }
         }
         for benchmark in cases { add(try session.run(benchmark, checked: !unchecked)) }
         if group == "epoch" {
@@ -145,10 +147,7 @@ struct BenchCommand: ParsableCommand {
                 try EpochBenchmark(step, steps: steps ?? (quick ? 2 : 12), epochs: quick ? 1 : 3).run(
                     in: session, checked: !unchecked))
         }
-        if group == "pictures" {
-            guard let data else { throw InputError("--data", "is missing", advice: "for example --data imagenet:PATH") }
-            add(try ReadingBenchmark(data, imageSize: imageSize, batch: batch).run(seconds: quick ? 2 : 10))
-        }
+        if let reading { add(try reading.run(seconds: quick ? 2 : 10)) }
         for result in results {
             if let gap = result.gap { Output.line("missed: \(result.name) \(result.shape): \(gap)") }
         }
@@ -157,19 +156,30 @@ struct BenchCommand: ParsableCommand {
             Output.error("trace in \(trace)")
         }
         if let path = csv ?? (record ? "benchmarks/results/\(group).csv" : nil) {
-            let record = BenchmarkRecord(session: session)
-            var rows: [[String]] = []
-            if let copy = table.copy { rows.append(record.row("copy", "256 MB buffers", "bandwidth", "GB/s", "256 MB", copy)) }
-            if let peak = table.peak { rows.append(record.row("peak", "multiply-adds", "rate", "GFLOP/s", "registers", peak)) }
-            for (index, first) in firstSteps.enumerated() {
-                let mode = index == 0 ? "after start" : "new context"
-                rows.append(
-                    record.row("first step", mode, "wall time", "s", "\(teacher)->\(student) \(batch)", first.seconds))
-            }
-            rows += results.flatMap { record.rows($0, copy: table.copy, peak: table.peak) }
-            try BenchmarkRecord.append(rows, to: path)
+            try BenchmarkRecord.append(rows(results, firstSteps, table, in: session), to: path)
             Output.error("recorded in \(path)")
         }
+    }
+
+    /// What a results file gets: the yardsticks of the run, then what was timed.
+    private func rows(
+        _ results: [BenchmarkResult], _ firstSteps: [FirstStep], _ table: BenchTable, in session: BenchmarkSession
+    ) -> [[String]] {
+        let record = BenchmarkRecord(session: session)
+        var rows: [[String]] = []
+        if let copy = table.copy { rows.append(record.row("copy", "256 MB buffers", "bandwidth", "GB/s", "256 MB", copy)) }
+        if let peak = table.peak { rows.append(record.row("peak", "multiply-adds", "rate", "GFLOP/s", "registers", peak)) }
+        for (index, first) in firstSteps.enumerated() {
+            let mode = index == 0 ? "after start" : "new context"
+            rows.append(record.row("first step", mode, "wall time", "s", "\(teacher)->\(student) \(batch)", first.seconds))
+        }
+        return rows + results.flatMap { record.rows($0, copy: table.copy, peak: table.peak) }
+    }
+
+    private func pictures() throws(InputError) -> ReadingBenchmark? {
+        guard group == "pictures" else { return nil }
+        guard let data else { throw InputError("--data", "is missing", advice: "for example --data imagenet:PATH") }
+        return ReadingBenchmark(data, imageSize: imageSize, batch: batch)
     }
 
     /// The first step of this process, and of another context whose programs the driver has certainly seen.
@@ -190,10 +200,4 @@ struct BenchCommand: ParsableCommand {
         return known
     }
 
-    private func knownProfile(_ name: String) throws(InputError) -> KernelProfile {
-        guard let known = KernelProfile(rawValue: name) else {
-            throw .unknown("profile", name, known: KernelProfile.allCases.map(\.rawValue))
-        }
-        return known
-    }
 }

@@ -74,7 +74,7 @@ struct ConvertCommand: ParsableCommand {
         if let model {
             let network = try ModelCatalog.network(
                 model, classes: classes, weights: file, key: weights.key,
-                input: modelInput.map { text throws(InputError) in try InputShape.parse(text) })
+                input: modelInput.map { text throws(InputError) in try InputShape.parse(text, "--model-input") })
             var options = weights.options
             options.resetHead = resetHead
             conversion = try TensorConversion(file, for: network, options: options, type: type)

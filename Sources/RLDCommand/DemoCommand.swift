@@ -130,11 +130,10 @@ struct DemoCommand: ParsableCommand {
         display.say(
             "\(name): \(epochs) epochs, \(method.effectiveDescription), learning rate \(configuration.optimizer.learningRate), "
                 + configuration.schedule.effectiveDescription)
-        let result = try Trainer(
+        let trainer = Trainer(
             configuration: configuration, executor: executor, dataset: dataset, teacher: teacher, folder: folder,
-            shouldStop: { Interruption.requested }, observer: display.show
-        ).run()
-        display.finish()
+            shouldStop: { Interruption.requested }, observer: display.show)
+        let result = try display.during(trainer.run)
         if result.interrupted { throw CommandEnd(code: 130, message: "interrupted while training \(name)") }
         let row = Row(
             role: role, network: result.network.id, parameters: result.network.parameterCount, macs: result.network.multiplyAdds,

@@ -63,9 +63,6 @@ struct DoctorCommand: ParsableCommand {
 
     private func profiles() throws(InputError) -> [KernelProfile] {
         guard let profile else { return KernelProfile.allCases }
-        guard let known = KernelProfile(rawValue: profile) else {
-            throw .unknown("profile", profile, known: KernelProfile.allCases.map(\.rawValue))
-        }
-        return [known]
+        return [try KernelProfile.named(profile)]
     }
 }

@@ -76,7 +76,7 @@ struct ExportCommand: ParsableCommand {
         guard let id = model ?? metadata.model else {
             throw InputError(weights, "does not say which network it is for", advice: "give --model")
         }
-        let shape = try input.map { text throws(InputError) in try InputShape.parse(text) }
+        let shape = try input.map { text throws(InputError) in try InputShape.parse(text, "--input") }
         let network = try ModelCatalog.network(
             id, classes: classes, weights: file, key: reading.key,
             input: shape ?? (metadata.input.isEmpty ? nil : metadata.input))

@@ -39,7 +39,7 @@ struct ModelsCommand: ParsableCommand {
             count = Int(classes)
             guard count != nil else { throw InputError("--classes", "must be a whole number, found '\(classes)'") }
         }
-        let shape = try input.map(InputShape.parse)
+        let shape = try input.map { text throws(InputError) in try InputShape.parse(text, "--input") }
         func network(_ entry: ModelCatalog.Entry) throws -> Network {
             try ModelCatalog.network(entry.id, classes: count ?? entry.classes, input: shape ?? entry.input)
         }
@@ -88,10 +88,11 @@ struct ModelsCommand: ParsableCommand {
 
 /// A network's input as people write it: 1x28x28.
 enum InputShape {
-    static func parse(_ text: String) throws(InputError) -> [Int] {
+    /// - Parameter option: that gave it.
+    static func parse(_ text: String, _ option: String) throws(InputError) -> [Int] {
         let parts = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
         guard parts.count == 3, parts.allSatisfy({ $0 > 0 }) else {
-            throw InputError("--input", "must be CHANNELSxHEIGHTxWIDTH, found '\(text)'", advice: "for example 1x28x28")
+            throw InputError(option, "must be CHANNELSxHEIGHTxWIDTH, found '\(text)'", advice: "for example 1x28x28")
         }
         return parts
     }

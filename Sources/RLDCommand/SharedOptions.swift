@@ -21,6 +21,14 @@ struct CommonOptions: ParsableArguments {
     }
 }
 
+extension KernelProfile {
+    /// The profile that an option names.
+    static func named(_ name: String) throws(InputError) -> KernelProfile {
+        guard let known = KernelProfile(rawValue: name) else { throw .unknown("profile", name, known: allCases.map(\.rawValue)) }
+        return known
+    }
+}
+
 /// What every training run has.
 struct RunOptions: ParsableArguments {
     @Option(

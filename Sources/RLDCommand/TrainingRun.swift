@@ -33,13 +33,12 @@ struct TrainingRun {
             shouldStop: { Interruption.requested }, observer: display.show)
         let result: TrainingResult
         do {
-            result = try trainer.run()
+            result = try display.during(trainer.run)
         } catch let error as DeviceError where error.code == .deviceLost {
             throw DeviceError(
                 error.code, "\(error.message) (--resume goes on from the newest checkpoint in \(folder.path))",
                 status: error.status)
         }
-        display.finish()
         if result.interrupted {
             throw CommandEnd(
                 code: 130,
@@ -147,5 +146,9 @@ final class TrainingDisplay {
 
     func say(_ line: String) { progress.note(line) }
 
-    func finish() { progress.clear() }
+    /// Runs what is shown here, and leaves the terminal at the beginning of a line however it ends.
+    func during<Result>(_ run: () throws -> Result) rethrows -> Result {
+        defer { progress.clear() }
+        return try run()
+    }
 }

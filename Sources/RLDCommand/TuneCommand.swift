@@ -48,12 +48,7 @@ struct TuneCommand: ParsableCommand {
         guard folder != nil || dryRun else {
             throw InputError("cache folder", "is not known, so nothing could be stored", advice: "set HOME or XDG_CACHE_HOME")
         }
-        let profile = try profile.map { name in
-            guard let known = KernelProfile(rawValue: name) else {
-                throw InputError.unknown("profile", name, known: KernelProfile.allCases.map(\.rawValue))
-            }
-            return known
-        }
+        let profile = try profile.map(KernelProfile.named)
         let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
         let device = try Device.select(device)
         let line = ProgressLine.standardError(quiet: quiet)
@@ -69,8 +64,10 @@ struct TuneCommand: ParsableCommand {
         line.note(
             "device: \(device.listing), driver \(device.driverVersion); before: \(try TuningStore.tuning(for: device).description)"
         )
-        try tuner.run()
-        line.clear()
+        do {
+            defer { line.clear() }
+            try tuner.run()
+        }
         Output.line(
             TextTable.text(
                 [

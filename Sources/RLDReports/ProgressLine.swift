@@ -84,9 +84,7 @@ public final class ProgressLine {
         case .terminal(let columns):
             let text = state.text
             let room = columns - text.count - 4
-            let line = String((room >= 8 ? state.bar(width: min(room, 30)) + " " + text : text).prefix(max(columns - 1, 20)))
-            write("\r" + line + String(repeating: " ", count: max(0, drawn - line.count)))
-            drawn = line.count
+            draw(room >= 8 ? state.bar(width: min(room, 30)) + " " + text : text, columns)
         }
     }
 
@@ -100,10 +98,14 @@ public final class ProgressLine {
             let width = min(max(columns - text.count - 4, 8), 30)
             let filled = Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
             let bar = "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] "
-            let line = String((bar + text).prefix(max(columns - 1, 20)))
-            write("\r" + line + String(repeating: " ", count: max(0, drawn - line.count)))
-            drawn = line.count
+            draw(bar + text, columns)
         }
+    }
+
+    private func draw(_ text: String, _ columns: Int) {
+        let line = String(text.prefix(max(columns - 1, 20)))
+        write("\r" + line + String(repeating: " ", count: max(0, drawn - line.count)))
+        drawn = line.count
     }
 
     /// A line that stays, above the progress line.

@@ -131,8 +131,14 @@ package final class Tuner {
         let before = tuning
         // CLBlast cannot be set back to its own parameters within a process: where those were in use, they are not measured again.
         let canReturn = !ProductCandidates.kernels.contains(kernel) || before.clblast[kernel] != nil
-        guard let base = try time(cases, before) else { return }
+        guard let base = try time(cases, before) else {
+            done += names.count
+            (finding.before, finding.after, finding.choice) = (.nan, .nan, "wrong as it is")
+            findings.append(finding)
+            return
+        }
         var best = base
+        var quickest: (tuning: Tuning, time: Double)?
         for index in names.indices {
             defer { done += 1 }
             guard !isOver else { continue }
@@ -146,12 +152,13 @@ package final class Tuner {
                     finding.wrong += 1
                     continue
                 }
+                if found < quickest?.time ?? .infinity { quickest = (candidate, found) }
                 if found < best * (1 - Self.margin) {
                     best = found
                     tuning = candidate
                     finding.choice = names[index]
                 }
-            } catch let error as DeviceError where error.code != .badEnvironment {
+            } catch let error as DeviceError where ![.badEnvironment, .deviceLost, .noDevice].contains(error.code) {
                 // Parameters that this device or CLBlast does not take.
                 finding.refused += 1
             }
@@ -160,6 +167,8 @@ package final class Tuner {
         (finding.before, finding.after) = (1e3 * base, 1e3 * base)
         if !canReturn {
             finding.after = 1e3 * best
+            // What comes next is not measured beside the last candidate, whatever that was.
+            if let quickest { _ = try time(cases, quickest.tuning, checked: false) }
         } else if tuning != before {
             let pairs = try (0..<3).map { _ in
                 (try time(cases, before, checked: false) ?? .nan, try time(cases, tuning, checked: false) ?? .nan)
