@@ -114,6 +114,7 @@ import Testing
             (["bench", "elementwise", "--only", "pool"], "max pool"),
             (["bench", "epoch", "--only", "epochs"], "epoch"), (["bench", "gemm", "--record", "--unchecked"], "--unchecked"),
             (["bench", "step", "--only", "stepp"], "step"), (["bench", "step", "--student", "resnet9"], "resnet8"),
+            (["bench", "pictures"], "--data"),
         ] {
             let result = try Program.run(arguments)
             #expect(result.code == 2 && result.error.contains(word), "\(result.error)")

@@ -77,6 +77,7 @@ struct WeightCommandTests {
         "what does not fit is said in one line",
         arguments: [
             (["convert", "PTH", "OUT.safetensors", "--model", "resnet14"], "missing layer1.1.conv1.weight"),
+            (["convert", "PTH", "OUT.safetensors", "--model", "resnet8", "--model-input", "3x"], "--model-input"),
             (["convert", "PTH", "OUT.txt"], "does not say by its ending"), (["convert", "PTH"], "name the file to write"),
             (["convert", "PTH", "OUT.npz", "--dtype", "f33"], "did you mean 'f32'?"),
             (["convert", "PTH", "OUT.npz", "--key", "modle"], "did you mean 'model'?"),
