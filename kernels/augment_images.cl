@@ -3,7 +3,7 @@
 // What was drawn for each image comes from the host (ImageTransform.Placement, RLDGraph): eight floats per image.
 
 // The colours of one output pixel of one image, 0...1; the first component alone with one channel.
-inline float4 placed_pixel(
+static inline float4 placed_pixel(
     global const uchar *restrict source, const int channels, const int height, const int width, global const float *restrict draw,
     const int row, const int column, const int output_height, const int output_width)
 {

@@ -28,17 +28,17 @@
 #include "common/tile_product.clh"
 
 #if X_HALF
-#define load_x_quad(p) vload_half4(0, p)
+#define load_x_quad(p) vloada_half4(0, p)
 #else
 #define load_x_quad(p) quad(p)
 #endif
 #if RESIDUAL_HALF
-#define load_residual_run(p) VECTOR_JOIN(vload_half, RUN)(0, p)
+#define load_residual_run(p) VECTOR_JOIN(vloada_half, RUN)(0, p)
 #else
 #define load_residual_run(p) (*(const global run_t *)(p))
 #endif
 #if Y_HALF
-#define store_y_run(v, p) VECTOR_JOIN(vstore_half, RUN)(v, 0, p)
+#define store_y_run(v, p) VECTOR_JOIN(vstorea_half, RUN)(v, 0, p)
 #else
 #define store_y_run(v, p) (*(global run_t *)(p) = (v))
 #endif

@@ -2,7 +2,7 @@
 // flip, normalisation, and the labels, in one launch. ImageTransform (RLDGraph) defines the random draw; this computes the
 // same from (key, image index), key = splitmix64(splitmix64(seed) ^ epoch).
 
-inline ulong splitmix64(ulong x)
+static inline ulong splitmix64(ulong x)
 {
     ulong z = x + 0x9E3779B97F4A7C15UL;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9UL;

@@ -9,7 +9,7 @@
 // x: [batch, height, width, channels]; y: [batch, target_height, target_width, target_channels], written (mode 1) or added
 // to (mode 2); pixels = batch * target_height * target_width; packed holds packed_count weights and
 // then zeros, one for each channel that a pixel outside the image is read with. The residual may be y itself.
-// Global size: [groups * ceil(targets_per_group / VECTOR), ceil(pixels / PIXELS)].
+// Global size: [groups * ceil(targets_per_group / VECTOR), any], the second dimension strides over pixels.
 #define GROUPED(NAME, TAP) \
 kernel void NAME( \
     const ulong pixels, const int height, const int width, const int channels, const int sources_per_group, \
@@ -19,7 +19,6 @@ kernel void NAME( \
     const ulong bias_offset, global const residual_t *residual, const ulong residual_offset, const ulong packed_count, \
     global y_t *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify, const int mode) \
 { \
-    const ulong first = get_global_id(1) * (ulong)PIXELS; \
     const int blocks = (targets_per_group + VECTOR - 1) / VECTOR; \
     const int group = (int)get_global_id(0) / blocks, block = (int)get_global_id(0) % blocks; \
     const int target_channel = group * targets_per_group + block * VECTOR; \
@@ -27,18 +26,20 @@ kernel void NAME( \
     const int source_channel = group * sources_per_group; \
     const int taps = kernel_size * kernel_size; \
     global const x_t *restrict zeros = (global const x_t *)(packed + packed_offset + packed_count); \
-    EACH_PIXEL(PLACE) \
-    for (int tap = 0; tap < taps; ++tap) { \
-        const int kh = tap / kernel_size, kw = tap % kernel_size; \
-        EACH_PIXEL(TAP) \
-        global const float *restrict weights = packed + packed_offset + (ulong)tap * target_channels + target_channel; \
-        for (int c = 0; c < sources_per_group; ++c) { \
-            const real_v w = load_v(weights); \
-            weights += (ulong)taps * target_channels; \
-            EACH_PIXEL(ACCUMULATE) \
+    for (ulong first = get_global_id(1) * PIXELS; first < pixels; first += get_global_size(1) * PIXELS) { \
+        EACH_PIXEL(PLACE) \
+        for (int tap = 0; tap < taps; ++tap) { \
+            const int kh = tap / kernel_size, kw = tap % kernel_size; \
+            EACH_PIXEL(TAP) \
+            global const float *restrict weights = packed + packed_offset + (ulong)tap * target_channels + target_channel; \
+            for (int c = 0; c < sources_per_group; ++c) { \
+                const real_v w = load_v(weights); \
+                weights += (ulong)taps * target_channels; \
+                EACH_PIXEL(ACCUMULATE) \
+            } \
         } \
+        EACH_PIXEL(FINISH) \
     } \
-    EACH_PIXEL(FINISH) \
 }
 
 GROUPED(grouped_convolution_forward, TAP_FORWARD)

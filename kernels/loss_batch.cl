@@ -5,20 +5,38 @@
 #endif
 #include "common/loss_accumulator.clh"
 
-// Sums `lanes` of all work-items; the result is right in work-item 0.
+// Runs JOIN(work-item, another) until work-item 0 has joined all: the upper half into the lower, a middle one stays.
+#define JOIN_ALL(JOIN)                                                        \
+    for (uint active = LOCAL_SIZE; active > 1u; active = (active + 1u) / 2u) { \
+        if (lane < active / 2u) {                                              \
+            JOIN(lane, lane + (active + 1u) / 2u)                              \
+        }                                                                      \
+        barrier(CLK_LOCAL_MEM_FENCE);                                          \
+    }
+
+// The sum of all work-items' pairs, known to each.
 static float2 pair_total(__local float2 *lanes, const float2 mine)
 {
     const uint lane = (uint)get_local_id(0);
     lanes[lane] = mine;
     barrier(CLK_LOCAL_MEM_FENCE);
-    float2 total = (float2)(0.0f, 0.0f);
-    if (lane == 0) {
-        for (uint i = 0; i < LOCAL_SIZE; i++) {
-            total = pair_add_pair(total, lanes[i]);
-        }
-    }
+#define JOIN(a, b) lanes[a] = pair_add_pair(lanes[a], lanes[b]);
+    JOIN_ALL(JOIN)
+#undef JOIN
+    const float2 total = lanes[0];
     barrier(CLK_LOCAL_MEM_FENCE);
     return total;
+}
+
+// Counts of some rows, [ACCUMULATOR_COUNTS], joined with those of others.
+static void counts_join(__local uint *mine, __local const uint *other)
+{
+    for (uint k = 0; k < ACCUMULATOR_BAD_BITS; k++) {
+        mine[k] += other[k];
+    }
+    mine[ACCUMULATOR_BAD_BITS] |= other[ACCUMULATOR_BAD_BITS];
+    const uint here = other[ACCUMULATOR_FIRST_BAD], first = mine[ACCUMULATOR_FIRST_BAD];
+    mine[ACCUMULATOR_FIRST_BAD] = here && (!first || here < first) ? here : first;
 }
 
 // Adds a batch to an accumulator (common/loss_accumulator.clh): counts, each term, and the total with this batch's weights.
@@ -54,18 +72,14 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduc
         words[lane * ACCUMULATOR_COUNTS + k] = found[k];
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    float counted = 0.0f;
+#define JOIN(a, b) counts_join(words + (a) * ACCUMULATOR_COUNTS, words + (b) * ACCUMULATOR_COUNTS);
+    JOIN_ALL(JOIN)
+#undef JOIN
+    const float counted = (float)words[ACCUMULATOR_ROWS];
     if (lane == 0) {
-        for (uint i = 1; i < LOCAL_SIZE; i++) {
-            __local const uint *other = words + i * ACCUMULATOR_COUNTS;
-            for (uint k = 0; k < ACCUMULATOR_BAD_BITS; k++) {
-                found[k] += other[k];
-            }
-            found[ACCUMULATOR_BAD_BITS] |= other[ACCUMULATOR_BAD_BITS];
-            const uint here = other[ACCUMULATOR_FIRST_BAD], first = found[ACCUMULATOR_FIRST_BAD];
-            found[ACCUMULATOR_FIRST_BAD] = here && (!first || here < first) ? here : first;
+        for (uint k = 0; k < ACCUMULATOR_COUNTS; k++) {
+            found[k] = words[k];
         }
-        counted = (float)found[ACCUMULATOR_ROWS];
         accumulator_add_counts(accumulator + accumulator_offset, found);
     }
 
@@ -106,12 +120,11 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_count
     }
     counts[lane] = count;
     barrier(CLK_LOCAL_MEM_FENCE);
+#define JOIN(a, b) counts[a] += counts[b];
+    JOIN_ALL(JOIN)
+#undef JOIN
     if (lane == 0) {
-        uint all = 0;
-        for (uint i = 0; i < LOCAL_SIZE; i++) {
-            all += counts[i];
-        }
-        inverse_count[inverse_count_offset] = all ? 1.0f / (float)all : 0.0f;
+        inverse_count[inverse_count_offset] = counts[0] ? 1.0f / (float)counts[0] : 0.0f;
     }
 }
 

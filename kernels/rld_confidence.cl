@@ -42,7 +42,8 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void rld_confid
         row_best best = row_best_start();
         ROW_LOOP(i, classes) { row_best_add(&best, row_load(t, i, classes), row_index(i, classes)); }
         const float largest = row_max4(best.largest, lowest, lowest, lowest, scratch).x;
-        const int top = row_best_finish(best, largest, scratch);
+        // A row of nan has no first largest class.
+        const int top = clamp(row_best_finish(best, largest, scratch), 0, (int)classes - 1);
         float other, others;
         const binary_pair p = binary_from_gap(confidence_gap(s, classes, label, slope, &other, &others, scratch));
         const binary_pair q =

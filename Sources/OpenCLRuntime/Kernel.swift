@@ -86,7 +86,8 @@ public final class Kernel {
     }
 
     /// A CPU device gets one of three sizes along the first dimension: PoCL compiles a kernel anew for every size, and its own choice
-    /// follows the global size. A GPU gets powers of two, 64 to 256 items in all; where none divide, the driver chooses.
+    /// follows the global size. A GPU gets 32 to 256 items in all, as many neighbours of the first dimension as divide it, of the
+    /// others powers of two; where less divides, the driver chooses.
     package static func workGroup(for global: [Int], most: Int, onCPU: Bool) -> [Int]? {
         var left = max(1, min(most, 256))
         var local = Array(repeating: 1, count: global.count)
@@ -95,11 +96,27 @@ public final class Kernel {
             local[0] = [64, 8].first { $0 <= left && first % $0 == 0 } ?? 1
             return local
         }
-        for (dimension, size) in global.enumerated() {
+        local[0] = divisor(of: first, most: left)
+        left /= local[0]
+        for (dimension, size) in global.enumerated().dropFirst() {
             while local[dimension] * 2 <= left, size % (local[dimension] * 2) == 0 { local[dimension] *= 2 }
             left /= local[dimension]
         }
-        return local.reduce(1, *) >= 64 ? local : nil
+        return local.reduce(1, *) >= 32 ? local : nil
+    }
+
+    private static func divisor(of size: Int, most: Int) -> Int {
+        stride(from: min(size, most), to: 1, by: -1).first { size % $0 == 0 } ?? 1
+    }
+
+    /// On a GPU, how a launch over `columns` neighbours in the first dimension and any number of rows in the second has full
+    /// work-groups: rows of one, a power of two, with 256 work-items or, if a kernel takes no more, with 64.
+    package static func workGroupRows(beside columns: Int) -> (most: Int, least: Int) {
+        func rows(_ items: Int) -> Int {
+            let fitting = max(1, items / divisor(of: columns, most: items))
+            return 1 << (Int.bitWidth - 1 - fitting.leadingZeroBitCount)
+        }
+        return (rows(256), min(rows(256), rows(64)))
     }
 
     private func checkIndex(_ index: Int) throws(DeviceError) {

@@ -146,8 +146,29 @@ public final class DeviceEngine {
 
     /// Elements per work-item of elementwise kernels.
     var elementsPerItem: Int { profile.elementsPerItem }
-    /// Rows per work-item of per-channel kernels.
-    var rowsPerItem: Int { profile == .cpu ? 128 : 1 }
+
+    /// Global size of a kernel over `count` elements that takes `elementsPerItem` of them per work-item, and leaves those behind the
+    /// last: on a GPU full work-groups, whatever the count.
+    func elementItems(_ count: Int) -> Int {
+        let items = ceilDivide(count, elementsPerItem)
+        return profile == .cpu ? items : ceilDivide(items, 256) * 256
+    }
+
+    /// Rows per work-item of per-channel kernels on a CPU.
+    static let rowsPerItem = 128
+
+    /// How a kernel over [columns, rows] that leaves rows behind the last takes them: rows per work-item, and work-items in the second
+    /// dimension, of which some GPUs allow only 65,535 work-groups.
+    func rowGroups(columns: Int, rows: Int) -> (perItem: Int, count: Int) {
+        Self.rowGroups(columns: columns, rows: rows, profile: profile)
+    }
+
+    package static func rowGroups(columns: Int, rows: Int, profile: KernelProfile) -> (perItem: Int, count: Int) {
+        guard profile == .gpu else { return (rowsPerItem, ceilDivide(rows, rowsPerItem)) }
+        let (most, least) = Kernel.workGroupRows(beside: columns)
+        let perItem = ceilDivide(rows, 65_535 * least)
+        return (perItem, ceilDivide(ceilDivide(rows, perItem), most) * most)
+    }
 
     /// Floats per vector of kernels that take a last, shorter vector too (common/lanes.clh); 1 on a GPU, where neighbouring work-items
     /// take neighbouring channels.

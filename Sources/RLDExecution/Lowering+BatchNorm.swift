@@ -37,6 +37,10 @@ extension Lowering {
             local: [items, 1], arguments + [.local(4 * items)])
     }
 
+    private func rowGroups(_ rows: Int, _ channels: Int) -> (perItem: Int, count: Int) {
+        engine.rowGroups(columns: ceilDivide(channels, engine.laneWidth), rows: rows)
+    }
+
     private func batchNormChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
         engine.rowChunks(rows, most: engine.profile == .cpu ? 256 : 1024)
     }
@@ -93,15 +97,16 @@ extension Lowering {
                 ]
             }
         }
+        let groups = rowGroups(rows, b.channels)
         builder.step(reads: [x, residual, statistics], writes: [y]) { memory throws(DeviceError) in
             [
                 try perChannel(
                     id, "batch_norm_normalize",
                     defines: DeviceSlice.storageDefines(
                         x: memory[x], residual: b.epilogue.residual ? memory[residual] : nil, y: memory[y]),
-                    groups: ceilDivide(rows, engine.rowsPerItem), channels: b.channels,
+                    groups: groups.count, channels: b.channels,
                     [
-                        .long(rows), .int(b.channels), .int(engine.rowsPerItem), .slice(memory[x]), .slice(memory[statistics]),
+                        .long(rows), .int(b.channels), .int(groups.perItem), .slice(memory[x]), .slice(memory[statistics]),
                         .buffer(gamma.buffer), .long(gamma.offset), .long(beta.offset), .slice(memory[residual]),
                         .slice(memory[y]), .int(b.epilogue.residual ? 1 : 0), .int(b.epilogue.relu ? 1 : 0),
                     ])
@@ -146,6 +151,7 @@ extension Lowering {
         let dresidual = target(step, input: 1)
         guard dx != nil || dresidual != nil else { return }
         let targets = [dx, dresidual].compactMap { $0 }
+        let groups = rowGroups(rows, b.channels)
         builder.step(
             reads: [x, mask, dy, statistics] + targets.flatMap(\.reads), writes: targets.map(\.value)
         ) { memory throws(DeviceError) in
@@ -154,9 +160,9 @@ extension Lowering {
             let dresidualSlice = memory[dresidual?.value ?? dy]
             return [
                 try perChannel(
-                    id, "batch_norm_gradient_input", groups: ceilDivide(rows, engine.rowsPerItem), channels: b.channels,
+                    id, "batch_norm_gradient_input", groups: groups.count, channels: b.channels,
                     [
-                        .long(rows), .int(b.channels), .int(engine.rowsPerItem), .slice(memory[x]), .slice(memory[mask]),
+                        .long(rows), .int(b.channels), .int(groups.perItem), .slice(memory[x]), .slice(memory[mask]),
                         .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .long(gamma.offset),
                         .long(beta.offset), .buffer(dgamma.buffer), .long(dgamma.offset), .long(dbeta.offset), .slice(dxSlice),
                         .slice(dresidualSlice), .int(rectified), .int(dx?.mode ?? 0), .int(dresidual?.mode ?? 0),

@@ -7,10 +7,10 @@ extension Lowering {
         _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], count: Int, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let rows = batch * extent(id).plane
+        let groups = engine.rowGroups(columns: count, rows: rows)
         return try engine.launch(
             network.nodes[id].name, "channels.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
-            global: [count, ceilDivide(rows, engine.rowsPerItem)], heavyItems: true,
-            [.long(rows), .int(engine.rowsPerItem)] + arguments)
+            global: [count, groups.count], heavyItems: true, [.long(rows), .int(groups.perItem)] + arguments)
     }
 
     /// `count` channels of `x` from `first` on into `y` from `target` on.

@@ -8,7 +8,7 @@ extension Lowering {
     ) throws(DeviceError) -> Launch {
         try engine.launch(
             network.nodes[node].name, "elementwise.cl", function, defines: [("ITEM", "\(engine.elementsPerItem)")] + defines,
-            global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true, [.long(count)] + arguments)
+            global: [engine.elementItems(count)], heavyItems: true, [.long(count)] + arguments)
     }
 
     /// - Parameter kernel: "relu" or "relu6".

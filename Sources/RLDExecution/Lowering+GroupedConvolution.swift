@@ -39,7 +39,9 @@ extension Lowering {
         let name = network.nodes[id].name
         let taps = c.kernel * c.kernel
         let count = packedCount(c, transposed: transposed)
-        let zeros = max(engine.laneWidth, transposed ? c.outputsPerGroup : c.inputsPerGroup)
+        // At least so many, and up to full work-groups.
+        let fewest = count + max(engine.laneWidth, transposed ? c.outputsPerGroup : c.inputsPerGroup)
+        let zeros = ceilDivide(fewest, 64) * 64 - count
         let packed = builder.value(count + zeros)
         let weight = store.parameter("\(name).weight", count: c.outputChannels * c.fanIn)
         builder.step(reads: [], writes: [packed]) { memory throws(DeviceError) in
@@ -109,19 +111,25 @@ extension Lowering {
         _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         let pixels = batch * to.plane
-        let tiles = ceilDivide(pixels, engine.pixelsPerItem)
         let sizes: [KernelArgument] = [.long(pixels), .int(from.height), .int(from.width), .int(from.channels)]
         let window: [KernelArgument] = [.int(c.kernel), .int(c.stride), .int(c.padding)]
         let suffix = transposed ? "input_gradient" : "forward"
+        // On the gpu profile items stride over the pixels.
+        func tiles(_ columns: Int) -> Int {
+            engine.profile == .cpu
+                ? ceilDivide(pixels, engine.pixelsPerItem) : engine.rowGroups(columns: columns, rows: pixels).count
+        }
         if c.isDepthwise {
             return try lowerDepthwise(
-                id, "depthwise_convolution_\(suffix)", defines: defines, rows: batch * to.height, else: [to.channels, tiles],
+                id, "depthwise_convolution_\(suffix)", defines: defines, rows: batch * to.height,
+                else: [to.channels, tiles(to.channels)],
                 sizes + [.int(to.height), .int(to.width)] + window + arguments)
         }
         let (sources, targets) = (from.channels / c.groups, to.channels / c.groups)
+        let columns = c.groups * ceilDivide(targets, engine.laneWidth)
         return try lower(
             id, file: "grouped_convolution.cl", "grouped_convolution_\(suffix)", defines: defines,
-            global: [c.groups * ceilDivide(targets, engine.laneWidth), tiles],
+            global: [columns, tiles(columns)],
             sizes + [.int(sources), .int(to.height), .int(to.width), .int(to.channels), .int(targets)] + window + arguments)
     }
 

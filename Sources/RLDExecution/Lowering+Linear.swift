@@ -115,7 +115,7 @@ extension Lowering {
         let count = rows * channels
         return try engine.launch(
             network.nodes[id].name, "elementwise.cl", "add_bias", defines: [("ITEM", "\(engine.elementsPerItem)")],
-            global: [ceilDivide(count, engine.elementsPerItem)], heavyItems: true,
+            global: [engine.elementItems(count)], heavyItems: true,
             [.long(count), .int(channels), .slice(bias), .slice(y)])
     }
 }

@@ -46,16 +46,19 @@ extension Lowering {
         let (input, output) = (extent(node.inputs[0]), extent(id))
         // On a CPU an item takes all channels of its pixels, as they lie, and about as much as its first-level cache holds.
         let all = engine.profile == .cpu
-        let most = max(1, min(engine.rowsPerItem, 8192 / input.channels))
-        let pixelsPerItem = all ? engine.groupSize(pixels, most: most) : engine.rowsPerItem
+        var groups = engine.rowGroups(columns: input.channels, rows: pixels)
+        if all {
+            groups.perItem = engine.groupSize(pixels, most: max(1, min(groups.perItem, 8192 / input.channels)))
+            groups.count = ceilDivide(pixels, groups.perItem)
+        }
         let sizes: [KernelArgument] = [
-            .long(pixels), .int(pixelsPerItem), .int(input.height), .int(input.width), .int(input.channels),
+            .long(pixels), .int(groups.perItem), .int(input.height), .int(input.width), .int(input.channels),
             .int(output.height), .int(output.width),
         ]
         let geometry: [KernelArgument] = window.map { [.int($0.kernel), .int($0.stride), .int($0.padding)] } ?? []
         return try engine.launch(
             node.name, "window_pooling.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
-            global: [all ? 1 : input.channels, ceilDivide(pixels, pixelsPerItem)], heavyItems: true, sizes + geometry + arguments)
+            global: [all ? 1 : input.channels, groups.count], heavyItems: true, sizes + geometry + arguments)
     }
 
     /// What won each window is kept for the backward pass, beside the value.

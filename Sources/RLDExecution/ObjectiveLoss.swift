@@ -113,6 +113,6 @@ final class ObjectiveLoss {
         let kernel = try sumKernel()
         try kernel.setArguments([.long(other.count), .slice(other), .slice(sum), .int(2)])
         try engine.queue.enqueue(
-            kernel, global: [ceilDivide(other.count, engine.elementsPerItem)], local: engine.profile == .cpu ? [1] : nil)
+            kernel, global: [engine.elementItems(other.count)], local: engine.profile == .cpu ? [1] : nil)
     }
 }

@@ -155,7 +155,7 @@ final class ParameterUpdater {
 
     private func launch(_ kernel: Kernel, _ count: Int, _ arguments: [KernelArgument]) throws(DeviceError) {
         try kernel.setArguments(arguments)
-        try engine.queue.enqueue(kernel, global: [ceilDivide(count, engine.elementsPerItem)])
+        try engine.queue.enqueue(kernel, global: [engine.elementItems(count)])
     }
 
     private func prepareClip() throws(DeviceError) {

@@ -263,7 +263,7 @@ struct RuntimeTests {
         #expect(context.counters.launches == 0)
     }
 
-    @Test("work-groups of open launches divide them: one of three sizes on a CPU, powers of two on a GPU")
+    @Test("work-groups of open launches divide them: one of three sizes on a CPU, up to 256 items on a GPU")
     func openWorkGroups() {
         func group(_ global: [Int], most: Int = 1024, onCPU: Bool) -> [Int]? {
             Kernel.workGroup(for: global, most: most, onCPU: onCPU)
@@ -271,8 +271,15 @@ struct RuntimeTests {
         #expect(group([640, 3], onCPU: true) == [64, 1] && group([24], onCPU: true) == [8])
         #expect(group([2145, 64], onCPU: true) == [1, 1] && group([64], most: 8, onCPU: true) == [8])
         #expect(group([1 << 20], onCPU: false) == [256] && group([1 << 20], most: 100, onCPU: false) == [64])
-        #expect(group([48, 1024], onCPU: false) == [16, 16] && group([58, 32, 8], onCPU: false) == [2, 32, 4])
-        #expect(group([2145], onCPU: false) == nil && group([33, 16], onCPU: false) == nil)
+        #expect(group([48, 1024], onCPU: false) == [48, 4] && group([58, 32, 8], onCPU: false) == [58, 4, 1])
+        #expect(group([2145], onCPU: false) == [195] && group([33, 16], onCPU: false) == [33, 4])
+        #expect(group([257], onCPU: false) == nil && group([257, 512], onCPU: false) == [1, 256])
+        for columns in 1...1100 {
+            let rows = Kernel.workGroupRows(beside: columns)
+            let local = group([columns, 3 * rows.most], onCPU: false) ?? []
+            #expect(local.count == 2 && local[1] == rows.most && local.reduce(1, *) >= 64, "\(columns)")
+            #expect(rows.least <= rows.most)
+        }
         #expect(group([], onCPU: true) == nil)
     }
 

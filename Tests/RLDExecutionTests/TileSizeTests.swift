@@ -23,6 +23,21 @@ import Testing
         // 1,024 pixels in tiles of 6: 16 groups of 11 tiles, where 11 groups of 16 left one of two processors 7 and the other 4.
         #expect(DeviceEngine.groupSize(171, most: 16, workers: 8) == 11)
     }
+
+    /// All rows, and no more than the 65,535 work-groups that a GPU may take in its second dimension, up to a batch of 512 images of
+    /// ImageNet.
+    @Test func rowsAreGroupedWithinAGPUsLimits() {
+        for columns in [1, 3, 16, 58, 64, 232, 254, 257, 960, 2048] {
+            for rows in [1, 63, 65_536, 802_816, 512 * 112 * 112] {
+                let groups = DeviceEngine.rowGroups(columns: columns, rows: rows, profile: .gpu)
+                #expect(groups.perItem * groups.count >= rows, "\(columns) x \(rows)")
+                for most in [64, 256] {
+                    let local = Kernel.workGroup(for: [columns, groups.count], most: most, onCPU: false) ?? [1, 1]
+                    #expect(groups.count / local[1] <= 65_535 + local[1], "\(columns) x \(rows), at most \(most): \(local)")
+                }
+            }
+        }
+    }
 }
 
 /// The tiles of the gpu profile's convolutions.
