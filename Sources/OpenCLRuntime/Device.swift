@@ -18,6 +18,8 @@ public final class Device: Sendable, CustomStringConvertible {
     public var isPoCL: Bool { platformName == Self.poclPlatform }
     static let poclPlatform = "Portable Computing Language"
     public let isGPU: Bool
+    /// Whether it computes in the host's memory, as processors and the GPUs beside them do.
+    public let sharesHostMemory: Bool
     public let computeUnits: Int
     /// Bytes of memory on the device.
     public let globalMemory: Int
@@ -58,7 +60,8 @@ public final class Device: Sendable, CustomStringConvertible {
         return devices
     }
 
-    /// The GPU with the most compute units; without a GPU, the CPU; without either, the first device there is.
+    /// The GPU with the most compute units, of those with memory of their own if there is one: what a compute unit is differs from
+    /// vendor to vendor. Without a GPU, the CPU; without either, the first device there is.
     public static func best() throws(DeviceError) -> Device {
         guard let best = best(of: try all()) else { throw noDevice }
         return best
@@ -103,7 +106,9 @@ public final class Device: Sendable, CustomStringConvertible {
 
     private static func best(of devices: [Device]) -> Device? {
         // max(by:) keeps the last of equals; the reversal makes that the first.
-        devices.reversed().filter(\.isGPU).max { $0.computeUnits < $1.computeUnits }
+        devices.reversed().filter(\.isGPU).max {
+            ($0.sharesHostMemory ? 0 : 1, $0.computeUnits) < ($1.sharesHostMemory ? 0 : 1, $1.computeUnits)
+        }
             ?? devices.first(where: \.isCPU) ?? devices.first
     }
 
@@ -146,6 +151,7 @@ public final class Device: Sendable, CustomStringConvertible {
         let type = query.value(CL_DEVICE_TYPE, cl_device_type(0))
         isCPU = type & cl_device_type(CL_DEVICE_TYPE_CPU) != 0
         isGPU = type & cl_device_type(CL_DEVICE_TYPE_GPU) != 0
+        sharesHostMemory = query.value(CL_DEVICE_HOST_UNIFIED_MEMORY, cl_bool(0)) != 0
         computeUnits = Int(query.value(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(1)))
         globalMemory = Int(clamping: query.value(CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong(0)))
         let allowed = Int(clamping: query.value(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong(0)))

@@ -35,7 +35,7 @@ struct DoctorCommand: ParsableCommand {
     func run() throws {
         let device = try Device.select(device)
         if plantFault { return try DeviceChecks.plantFault(device) }
-        let profiles = try profiles()
+        let profiles = try profiles(for: device)
         if !quiet {
             Output.error("device: \(device.listing), driver \(device.driverVersion)")
             Output.line(Self.table.header)
@@ -61,8 +61,10 @@ struct DoctorCommand: ParsableCommand {
         if !quiet { Output.line("\(count) checks passed") }
     }
 
-    private func profiles() throws(InputError) -> [KernelProfile] {
-        guard let profile else { return KernelProfile.allCases }
-        return [try KernelProfile.named(profile)]
+    /// Those that are asked for, the device's own first.
+    private func profiles(for device: Device) throws -> [KernelProfile] {
+        if let profile { return [try KernelProfile.named(profile)] }
+        let own = try KernelProfile.automatic(for: device)
+        return [own] + KernelProfile.allCases.filter { $0 != own }
     }
 }

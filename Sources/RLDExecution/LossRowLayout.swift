@@ -65,7 +65,7 @@ struct LossRowLayout {
     private static func fittingItems(_ classes: Int, _ keepsBlocks: Bool, on device: Device) -> Int {
         guard keepsBlocks else { return classes <= 512 ? 64 : classes <= 1024 ? 128 : classes <= 16384 ? 256 : 512 }
         // 64 on AMD's, as few as any vendor's elsewhere.
-        let lockstep = device.vendor.contains("Advanced Micro Devices") ? 64 : 32
+        let lockstep = ShippedTuning.vendorName(device.vendor) == "amd" ? 64 : 32
         return classes <= 1024 ? lockstep : classes <= 2048 ? max(64, lockstep) : classes <= 4096 ? 128 : 256
     }
 

@@ -58,10 +58,14 @@ public enum ShippedTuning {
     }
 
     package static func gpuClass(vendor: String, computeCapability: [Int]) -> String {
+        "gpu-\(vendorName(vendor))" + (computeCapability.first ?? 0 >= 9 ? "-9" : "")
+    }
+
+    /// A vendor in one word, whatever its drivers call it.
+    static func vendorName(_ vendor: String) -> String {
         let vendors = ["nvidia", "amd", "intel", "apple", "arm", "qualcomm"]
         let vendor = vendor.lowercased()
-        let name = vendor.contains("advanced micro") ? "amd" : vendors.first { vendor.contains($0) } ?? "other"
-        return "gpu-\(name)" + (computeCapability.first ?? 0 >= 9 ? "-9" : "")
+        return vendor.contains("advanced micro") ? "amd" : vendors.first { vendor.contains($0) } ?? "other"
     }
 
     /// What is shipped for a device. On no GPU has anything been measured: CLBlast's own database answers there, but for the newest
