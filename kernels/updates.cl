@@ -1,5 +1,6 @@
 // What happens to gradients and parameters beside the optimiser's own step. Everything is flat, in one buffer each, and every
 // sum is in a fixed order.
+#include "common/reduce.clh"
 
 #ifndef ITEM
 #define ITEM 1  // elements per work-item
@@ -16,23 +17,35 @@ kernel void accumulate_gradients(
     for (ulong i = first; i < last; ++i) total[i] = begins ? share * gradients[i] : fma(share, gradients[i], total[i]);
 }
 
-// Sums of squares of consecutive chunks. Global size: chunks; chunk k covers [k * chunk, (k + 1) * chunk).
+// Sums of squares of consecutive chunks, a work-group each; chunk k covers [k * chunk, (k + 1) * chunk). scratch: as reduce_sum.
 kernel void chunk_squares(
-    const ulong count, const ulong chunk, global const float *restrict gradients, global float *restrict sums)
+    const ulong count, const ulong chunk, global const float *restrict gradients, global float *restrict sums,
+    local float *scratch)
 {
-    const ulong first = get_global_id(0) * chunk;
+    const ulong first = get_group_id(0) * chunk;
     const ulong last = min(first + chunk, count);
     float sum = 0.0f;
-    for (ulong i = first; i < last; ++i) sum = fma(gradients[i], gradients[i], sum);
-    sums[get_global_id(0)] = sum;
+    // Work-items take as many steps each.
+    for (ulong start = first; start < last; start += get_local_size(0)) {
+        const ulong i = start + get_local_id(0);
+        const float g = i < last ? gradients[i] : 0.0f;
+        sum = fma(g, g, sum);
+    }
+    sum = reduce_sum(sum, scratch);
+    if (get_local_id(0) == 0) sums[get_group_id(0)] = sum;
 }
 
-// factor[0] = min(1, clip / (length + 1e-6)), length = sqrt of the sum of the chunks. Global size: 1.
+// factor[0] = min(1, clip / (length + 1e-6)), length = sqrt of the sum of the chunks. One work-group.
 kernel void clip_factor(
-    const int chunks, global const float *restrict sums, const float clip, global float *restrict factor)
+    const int chunks, global const float *restrict sums, const float clip, global float *restrict factor, local float *scratch)
 {
     float sum = 0.0f;
-    for (int i = 0; i < chunks; ++i) sum += sums[i];
+    for (int start = 0; start < chunks; start += (int)get_local_size(0)) {
+        const int i = start + (int)get_local_id(0);
+        sum += i < chunks ? sums[i] : 0.0f;
+    }
+    sum = reduce_sum(sum, scratch);
+    if (get_local_id(0) != 0) return;
     const float f = clip / (sqrt(sum) + 1e-6f);
     // A length that is not finite stays visible: the gradients become nan.
     factor[0] = f < 1.0f || isnan(f) ? f : 1.0f;

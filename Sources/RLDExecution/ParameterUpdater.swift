@@ -173,11 +173,14 @@ final class ParameterUpdater {
         try prepareClip()
         guard let clip else { return }
         let squares = try kernel("updates.cl", "chunk_squares")
-        try squares.setArguments([.long(count), .long(clip.chunk), .buffer(gradients), .buffer(clip.sums)])
-        try engine.queue.enqueue(squares, global: [clip.chunks])
+        let items = engine.profile == .cpu ? 1 : min(256, squares.maxWorkGroupSize)
+        try squares.setArguments([.long(count), .long(clip.chunk), .buffer(gradients), .buffer(clip.sums), .local(4 * items)])
+        try engine.queue.enqueue(squares, global: [clip.chunks * items], local: [items])
         let factor = try kernel("updates.cl", "clip_factor")
-        try factor.setArguments([.int(clip.chunks), .buffer(clip.sums), .float(limit), .buffer(clip.factor)])
-        try engine.queue.enqueue(factor, global: [1])
+        try factor.setArguments([
+            .int(clip.chunks), .buffer(clip.sums), .float(limit), .buffer(clip.factor), .local(4 * items),
+        ])
+        try engine.queue.enqueue(factor, global: [items], local: [items])
         try launch(
             try kernel("updates.cl", "scale_gradients"), count, [.long(count), .buffer(clip.factor), .buffer(gradients)])
     }
