@@ -100,6 +100,9 @@ public final class DeviceEngine {
         }
     }
 
+    /// Elements that the partial sums of one weight gradient may take.
+    var partialSumLimit: Int { min(4 << 20, allocationLimit / 4) }
+
     // MARK: Launches
 
     /// A kernel with its arguments set.
