@@ -44,6 +44,7 @@ public final class Kernel {
         maxWorkGroupSize = asked == 0 && limit > 0 ? limit : device.maxWorkGroupSize
         buffers = Array(repeating: nil, count: Int(count))
         LiveObjects.Kind.kernels.created()
+        program.context.counters.createdKernel()
         try DeviceError.check(counted, .buildFailed, "arguments of kernel '\(name)' of \(program.name)")
     }
 
