@@ -95,8 +95,7 @@ public final class DeviceEngine {
         switch slice.element {
         case .float32: try queue.read(Float.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
         case .float16:
-            try queue.read(UInt16.self, from: slice.buffer, at: slice.offset, count: slice.count)
-                .map { Double(HalfBits.decode($0)) }
+            try queue.read(Float16.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
         }
     }
 
