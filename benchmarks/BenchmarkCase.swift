@@ -1,3 +1,4 @@
+import OpenCLRuntime
 import RLDExecution
 
 /// One thing to time on a device: what it is called, what it moves, and how it is made ready.

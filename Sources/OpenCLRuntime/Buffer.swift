@@ -13,8 +13,8 @@ public final class Buffer: Sendable {
 
     package nonisolated(unsafe) let handle: OpaquePointer
 
-    /// - Throws: `.outOfMemory` if the driver refuses or `bytes` is beyond the device's `maxAllocation`;
-    ///   `.shapeMismatch` if `bytes` is not positive.
+    /// - Throws: `.outOfMemory` if the driver has no room or `bytes` is beyond the device's `maxAllocation`;
+    ///   `.shapeMismatch` if `bytes` is not positive; `.deviceLost`; `.failed` if the driver refuses for another reason.
     public init(_ context: Context, bytes: Int, label: String) throws(DeviceError) {
         let device = context.device
         guard bytes > 0 else {
@@ -29,11 +29,13 @@ public final class Buffer: Sendable {
         var status: Int32 = 0
         let handle = clCreateBuffer(context.handle, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status)
         guard let handle, status == 0 else {
+            let status = CLStatus(rawValue: status)
+            // Of a buffer these say no more than that there is no room for it.
+            let lacksRoom = status == .outOfResources || status == .invalidBufferSize
             throw DeviceError(
-                .outOfMemory,
-                "buffer '\(label)' of \(bytes) bytes on \(device), where \(context.counters.allocatedBytes) bytes are in use "
-                    + "of \(device.globalMemory); use a smaller batch",
-                status: CLStatus(rawValue: status))
+                status: status, or: lacksRoom ? .outOfMemory : .failed,
+                message: "buffer '\(label)' of \(bytes) bytes on \(device), where \(context.counters.allocatedBytes) bytes are "
+                    + "in use of \(device.globalMemory)")
         }
         self.context = context
         self.bytes = bytes

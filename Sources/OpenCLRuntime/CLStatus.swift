@@ -6,7 +6,6 @@ public struct CLStatus: RawRepresentable, Sendable, Hashable, CustomStringConver
         self.rawValue = rawValue
     }
 
-    public static let success = CLStatus(rawValue: 0)
     public static let deviceNotFound = CLStatus(rawValue: -1)
     public static let memoryObjectAllocationFailure = CLStatus(rawValue: -4)
     public static let outOfResources = CLStatus(rawValue: -5)
@@ -24,6 +23,9 @@ public struct CLStatus: RawRepresentable, Sendable, Hashable, CustomStringConver
     public var advice: String? {
         Self.advices[rawValue]
     }
+
+    /// Whether it says that memory ran out, on the device or the host.
+    var isMemory: Bool { self == .memoryObjectAllocationFailure || self == .outOfHostMemory }
 
     /// Whether it says that the device is gone: not available, its queue invalid (our handles are not), given up by its driver.
     var isLoss: Bool { [-2, -36, -9999].contains(rawValue) }

@@ -3,8 +3,9 @@ import Glibc
 
 /// An in-order queue of commands on one device. Not `Sendable`: one queue, one owner.
 ///
-/// Commands run in the order in which they were enqueued, each seeing the results of those before it. Only `read`, `finish`,
-/// `drainProfile` and a `write` of more than 4 MiB wait for the device.
+/// Commands run in the order in which they were enqueued, each seeing the results of those before it. The host waits for the device
+/// in `read`, `finish`, `profile`, `drainProfile`, a `write` of an array of more than 4 MiB or beyond 64 MiB that are still to be
+/// written, and with `RLD_SYNC` after every launch.
 public final class CommandQueue {
     public let context: Context
     /// Whether launches are timed. Off in training: some drivers run slower with it.
@@ -13,13 +14,15 @@ public final class CommandQueue {
     package let handle: OpaquePointer
 
     private let writes = PendingWrites()
-    private let profiler: Profile?
+    private let launchTimes: LaunchTimes?
     private let synchronous: Bool
     private let debug: Int
     /// Whether `finish` looks for the end before it sleeps, and the launch that it looks at.
     private let polls: Bool
     private var lastLaunch: Event?
 
+    /// - Parameter profiling: time the launches, for `profile`.
+    /// - Throws: `.failed` if the driver refuses; `.outOfMemory`, `.deviceLost`.
     public init(_ context: Context, profiling: Bool = false) throws(DeviceError) {
         let settings = Environment.settings
         let measures = profiling || settings.debug >= 2
@@ -27,12 +30,13 @@ public final class CommandQueue {
         let properties = measures ? cl_command_queue_properties(CL_QUEUE_PROFILING_ENABLE) : 0
         let handle = clCreateCommandQueue(context.handle, context.device.handle, properties, &status)
         guard let handle, status == 0 else {
-            throw DeviceError(.failed, "creating a command queue on \(context.device)", status: CLStatus(rawValue: status))
+            throw DeviceError(
+                status: CLStatus(rawValue: status), or: .failed, message: "creating a command queue on \(context.device)")
         }
         self.context = context
         self.handle = handle
         isProfiling = profiling
-        profiler = measures ? Profile(keepsRecords: profiling) : nil
+        launchTimes = measures ? LaunchTimes(keepsRecords: profiling) : nil
         synchronous = settings.synchronous
         debug = settings.debug
         polls = context.device.isPoCL && context.device.isCPU
@@ -43,7 +47,7 @@ public final class CommandQueue {
         // What is still queued reads host memory that goes away with this object.
         let status = clFinish(handle)
         if status != 0 { StandardError.print("finishing a queue on \(context.device): \(CLStatus(rawValue: status))") }
-        if debug >= 2 { profiler?.summary().forEach(StandardError.print) }
+        if debug >= 2 { launchTimes?.summary().forEach(StandardError.print) }
         StandardError.released(clReleaseCommandQueue(handle), "a queue on \(context.device)")
         LiveObjects.Kind.queues.released()
     }
@@ -84,7 +88,7 @@ public final class CommandQueue {
     ) throws(DeviceError) {
         if debug >= 3 { StandardError.print("call \(label)") }
         var queue: OpaquePointer? = handle
-        let begin = profiler == nil ? nil : try marker()
+        let begin = launchTimes == nil ? nil : try marker()
         try submit(label, .blasFailed, "\(label) on \(context.device)", from: begin) { event in call(&queue, event) }
     }
 
@@ -93,11 +97,11 @@ public final class CommandQueue {
         _ label: String, _ code: DeviceError.Code, _ describe: @autoclosure () -> String, from begin: Event? = nil,
         _ call: (UnsafeMutablePointer<OpaquePointer?>?) -> Int32
     ) throws(DeviceError) {
-        if profiler != nil || polls {
+        if launchTimes != nil || polls {
             var event: OpaquePointer?
             try DeviceError.check(call(&event), code, describe())
             lastLaunch = event.map { Event(adopting: $0) }
-            if let lastLaunch { profiler?.add(label, lastLaunch, from: begin) }
+            if let lastLaunch { launchTimes?.add(label, lastLaunch, from: begin) }
         } else {
             try DeviceError.check(call(nil), code, describe())
         }
@@ -118,7 +122,7 @@ public final class CommandQueue {
                 clEnqueueWriteBuffer(handle, buffer.handle, cl_bool(CL_TRUE), offset, size, $0.baseAddress, 0, nil, nil)
             }
             try DeviceError.check(status, .transferFailed, "writing \(size) bytes to buffer '\(buffer.label)'")
-            waited()
+            try waited()
             return
         }
         try enqueueWrite(size, to: buffer, at: offset) { block in
@@ -148,7 +152,7 @@ public final class CommandQueue {
         _ size: Int, to buffer: Buffer, at offset: Int, fill: (UnsafeMutableRawBufferPointer) -> Void
     ) throws(DeviceError) {
         let waits = writes.waits
-        try DeviceError.check(writes.makeRoom(for: size), .transferFailed, "waiting for an earlier write")
+        try writes.makeRoom(for: size)
         if writes.waits > waits { context.counters.synchronised() }
         let block = PendingWrites.Block(size)
         fill(block.memory)
@@ -156,7 +160,7 @@ public final class CommandQueue {
         let status = clEnqueueWriteBuffer(
             handle, buffer.handle, cl_bool(CL_FALSE), offset, size, block.memory.baseAddress, 0, nil, &event)
         try DeviceError.check(status, .transferFailed, "writing \(size) bytes to buffer '\(buffer.label)'")
-        if let event { writes.append(Event(adopting: event), block) }
+        if let event { writes.append(Event(adopting: event), block, to: buffer.label) }
     }
 
     /// Waits for everything before it and returns `count` elements of a buffer.
@@ -174,7 +178,7 @@ public final class CommandQueue {
         try DeviceError.check(
             status, .transferFailed,
             "reading \(count) of \(type) from buffer '\(buffer.label)'; RLD_SYNC=1 names a kernel that failed")
-        waited()
+        try waited()
         return values
     }
 
@@ -222,7 +226,7 @@ public final class CommandQueue {
         if polls { try poll() }
         try DeviceError.check(
             clFinish(handle), .failed, "finishing the queue on \(context.device); RLD_SYNC=1 names a kernel that failed")
-        waited()
+        try waited()
     }
 
     /// Looks for the end for a moment, for work that ends sooner than a sleeping thread wakes: that takes 50 to 150 us on virtual
@@ -240,14 +244,15 @@ public final class CommandQueue {
         var event: OpaquePointer?
         let status = clEnqueueMarkerWithWaitList(handle, 0, nil, &event)
         guard let event, status == 0 else {
-            throw DeviceError(.failed, "marking a place in the queue on \(context.device)", status: CLStatus(rawValue: status))
+            throw DeviceError(
+                status: CLStatus(rawValue: status), or: .failed, message: "marking a place in the queue on \(context.device)")
         }
         return Event(adopting: event)
     }
 
-    private func waited() {
-        writes.clear()
+    private func waited() throws(DeviceError) {
         context.counters.synchronised()
+        try writes.clear()
     }
 
     /// Bytes of host memory held for writes that may not be done.
@@ -258,17 +263,17 @@ public final class CommandQueue {
     /// Waits, and returns when each launch since the last `drainProfile` ran. Empty unless the queue was made with `profiling`.
     public var profile: [LaunchRecord] {
         get throws(DeviceError) {
-            guard isProfiling, let profiler else { return [] }
+            guard isProfiling, let launchTimes else { return [] }
             try finish()
-            return profiler.all()
+            return launchTimes.all()
         }
     }
 
     /// As `profile`, and forgets what it returns: call it between sections to keep memory bounded.
     public func drainProfile() throws(DeviceError) -> [LaunchRecord] {
-        guard isProfiling, let profiler else { return [] }
+        guard isProfiling, let launchTimes else { return [] }
         try finish()
-        return profiler.drain()
+        return launchTimes.drain()
     }
 
     // MARK: - Messages

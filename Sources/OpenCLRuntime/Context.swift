@@ -8,6 +8,8 @@ public final class Context: Sendable {
 
     package var handle: OpaquePointer { driver.handle }
 
+    /// - Throws: `.badEnvironment` for an `RLD_` variable that cannot be; `.failed` if the driver gives no context; `.outOfMemory`,
+    ///   `.deviceLost`.
     public init(_ device: Device) throws(DeviceError) {
         try Environment.check()
         self.device = device

@@ -7,6 +7,7 @@ public final class Counters: Sendable {
     private let currentBytes = Atomic<Int>(0)
     private let mostBytes = Atomic<Int>(0)
     private let programCount = Atomic<Int>(0)
+    private let kernelCount = Atomic<Int>(0)
     private let buildNanoseconds = Atomic<Int64>(0)
     private let synchronisationCount = Atomic<Int>(0)
     private let steady = Atomic<Bool>(false)
@@ -25,6 +26,8 @@ public final class Counters: Sendable {
     public var programsBuilt: Int { programCount.load(ordering: .relaxed) }
     /// Seconds that building them took.
     public var buildingSeconds: Double { Double(buildNanoseconds.load(ordering: .relaxed)) * 1e-9 }
+    /// Kernel objects created.
+    public var kernelsCreated: Int { kernelCount.load(ordering: .relaxed) }
     /// Times the host waited for the device: blocking reads, large writes, `finish`.
     public var hostSynchronisations: Int { synchronisationCount.load(ordering: .relaxed) }
 
@@ -42,6 +45,7 @@ public final class Counters: Sendable {
         let (seconds, attoseconds) = time.components
         buildNanoseconds.add(seconds * 1_000_000_000 + attoseconds / 1_000_000_000, ordering: .relaxed)
     }
+    func createdKernel() { kernelCount.add(1, ordering: .relaxed) }
     func synchronised() { synchronisationCount.add(1, ordering: .relaxed) }
 
     func allocated(_ bytes: Int) {

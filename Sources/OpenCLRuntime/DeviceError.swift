@@ -53,6 +53,13 @@ public struct DeviceError: Error, Sendable, CustomStringConvertible {
         self.buildLog = buildLog
     }
 
+    /// A call that did not return success. Statuses of memory and of lost devices have a code of their own, whatever the call was.
+    /// - Parameter code: of all others.
+    package init(status: CLStatus, or code: Code, message: String, buildLog: String? = nil) {
+        self.init(
+            status.isMemory ? .outOfMemory : status.isLoss ? .deviceLost : code, message, status: status, buildLog: buildLog)
+    }
+
     public var description: String {
         var text = message
         if let status {
@@ -63,11 +70,10 @@ public struct DeviceError: Error, Sendable, CustomStringConvertible {
         return text
     }
 
-    /// Throws unless `status` is success. Statuses of memory and of lost devices have a code of their own, whatever the call was.
+    /// Throws unless `status` is success.
+    /// - Parameter code: of statuses without one of their own.
     package static func check(_ status: Int32, _ code: Code, _ message: @autoclosure () -> String) throws(DeviceError) {
         guard status != 0 else { return }
-        let status = CLStatus(rawValue: status)
-        let isMemory = status == .memoryObjectAllocationFailure || status == .outOfHostMemory
-        throw DeviceError(isMemory ? .outOfMemory : status.isLoss ? .deviceLost : code, message(), status: status)
+        throw DeviceError(status: CLStatus(rawValue: status), or: code, message: message())
     }
 }

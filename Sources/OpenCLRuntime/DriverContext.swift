@@ -47,7 +47,7 @@ final class DriverContext: @unchecked Sendable {
         var status: Int32 = 0
         let handle = clCreateContext(nil, 1, &identifier, nil, nil, &status)
         guard let handle, status == 0 else {
-            throw DeviceError(.failed, "creating a context on \(device)", status: CLStatus(rawValue: status))
+            throw DeviceError(status: CLStatus(rawValue: status), or: .failed, message: "creating a context on \(device)")
         }
         self.handle = handle
         self.device = device.handle

@@ -49,11 +49,6 @@ public enum Environment {
         return URL(fileURLWithPath: home).appendingPathComponent(".cache/rld/\(name)")
     }
 
-    /// The two families of kernels: wide vectors and work-groups of one, or local memory and many work-items.
-    public enum Profile: String, CaseIterable, Sendable {
-        case cpu, gpu
-    }
-
     /// The values of one environment.
     public struct Settings: Sendable, Equatable {
         public var device: String?
@@ -63,7 +58,7 @@ public enum Environment {
         public var buildOptions = ""
         public var maxAllocation: Int?
         public var requireDevice = false
-        public var profile: Profile?
+        public var profile: KernelProfile?
         public var assertCompile = false
         /// "off" or a path.
         public var tuning: String?
@@ -86,7 +81,7 @@ public enum Environment {
                     maxAllocation = try Environment.integer(variable, value, in: 1...Int.max, expected: "a number of bytes")
                 case .requireDevice: requireDevice = try Environment.flag(variable, value)
                 case .profile:
-                    guard let known = Profile(rawValue: value.lowercased()) else {
+                    guard let known = KernelProfile(rawValue: value.lowercased()) else {
                         throw Environment.impossible(variable, value, expected: "cpu or gpu")
                     }
                     profile = known

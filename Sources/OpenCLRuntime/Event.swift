@@ -5,7 +5,7 @@ package final class Event {
     let handle: OpaquePointer
 
     /// Takes over a reference that the caller owns.
-    init(adopting handle: OpaquePointer) {
+    package init(adopting handle: OpaquePointer) {
         self.handle = handle
         LiveObjects.Kind.events.created()
     }
@@ -15,23 +15,29 @@ package final class Event {
         LiveObjects.Kind.events.released()
     }
 
-    /// True once the command is complete or has failed. Does not wait.
-    var isOver: Bool {
+    /// How far the command is: more than `CL_COMPLETE` (0) until it is over, less if it failed. Does not wait.
+    var executionStatus: Int32 {
         var state: cl_int = 0
         let status = clGetEventInfo(
             handle, cl_event_info(CL_EVENT_COMMAND_EXECUTION_STATUS), MemoryLayout<cl_int>.size, &state, nil)
-        return status != 0 || state <= CL_COMPLETE
+        return status == 0 ? state : status
     }
+
+    /// True once the command is complete or has failed. Does not wait.
+    var isOver: Bool { executionStatus <= CL_COMPLETE }
 
     /// Waits until the command is over.
     package func finish() throws(DeviceError) {
         try DeviceError.check(wait(), .failed, "waiting for a command; RLD_SYNC=1 names a kernel that failed")
     }
 
-    /// The same. - Returns: the status of waiting.
+    /// The same. - Returns: what the command ended with, or why it could not be waited for.
     func wait() -> Int32 {
         var event: OpaquePointer? = handle
-        return clWaitForEvents(1, &event)
+        let status = clWaitForEvents(1, &event)
+        // Waiting only tells that the command failed; the command itself tells why.
+        let own = executionStatus
+        return own < CL_COMPLETE ? own : status
     }
 
     func time(_ parameter: Int32) -> UInt64 {

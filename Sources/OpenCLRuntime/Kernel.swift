@@ -18,11 +18,14 @@ public final class Kernel {
     /// The buffers among the arguments, kept alive because the driver need not do it.
     private var buffers: [Buffer?]
 
+    /// A new kernel object, with no arguments yet.
+    /// - Throws: `.buildFailed` if the program has no kernel of this name; `.outOfMemory`, `.deviceLost`.
     public init(_ program: Program, _ name: String) throws(DeviceError) {
         var status: Int32 = 0
         let handle = clCreateKernel(program.handle, name, &status)
         guard let handle, status == 0 else {
-            throw DeviceError(.buildFailed, "kernel '\(name)' of \(program.name)", status: CLStatus(rawValue: status))
+            throw DeviceError(
+                status: CLStatus(rawValue: status), or: .buildFailed, message: "kernel '\(name)' of \(program.name)")
         }
         var count: cl_uint = 0
         let counted = clGetKernelInfo(handle, cl_kernel_info(CL_KERNEL_NUM_ARGS), MemoryLayout<cl_uint>.size, &count, nil)
@@ -41,6 +44,7 @@ public final class Kernel {
         maxWorkGroupSize = asked == 0 && limit > 0 ? limit : device.maxWorkGroupSize
         buffers = Array(repeating: nil, count: Int(count))
         LiveObjects.Kind.kernels.created()
+        program.context.counters.createdKernel()
         try DeviceError.check(counted, .buildFailed, "arguments of kernel '\(name)' of \(program.name)")
     }
 

@@ -28,9 +28,10 @@ public final class Program: Sendable {
             compiled = try context.driver.program(.init(source: source, options: options))
         } catch {
             throw DeviceError(
-                .buildFailed,
-                "building \(name) with options '\(options)' on \(context.device); source saved to \(Self.save(source, name))",
-                status: error.status, buildLog: error.log)
+                status: error.status, or: .buildFailed,
+                message: "building \(name) with options '\(options)' on \(context.device); source saved to "
+                    + Self.save(source, name),
+                buildLog: error.log)
         }
         self.context = context
         self.name = name

@@ -31,11 +31,8 @@ enum CLBlastParameters {
         let values = ordered.map { size_t($0.value) }
         let status = CLBlastOverrideParameters(
             device.handle, kernel, CLBlastPrecisionSingle, ordered.count, &pointers, values)
-        guard status == CLBlastSuccess else {
-            throw DeviceError(
-                .blasFailed,
-                "CLBlast refused the parameters of \(kernel) for \(device.name): \(parameters.sorted { $0.key < $1.key })",
-                status: CLStatus(rawValue: status.rawValue))
-        }
+        try DeviceError.check(
+            status.rawValue, .blasFailed,
+            "CLBlast refused the parameters of \(kernel) for \(device.name): \(parameters.sorted { $0.key < $1.key })")
     }
 }

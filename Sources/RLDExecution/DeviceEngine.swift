@@ -95,10 +95,12 @@ public final class DeviceEngine {
         switch slice.element {
         case .float32: try queue.read(Float.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
         case .float16:
-            try queue.read(UInt16.self, from: slice.buffer, at: slice.offset, count: slice.count)
-                .map { Double(HalfBits.decode($0)) }
+            try queue.read(Float16.self, from: slice.buffer, at: slice.offset, count: slice.count).map(Double.init)
         }
     }
+
+    /// Elements that the partial sums of one weight gradient may take.
+    var partialSumLimit: Int { min(4 << 20, allocationLimit / 4) }
 
     // MARK: Launches
 

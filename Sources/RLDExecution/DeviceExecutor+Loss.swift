@@ -4,8 +4,8 @@ import RLDMethods
 
 /// Losses on stored logits.
 extension DeviceExecutor {
-    /// A batch that exceeds the device's memory goes through it in parts, whose means are then weighed; not so for `lr` and
-    /// `mlkd`, whose terms look at more than one row at a time.
+    /// A batch that exceeds the device's memory goes through it in parts, whose means are then weighed; not so for a method that
+    /// needs the whole batch.
     public func loss(
         _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings
     ) throws -> LossReport {
@@ -64,15 +64,18 @@ extension DeviceExecutor {
 
     /// How many rows go through the device at a time: all, if they fit.
     private func rowsOfPart(_ method: Method, rows: Int, classes: Int) throws(InputError) -> Int {
-        let wholeBatch = method.id == "lr" || method.id == "mlkd"
-        // Logits, gradient, and for mlkd sums, differences and their gradient; a quarter is left to the rest.
-        let matrices = (method.needsTeacher ? 3 : 2) + (method.id == "mlkd" ? 3 : 0)
-        let largest = method.id == "mlkd" ? 2 : 1
-        var fit = min(engine.allocationLimit / (4 * classes * largest), engine.memoryLimit / 4 * 3 / (4 * classes * matrices))
-        if method.id == "mlkd" { fit = min(fit, Int(Double(engine.allocationLimit / 16).squareRoot())) }
+        // Matrices of rows x classes: logits and gradient; a quarter of the memory is left to the rest.
+        var (matrices, largest, mostRows) = (method.needsTeacher ? 3 : 2, 1, Int.max)
+        if case .multiLevelLogitDistillation = method {
+            // Sums and differences in one buffer, their gradient, and all products of two rows.
+            (matrices, largest) = (matrices + 3, 2)
+            mostRows = Int(Double(engine.allocationLimit / 16).squareRoot())
+        }
+        let fit = min(
+            engine.allocationLimit / (4 * classes * largest), engine.memoryLimit / 4 * 3 / (4 * classes * matrices), mostRows)
         if fit >= rows { return rows }
         let subject = "\(rows) x \(classes) logits"
-        guard fit > 0, !wholeBatch else {
+        guard fit > 0, !method.needsWholeBatch else {
             throw InputError(
                 subject, "do not fit into the memory of \(engine.device.name)",
                 advice: fit > 0

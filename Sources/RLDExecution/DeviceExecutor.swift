@@ -117,8 +117,10 @@ public final class DeviceExecutor: NetworkExecutor {
         defer { planMemory.forgetAnnounced() }
         for size in Set(training).sorted(by: >) {
             let images = try buffers(size, for: student).images
-            for index in objective.teachers where teachers[index] != nil {
-                _ = try teacherPlan(index, size, for: student, input: images)
+            for index in objective.teachers {
+                // Which of the two a step needs, its batch tells.
+                if teachers[index] != nil { _ = try teacherPlan(index, size, for: student, input: images) }
+                _ = try knownLogits(of: index, count: size * classes)
             }
             _ = try student.plan(batch: size, mode: .training, input: images)
             try losses.prepare(objective, rows: size, classes: classes)
@@ -131,7 +133,6 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func prepareUpdates(_ rule: UpdateRule) throws {
         try prepared(student, "student").store.prepareUpdates(rule)
-        _ = try engine.programs.lossBatchKernel("soft_targets")
     }
 
     public func exchangeWithAverage() throws { try prepared(student, "student").store.exchangeWithAverage() }
@@ -221,11 +222,17 @@ public final class DeviceExecutor: NetworkExecutor {
         guard logits.count == rows * classes else {
             throw InputError("teacher logits", "are \(logits.count) values for \(rows) rows of \(classes) classes")
         }
-        let key = KnownKey(teacher: teacher, count: logits.count)
-        let buffer = try knownLogits[key] ?? engine.makeBuffer(logits.count, label: "known teacher logits")
-        knownLogits[key] = buffer
+        let buffer = try knownLogits(of: teacher, count: logits.count)
         try engine.queue.write(logits, to: buffer)
         return DeviceSlice(buffer)
+    }
+
+    private func knownLogits(of teacher: Int, count: Int) throws(DeviceError) -> Buffer {
+        let key = KnownKey(teacher: teacher, count: count)
+        if let buffer = knownLogits[key] { return buffer }
+        let buffer = try engine.makeBuffer(count, label: "known teacher logits")
+        knownLogits[key] = buffer
+        return buffer
     }
 
     public func evaluateStep(_ selection: BatchSelection) throws {

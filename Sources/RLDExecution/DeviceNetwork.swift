@@ -59,14 +59,9 @@ package final class DeviceNetwork {
         self.memory = memory ?? PlanMemory(engine)
         folding = role == .teacher ? original.foldingBatchNorm() : nil
         network = (folding?.network ?? original).fusingEpilogues(for: role == .teacher ? .inference : .training)
-        var needsInputGradient: Set<Network.NodeID> = []
-        if role == .student {
-            for step in network.backwardPass(includingInput: inputGradient).steps where step.inputGradients.first != .some(nil) {
-                needsInputGradient.insert(step.node)
-            }
-        }
+        let pass = role == .student ? network.backwardPass(includingInput: inputGradient) : nil
         store = try ParameterStore(
-            network, engine: engine, trainable: role == .student, needsInputGradient: needsInputGradient)
+            network, engine: engine, trainable: role == .student, needsInputGradient: pass?.nodesGivingInputGradient ?? [])
         try write(state)
     }
 

@@ -21,6 +21,14 @@ public struct DeviceSlice {
     public func slice(_ start: Int, _ count: Int) -> DeviceSlice {
         DeviceSlice(buffer, offset: offset + start, count: count, element: element)
     }
+
+    /// Throws unless it lies within its buffer and holds at least `count` elements. Kernels trust these numbers: nothing past a buffer's
+    /// end may be reachable.
+    func check(_ name: String, holds count: Int, of element: StoredElement = .float32) throws(DeviceError) {
+        guard self.count >= count, offset >= 0, offset + count <= buffer.bytes / element.size else {
+            throw DeviceError(.shapeMismatch, "\(name): \(self.count) elements at \(offset), expected \(count)")
+        }
+    }
 }
 
 /// One argument of a kernel, in the kernels' conventions.
@@ -39,23 +47,47 @@ enum KernelArgument {
     case local(Int)
 }
 
+/// Sets a kernel's arguments one after the other.
+struct ArgumentSetter {
+    private let kernel: Kernel
+    private var next = 0
+
+    init(_ kernel: Kernel) { self.kernel = kernel }
+
+    mutating func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
+        try kernel.setArgument(next, value)
+        next += 1
+    }
+
+    mutating func buffer(_ buffer: Buffer) throws(DeviceError) {
+        try kernel.setArgument(next, buffer)
+        next += 1
+    }
+
+    mutating func slice(_ buffer: Buffer, _ offset: Int = 0) throws(DeviceError) {
+        try self.buffer(buffer)
+        try value(UInt64(offset))
+    }
+
+    mutating func localMemory(_ bytes: Int) throws(DeviceError) {
+        try kernel.setLocalMemory(next, bytes)
+        next += 1
+    }
+}
+
 extension Kernel {
     /// Sets all arguments, in order.
     func setArguments(_ arguments: [KernelArgument]) throws(DeviceError) {
-        var index = 0
+        var setter = ArgumentSetter(self)
         for argument in arguments {
             switch argument {
-            case .int(let value): try setArgument(index, Int32(value))
-            case .long(let value): try setArgument(index, UInt64(value))
-            case .float(let value): try setArgument(index, Float(value))
-            case .buffer(let buffer): try setArgument(index, buffer)
-            case .local(let bytes): try setLocalMemory(index, bytes)
-            case .slice(let slice):
-                try setArgument(index, slice.buffer)
-                index += 1
-                try setArgument(index, UInt64(slice.offset))
+            case .int(let value): try setter.value(Int32(value))
+            case .long(let value): try setter.value(UInt64(value))
+            case .float(let value): try setter.value(Float(value))
+            case .buffer(let buffer): try setter.buffer(buffer)
+            case .local(let bytes): try setter.localMemory(bytes)
+            case .slice(let slice): try setter.slice(slice.buffer, slice.offset)
             }
-            index += 1
         }
     }
 }

@@ -17,23 +17,26 @@ package final class FusedLoss {
     /// Rows with this label have no loss and no gradient; nil: every row counts.
     package let ignoreLabel: Int32?
 
-    private let rowKernel: LossRowKernel
+    let rowKernel: LossRowKernel
     /// Up to so many rows a work-item of the row kernel adds them up at its end, where it can: faster than another launch.
     private static let fewRows = 1024
-    private let reduceKernel: Kernel
-    private let rowScale: LossRowScale
+    let reduceKernel: Kernel
+    /// The term that soft targets correct, and the kernel that does so; nil for a method without it.
+    private static let labelTerm = "ce"
+    private let softTargetKernel: Kernel?
+    let rowScale: LossRowScale
     /// `mlkd` only.
-    private let alignment: MultiLevelAlignment?
+    let alignment: MultiLevelAlignment?
     private let programs: ProgramCache
-    private let reduceSize: Int
-    private let terms: Int
+    let reduceSize: Int
+    let terms: Int
     /// [terms, capacity]; the last call's terms per row, [terms, rows], lie at its beginning.
-    private let termRows: Buffer
-    private let rowStatus: Buffer
+    let termRows: Buffer
+    let rowStatus: Buffer
     private var unusedGradient: Buffer?
     private let storage: LossStorage
     /// [capacity, AuditRecord.words] float32, if audit rows are wanted.
-    private let audit: Buffer?
+    let audit: Buffer?
 
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
@@ -63,8 +66,10 @@ package final class FusedLoss {
         self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
         rowKernel = try LossRowKernel(
             method, classes: classes, programs: programs, profile: profile, localSize: localSize, variant: variant)
-        reduceSize = try programs.lossBatchItems()
-        reduceKernel = try programs.lossBatchKernel("loss_reduce_rows")
+        (reduceKernel, reduceSize) = try programs.lossReduceKernel()
+        softTargetKernel =
+            method.termNames.contains(Self.labelTerm)
+            ? try programs.lossBatchKernel("soft_targets", items: reduceSize) : nil
         termRows = try Buffer(context, bytes: 4 * terms * capacity, label: "loss terms per row")
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
         rowScale = try LossRowScale(
@@ -79,6 +84,21 @@ package final class FusedLoss {
         } else {
             alignment = nil
         }
+    }
+
+    /// One call of `enqueue`.
+    struct Call {
+        let method: Method
+        let rows: Int
+        /// Of the terms, in the order of `Method.termNames`.
+        let weights: [Float]
+        let scale: Double
+        let student: DeviceSlice
+        /// The student's, where the method has none: it is not read.
+        let teacher: DeviceSlice
+        let labels: DeviceSlice
+        let gradient: DeviceSlice
+        let mode: LossRowScale.Mode
     }
 
     /// Enqueues the loss; returns at once.
@@ -108,89 +128,26 @@ package final class FusedLoss {
         if let alignment, let teacher {
             try alignment.enqueueMedians(
                 rows: rows, student: student, teacher: teacher, labels: labels, rowScale: DeviceSlice(rowScale.buffer),
-                mode: mode,
-                ignoring: ignoreLabel, on: queue)
+                mode: mode, ignoring: ignoreLabel, on: queue)
         }
-
-        // A method without a teacher does not read it.
-        let other = method.needsTeacher ? teacher ?? student : student
-        let kernel = try rowKernel.prepared(for: method, offsets: student.offset, other.offset, gradient.offset)
         let finishes = rowKernel.layout.finishes && rows <= Self.fewRows && mode.isEmpty && softTargets == nil
-        var next = 0
-        func value<T: BitwiseCopyable>(_ value: T) throws(DeviceError) {
-            try kernel.setArgument(next, value)
-            next += 1
-        }
-        func slice(_ buffer: Buffer, _ offset: Int) throws(DeviceError) {
-            try kernel.setArgument(next, buffer)
-            next += 1
-            try value(UInt64(offset))
-        }
-        try value(UInt32(rows))
-        try value(UInt32(classes))
-        try slice(student.buffer, student.offset)
-        try slice(other.buffer, other.offset)
-        try slice(labels.buffer, labels.offset)
-        try slice(rowScale.buffer, 0)
-        try slice(gradient.buffer, gradient.offset)
-        try slice(termRows, 0)
-        try slice(rowStatus, 0)
-        try value(ignoreLabel ?? 0)
-        try value(mode.rawValue)
-        try value(Float(mode.isEmpty ? scale / Double(rows) : scale))
-        let weights = method.termWeights(warmup: warmup).map(Float.init)
-        switch method {
-        case .labelRevision(let m):
-            for weight in weights { try value(weight) }
-            try value(Float(m.eta))
-        case .multiLevelLogitDistillation(let m):
-            guard let alignment else { return }
-            for weight in weights { try value(weight) }
-            let levels = m.levels
-            var (temperatures, counts) = (SIMD8<Float>(repeating: 1), SIMD8<Float>.zero)
-            for (k, level) in levels.enumerated() {
-                (temperatures[k], counts[k]) = (Float(level.temperature), Float(level.count))
-            }
-            try value(UInt32(m.standardize ? 1 : 0))
-            try value(UInt32(levels.count))
-            try value(temperatures)
-            try value(counts)
-            try kernel.setArgument(next, alignment.levels)
-            next += 1
-        default:
-            // The arguments of kernels/common/logit_loss.clh: weights by kind of term, temperatures, standardisation.
-            for weight in weightsByKind(method, weights) { try value(weight) }
-            let temperatures = rowKernel.temperatures
-            try value(Float(temperatures.distillation ?? 1))
-            try value(Float(temperatures.confidence))
-            try value(UInt32(temperatures.standardize ? 1 : 0))
-            if rowKernel.layout.finishes {
-                try kernel.setArgument(next, accumulator?.buffer ?? rowStatus)
-                next += 1
-                try value(UInt32(finishes && accumulator != nil ? 1 : 0))
-            }
-        }
-        if let audit {
-            let (temperature, standardize) = method.auditConfidence
-            try slice(audit, 0)
-            try value(Float(temperature))
-            try value(UInt32(standardize ? 1 : 0))
-        }
-        try kernel.setLocalMemory(next, 16 * rowKernel.layout.items)
-        if let blockBytes = rowKernel.layout.blockBytes { try kernel.setLocalMemory(next + 1, blockBytes) }
-        try queue.enqueue(kernel, global: [rows * rowKernel.layout.items], local: [rowKernel.layout.items])
+        let call = Call(
+            method: method, rows: rows, weights: method.termWeights(warmup: warmup).map(Float.init), scale: scale,
+            student: student, teacher: method.needsTeacher ? teacher ?? student : student, labels: labels, gradient: gradient,
+            mode: mode)
+        try enqueueRows(call, addingTo: finishes ? accumulator : nil, on: queue)
         if case .multiLevelLogitDistillation(let m) = method, let alignment, let teacher {
             try alignment.enqueueAlignments(
                 m, rows: rows, scale: scale, student: student, teacher: teacher, gradient: gradient, termRows: termRows, on: queue
             )
         }
-        if let softTargets, mode.isEmpty, let term = method.termNames.firstIndex(of: "ce") {
+        if let softTargets, let softTargetKernel, mode.isEmpty, let term = method.termNames.firstIndex(of: Self.labelTerm) {
             try softTargets.enqueue(
-                rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
+                softTargetKernel, rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
                 terms: DeviceSlice(termRows, offset: term * rows, count: rows),
-                gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), programs: programs, on: queue)
+                gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), on: queue)
         }
-        if let accumulator, !finishes { try reduce(method, rows, weights, mode, into: accumulator, on: queue) }
+        if let accumulator, !finishes { try reduce(call, into: accumulator, on: queue) }
     }
 
     /// The last call's terms per row, unweighted, waiting for it. - Returns: per term, per row.
@@ -219,50 +176,16 @@ package final class FusedLoss {
 
     /// Rows of the last call that the fast arithmetic did not serve; waits for it.
     package func carefulRows(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> Int {
-        // ROW_CAREFUL of common/loss_row.clh.
-        try queue.read(UInt32.self, from: rowStatus, count: rows).count { $0 & 8 != 0 }
+        try rowStatuses(rows, on: queue).count { $0.contains(.careful) }
     }
 
     /// Of the last call, per row, whether its label is the student's first largest logit; waits for it.
     func correctRows(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> [Bool] {
-        // ROW_TOP1 and the faults of common/loss_row.clh; an infinite loss is none of the ranks.
-        try queue.read(UInt32.self, from: rowStatus, count: rows).map { $0 & 2 != 0 && $0 & 0x70 == 0 }
+        try rowStatuses(rows, on: queue).map(\.isCorrect)
     }
 
-    /// Weights of cross-entropy, the pair term and the set term, 0 for one that the method does not have.
-    private func weightsByKind(_ method: Method, _ weights: [Float]) -> [Float] {
-        [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]].map { names in
-            zip(method.termNames, weights).first { names.contains($0.0) }?.1 ?? 0
-        }
-    }
-
-    private func reduce(
-        _ method: Method, _ rows: Int, _ weights: [Float], _ mode: LossRowScale.Mode, into accumulator: LossAccumulator,
-        on queue: CommandQueue
-    ) throws(DeviceError) {
-        if let kernel = rowKernel.addsRows, !mode.contains(.scaled) {
-            try kernel.setArgument(0, UInt32(rows))
-            try kernel.setArgument(1, termRows)
-            try kernel.setArgument(2, rowStatus)
-            for (index, weight) in weightsByKind(method, weights).enumerated() { try kernel.setArgument(3 + index, weight) }
-            try kernel.setArgument(6, accumulator.buffer)
-            return try queue.enqueue(kernel, global: [1], local: [1])
-        }
-        try reduceKernel.setArgument(0, UInt32(rows))
-        try reduceKernel.setArgument(1, UInt32(terms))
-        for (index, buffer) in [termRows, rowStatus, accumulator.buffer].enumerated() {
-            try reduceKernel.setArgument(2 + 2 * index, buffer)
-            try reduceKernel.setArgument(3 + 2 * index, UInt64(0))
-        }
-        for term in 0..<LossAccumulator.maxTerms {
-            try reduceKernel.setArgument(8 + term, term < weights.count ? weights[term] : 0)
-        }
-        let next = 8 + LossAccumulator.maxTerms
-        try reduceKernel.setArgument(next, rowScale.buffer)
-        try reduceKernel.setArgument(next + 1, UInt64(0))
-        try reduceKernel.setArgument(next + 2, UInt32(mode.contains(.scaled) ? 1 : 0))
-        try reduceKernel.setArgument(next + 3, Float(LossAccumulator.sumScale(methodID: methodID)))
-        try queue.enqueue(reduceKernel, global: [reduceSize], local: [reduceSize])
+    private func rowStatuses(_ rows: Int, on queue: CommandQueue) throws(DeviceError) -> [LossRowStatus] {
+        try queue.read(UInt32.self, from: rowStatus, count: rows).map(LossRowStatus.init(rawValue:))
     }
 
     private func scratchGradient() throws(DeviceError) -> DeviceSlice {
@@ -286,18 +209,10 @@ package final class FusedLoss {
         guard let teacher else {
             throw DeviceError(.shapeMismatch, "method '\(methodID)' needs teacher logits")
         }
-        let sizes = [
-            ("student logits", student, rows * classes, storage.student),
-            ("teacher logits", teacher, rows * classes, storage.teacher),
-            ("labels", labels, rows, .float32), ("row weights", rowWeights ?? labels, rows, .float32),
-            ("gradient", gradient, rows * classes, storage.gradient),
-        ]
-        for (name, slice, count, element) in sizes {
-            // The kernels trust these numbers: nothing past a buffer's end may be reachable.
-            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / element.size else {
-                throw DeviceError(
-                    .shapeMismatch, "\(name): \(slice.count) elements at \(slice.offset), expected \(count)")
-            }
-        }
+        try student.check("student logits", holds: rows * classes, of: storage.student)
+        try teacher.check("teacher logits", holds: rows * classes, of: storage.teacher)
+        try labels.check("labels", holds: rows)
+        try rowWeights?.check("row weights", holds: rows)
+        try gradient.check("gradient", holds: rows * classes, of: storage.gradient)
     }
 }

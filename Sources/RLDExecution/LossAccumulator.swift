@@ -1,30 +1,6 @@
 import OpenCLRuntime
 import RLDMethods
 
-/// What was wrong with a row, as the loss kernels report it. Bits of `kernels/common/loss_row.clh`.
-public struct LossFault: OptionSet, Sendable, Hashable, CustomStringConvertible {
-    public let rawValue: UInt32
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
-
-    /// The student's logits hold nan or +infinity, or exclude every class.
-    public static let student = LossFault(rawValue: 16)
-    /// The same of the teacher's.
-    public static let teacher = LossFault(rawValue: 32)
-    /// A label is outside 0..<classes.
-    public static let label = LossFault(rawValue: 64)
-    /// A term is infinite: the student excludes (-infinity) a class that the target needs.
-    public static let loss = LossFault(rawValue: 128)
-
-    public var description: String {
-        let names: [(LossFault, String)] = [
-            (.student, "student logits are nan, +inf or all excluded"),
-            (.teacher, "teacher logits are nan, +inf or all excluded"),
-            (.label, "a label is out of range"), (.loss, "the loss is infinite"),
-        ]
-        return names.filter { contains($0.0) }.map(\.1).joined(separator: "; ")
-    }
-}
-
 /// What an accumulator held when it was read.
 package struct LossTotals: Sendable, Equatable {
     package var metrics: StepMetrics
@@ -46,9 +22,6 @@ package final class LossAccumulator {
 
     let buffer: Buffer
 
-    /// What the sums of a method are stored times: label revision squares logits, and the sum of its rows could leave float32.
-    package static func sumScale(methodID: String) -> Double { methodID == "lr" ? 0x1p-40 : 1 }
-
     /// - Throws: `.outOfMemory` if the device cannot hold it.
     package init(on queue: CommandQueue, context: Context) throws(DeviceError) {
         buffer = try Buffer(context, bytes: 4 * Self.words, label: "loss accumulator")
@@ -64,7 +37,7 @@ package final class LossAccumulator {
     /// - Parameter method: the one whose losses were added; nil: none were.
     package func read(_ method: Method?, on queue: CommandQueue) throws(DeviceError) -> LossTotals {
         let terms = method?.termNames.count ?? 0
-        let scale = Self.sumScale(methodID: method?.id ?? "")
+        let scale = method?.sumScale ?? 1
         let words = try queue.read(UInt32.self, from: buffer, count: Self.words)
         func sum(_ word: Int) -> Double {
             let high = Float(bitPattern: words[word])

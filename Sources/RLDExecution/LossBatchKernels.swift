@@ -2,17 +2,17 @@ import OpenCLRuntime
 
 /// `kernels/loss_batch.cl`: what is done once per batch beside a loss kernel, in one program.
 extension ProgramCache {
-    /// Work-items of the one work-group that sums over a batch; fewer where a device does not run as many of its kernels.
-    func lossBatchItems() throws(DeviceError) -> Int {
+    /// The kernel that sums over a batch, and the work-items of its one work-group: fewer where a device does not run as many of it.
+    func lossReduceKernel() throws(DeviceError) -> (kernel: Kernel, items: Int) {
         let wanted = min(64, context.device.maxWorkGroupSize)
-        return min(wanted, try lossBatchKernel("loss_reduce_rows", items: wanted).maxWorkGroupSize)
+        let kernel = try lossBatchKernel("loss_reduce_rows", items: wanted)
+        guard kernel.maxWorkGroupSize < wanted else { return (kernel, wanted) }
+        let items = kernel.maxWorkGroupSize
+        return (try lossBatchKernel("loss_reduce_rows", items: items), items)
     }
 
-    func lossBatchKernel(_ function: String) throws(DeviceError) -> Kernel {
-        try lossBatchKernel(function, items: lossBatchItems())
-    }
-
-    private func lossBatchKernel(_ function: String, items: Int) throws(DeviceError) -> Kernel {
+    /// - Parameter items: those of `lossReduceKernel`.
+    func lossBatchKernel(_ function: String, items: Int) throws(DeviceError) -> Kernel {
         try kernel("loss_batch.cl", function, defines: [("LOCAL_SIZE", "\(items)")])
     }
 }

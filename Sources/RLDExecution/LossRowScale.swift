@@ -36,8 +36,8 @@ final class LossRowScale {
         self.classes = classes
         self.localSize = localSize
         self.reduceSize = reduceSize
-        countKernel = try programs.lossBatchKernel("loss_count_rows")
-        scaleKernel = try programs.lossBatchKernel("loss_scale_rows")
+        countKernel = try programs.lossBatchKernel("loss_count_rows", items: reduceSize)
+        scaleKernel = try programs.lossBatchKernel("loss_scale_rows", items: reduceSize)
         buffer = try Buffer(context, bytes: 4 * rows, label: "loss row scale")
         if case .labelRevision = method {
             groupKernel = try programs.kernel(

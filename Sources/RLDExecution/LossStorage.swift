@@ -2,14 +2,12 @@ import OpenCLRuntime
 
 /// How logits and gradients lie in memory. Arithmetic is float32 whatever is stored; half needs no half arithmetic of the device.
 package struct LossStorage: Sendable, Hashable {
-    package typealias Element = StoredElement
-
-    package var student: Element
-    package var teacher: Element
+    package var student: StoredElement
+    package var teacher: StoredElement
     /// Half gradients lose what is below 6e-8: scale them (`scale` of `FusedLoss.enqueue`).
-    package var gradient: Element
+    package var gradient: StoredElement
 
-    package init(student: Element = .float32, teacher: Element = .float32, gradient: Element = .float32) {
+    package init(student: StoredElement = .float32, teacher: StoredElement = .float32, gradient: StoredElement = .float32) {
         self.student = student
         self.teacher = teacher
         self.gradient = gradient

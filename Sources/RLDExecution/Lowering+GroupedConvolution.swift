@@ -4,9 +4,6 @@ import RLDGraph
 /// Grouped and depthwise convolution: kernels of their own in both profiles, vectors of channels on a CPU (rows of all channels if
 /// depthwise), one channel per work-item on a GPU.
 extension Lowering {
-    /// Largest memory for the partial sums of one weight gradient, in elements.
-    private static let partialLimit = 4 << 20
-
     private func lower(
         _ id: Network.NodeID, file: String, _ function: String, lanes: Int? = nil, defines: [(String, String)] = [],
         global: [Int], _ arguments: [KernelArgument]
@@ -139,7 +136,7 @@ extension Lowering {
         let count = c.outputChannels * c.fanIn
         // On a CPU few chunks: their sums have to be added up again.
         let most = engine.profile == .cpu ? 4 * engine.device.computeUnits : batch
-        let wanted = max(1, min(batch, most, min(Self.partialLimit, engine.allocationLimit / 4) / count))
+        let wanted = max(1, min(batch, most, engine.partialSumLimit / count))
         let imagesPerChunk = ceilDivide(batch, wanted)
         let chunks = ceilDivide(batch, imagesPerChunk)
         let partial = builder.value(chunks * count)

@@ -5,9 +5,6 @@ import RLDGraph
 extension Lowering {
     /// Elements of one worker's patches: half of a level-2 cache of 512 KiB.
     private static let workerPatches = 64 << 10
-    /// Largest memory for the partial sums of one weight gradient, in elements.
-    private static let partialLimit = 4 << 20
-
     /// Patches per group for a patch of `depth` elements: a multiple of the tile's rows, at most 16 times as many.
     private func groupPixels(depth: Int, pixels: Int, rows: Int) -> Int {
         let limit = min(Self.workerPatches, engine.allocationLimit / 4)
@@ -68,7 +65,7 @@ extension Lowering {
         let (x, dy, pixels) = (value(node.inputs[0]), gradient(id), batch * g.output.plane)
         let tile = engine.registers.weightTile(block: engine.registers.block(c.fanIn))
         let depth = ceilDivide(c.fanIn, tile.block) * tile.block
-        let limit = min(Self.partialLimit, engine.allocationLimit / 4)
+        let limit = engine.partialSumLimit
         // Groups large enough to outweigh the adding of their sums.
         let wanted = min(4 * engine.device.computeUnits, ceilDivide(pixels, 256), limit / (c.outputChannels * depth))
         let groupPixels = ceilDivide(pixels, max(1, wanted))

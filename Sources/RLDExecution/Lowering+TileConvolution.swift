@@ -4,9 +4,6 @@ import RLDGraph
 /// Convolutions of any size on the gpu profile, as products whose tiles are gathered into local memory; linear layers too where
 /// CLBlast has no such products.
 extension Lowering {
-    /// Largest memory for the partial sums of one weight gradient, in elements.
-    private static let partialLimit = 4 << 20
-
     /// - Throws: `.unsupported` where indices of pixels do not fit 32 bits.
     func checkTiles(_ g: ConvolutionGeometry) throws(DeviceError) {
         let plane = max(g.input.plane, g.output.plane)
@@ -67,7 +64,7 @@ extension Lowering {
         let items = size.items(engine.tileProduct)
         let tiles = (columns: ceilDivide(c.fanIn, 64), outputs: ceilDivide(c.outputChannels, size.channels))
         // Enough work-groups for every compute unit, groups large enough to outweigh the adding of their sums.
-        let limit = min(Self.partialLimit, engine.allocationLimit / 4)
+        let limit = engine.partialSumLimit
         let wanted = min(
             engine.tiles.weightGroups(tiles: tiles.columns * tiles.outputs), ceilDivide(pixels, 256),
             limit / (c.outputChannels * c.fanIn))

@@ -45,13 +45,6 @@ package final class MatrixProducts {
         CLBlastClearCache()
     }
 
-    /// Changes the parameters of all products to come on this device: for tuning. The workspace starts anew.
-    package func use(_ parameters: [String: [String: Int]]) throws(DeviceError) {
-        try queue.finish()
-        try CLBlastParameters.use(parameters, on: context.device)
-        scratch = nil
-    }
-
     /// Makes the workspace large enough for a product; call while planning, before the first step.
     package func reserve(_ p: MatrixProduct) throws(DeviceError) {
         var bytes = 0
@@ -59,7 +52,8 @@ package final class MatrixProducts {
         let status = CLBlastSGemmTempBufferSize(
             CLBlastLayoutRowMajor, transpose(p.transposeA), transpose(p.transposeB), p.m, p.n, p.k, p.a.offset, lda(p),
             p.b.offset, ldb(p), p.c.offset, p.n, &handle, &bytes)
-        try check(status, p)
+        try DeviceError.check(
+            status.rawValue, .blasFailed, "matrix product [\(p.m), \(p.k)] x [\(p.k), \(p.n)] on \(context.device.name)")
         guard bytes > scratch?.bytes ?? 0 else { return }
         scratch = try Buffer(context, bytes: bytes, label: "matrix product workspace")
     }
@@ -77,11 +71,4 @@ package final class MatrixProducts {
     private func transpose(_ yes: Bool) -> CLBlastTranspose { yes ? CLBlastTransposeYes : CLBlastTransposeNo }
     private func lda(_ p: MatrixProduct) -> Int { p.transposeA ? p.m : p.k }
     private func ldb(_ p: MatrixProduct) -> Int { p.transposeB ? p.k : p.n }
-
-    private func check(_ status: CLBlastStatusCode, _ p: MatrixProduct) throws(DeviceError) {
-        guard status != CLBlastSuccess else { return }
-        throw DeviceError(
-            .blasFailed, "matrix product [\(p.m), \(p.k)] x [\(p.k), \(p.n)] on \(context.device.name) failed",
-            status: CLStatus(rawValue: status.rawValue))
-    }
 }

@@ -128,9 +128,8 @@ package final class NetworkPlan {
         _ network: Network, batch: Int, mode: Mode, storage: TeacherStorage = .float32, on engine: DeviceEngine
     ) throws -> Int {
         let pass = mode == .training ? network.backwardPass() : nil
-        let needsInputGradient = Set((pass?.steps ?? []).filter { $0.inputGradients.first != .some(nil) }.map(\.node))
         let store = try ParameterStore(
-            network, engine: engine, trainable: mode == .training, needsInputGradient: needsInputGradient)
+            network, engine: engine, trainable: mode == .training, needsInputGradient: pass?.nodesGivingInputGradient ?? [])
         return try Draft(network, store: store, batch: batch, mode: mode, storage: storage).plan.totalCount * 4
     }
 
@@ -145,9 +144,6 @@ package final class NetworkPlan {
 
     /// Enqueues the backward pass; parameter gradients are overwritten in the store.
     package func backward() throws(DeviceError) { try engine.replay(backwardPhase.launches) }
-
-    /// Launches of one forward and one backward pass.
-    package var launchCount: Int { forwardPhase.launches.count + backwardPhase.launches.count }
 
     /// A kept node's value in logical order, [batch] + its shape (NCHW).
     package func value(of node: Network.NodeID) throws(DeviceError) -> [Double] {

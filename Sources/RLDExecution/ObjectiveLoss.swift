@@ -11,6 +11,8 @@ final class ObjectiveLoss {
     private var accumulators: [LossAccumulator]
     /// By number of values: what components after the first write into.
     private var gradients: [Int: Buffer] = [:]
+    /// Adds a component's gradient.
+    private var sumKernel: Kernel?
     /// Whose sums the accumulators hold.
     private var accumulated: Objective?
 
@@ -31,7 +33,7 @@ final class ObjectiveLoss {
         try prepareSums(objective.components.count)
         if objective.components.count > 1 {
             _ = try gradient(rows * classes)
-            _ = try sumKernel()
+            _ = try preparedSumKernel()
         }
     }
 
@@ -105,12 +107,16 @@ final class ObjectiveLoss {
     }
 
     /// Adding a value is how an addition's gradient goes back.
-    private func sumKernel() throws(DeviceError) -> Kernel {
-        try engine.programs.kernel("elementwise.cl", "add_backward", defines: [("ITEM", "\(engine.elementsPerItem)")])
+    private func preparedSumKernel() throws(DeviceError) -> Kernel {
+        if let sumKernel { return sumKernel }
+        let kernel = try engine.programs.kernel(
+            "elementwise.cl", "add_backward", defines: [("ITEM", "\(engine.elementsPerItem)")])
+        sumKernel = kernel
+        return kernel
     }
 
     private func add(_ other: DeviceSlice, to sum: DeviceSlice) throws(DeviceError) {
-        let kernel = try sumKernel()
+        let kernel = try preparedSumKernel()
         try kernel.setArguments([.long(other.count), .slice(other), .slice(sum), .int(2)])
         try engine.queue.enqueue(
             kernel, global: [engine.elementItems(other.count)], local: engine.profile == .cpu ? [1] : nil)

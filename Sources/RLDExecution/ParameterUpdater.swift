@@ -27,7 +27,7 @@ final class ParameterUpdater {
         self.runningCount = runningCount
     }
 
-    /// Makes what a rule needs. A moving average begins with the parameters as they are.
+    /// Makes what a rule needs; nothing where it is there already. A moving average begins with the parameters as they are.
     func prepare(_ rule: UpdateRule) throws(DeviceError) {
         for name in rule.optimizer.slotNames { _ = try slot(name) }
         _ = try kernel(rule.optimizer)
@@ -46,6 +46,8 @@ final class ParameterUpdater {
     /// Enqueues what a step does with its gradients. - Returns: whether the parameters moved.
     func apply(_ update: ParameterUpdate) throws(DeviceError) -> Bool {
         let rule = update.rule
+        // Before the parameters move: an average that a resumed run has anew begins with them.
+        try prepare(rule)
         var gradients = self.gradients
         if rule.accumulation > 1 {
             let total = try slot("accumulated")
@@ -77,7 +79,6 @@ final class ParameterUpdater {
                 ])
         }
         if let decay = rule.averageDecay(update: update.number) {
-            try prepare(rule)
             let kernel = try kernel("updates.cl", "move_average")
             try launch(kernel, count, [.long(count), .buffer(parameters), .buffer(try slot("average")), .float(1 - decay)])
             if runningCount > 0, let average = slots["running_average"] {
@@ -101,7 +102,7 @@ final class ParameterUpdater {
 
     // MARK: Slots
 
-    /// Names and values of what was made, but for sums that begin anew with each update.
+    /// Names and values of what was made.
     func slotValues() throws(DeviceError) -> [String: [Float]] {
         var values: [String: [Float]] = [:]
         for (name, buffer) in slots {
@@ -134,7 +135,7 @@ final class ParameterUpdater {
     }
 
     private func copy(_ source: Buffer, _ count: Int, to name: String) throws(DeviceError) {
-        try engine.queue.write(try engine.queue.read(Float.self, from: source, count: count), to: try slot(name, zeroed: false))
+        try engine.queue.copy(Float.self, from: source, to: slot(name, zeroed: false), count: count)
     }
 
     // MARK: Launches

@@ -30,12 +30,8 @@ struct RowKernels {
         try engine.queue.enqueue(kernel, global: [rows * localSize], local: [localSize])
     }
 
-    /// The kernels trust these sizes: nothing past a buffer's end may be reachable.
+    /// Throws unless each slice holds so many elements.
     func check(_ slices: [(name: String, slice: DeviceSlice, count: Int)]) throws(DeviceError) {
-        for (name, slice, count) in slices {
-            guard slice.count >= count, slice.offset >= 0, slice.offset + count <= slice.buffer.bytes / 4 else {
-                throw DeviceError(.shapeMismatch, "\(name): \(slice.count) elements at \(slice.offset), expected \(count)")
-            }
-        }
+        for (name, slice, count) in slices { try slice.check(name, holds: count) }
     }
 }

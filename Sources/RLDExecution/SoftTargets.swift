@@ -17,12 +17,12 @@ package struct SoftTargets: Sendable, Equatable {
 
     /// Enqueues the correction.
     /// - Parameters:
+    ///   - kernel: `soft_targets`.
     ///   - terms: [rows], the cross-entropy per row. - gradientScale: the weight of one row's cross-entropy in the gradient.
     func enqueue(
-        rows: Int, classes: Int, student: DeviceSlice, labels: DeviceSlice, gradient: DeviceSlice, terms: DeviceSlice,
-        gradientScale: Double, programs: ProgramCache, on queue: CommandQueue
+        _ kernel: Kernel, rows: Int, classes: Int, student: DeviceSlice, labels: DeviceSlice, gradient: DeviceSlice,
+        terms: DeviceSlice, gradientScale: Double, on queue: CommandQueue
     ) throws(DeviceError) {
-        let kernel = try programs.lossBatchKernel("soft_targets")
         try kernel.setArguments([
             .int(rows), .int(classes), .slice(student), .slice(labels), .slice(gradient), .slice(terms), .float(smoothing),
             .float(share), .float(gradientScale),

@@ -19,6 +19,11 @@ public struct BackwardPass: Sendable, Equatable {
     public let steps: [Step]
     /// Nodes whose value has a gradient, the output included.
     public let nodesWithGradient: Set<Network.NodeID>
+
+    /// Nodes that have to give their first input a gradient.
+    public var nodesGivingInputGradient: Set<Network.NodeID> {
+        Set(steps.filter { $0.inputGradients.first != .some(nil) }.map(\.node))
+    }
 }
 
 extension Network {

@@ -28,6 +28,10 @@ extension LabelRevision: MethodSettings {
         ]
     }
     static var termNames: [String] { ["ce_right", "mse_right", "mse_wrong"] }
+    /// The means are over the right rows of a batch, and over the wrong ones.
+    static var needsWholeBatch: Bool { true }
+    /// Logits of 1e18 are squared, and rows of their squares added up.
+    static var sumScale: Double { 0x1p-40 }
     func termWeights(warmup: Double) -> [Double] { [crossEntropyWeight, lambda1, lambda2] }
     /// The authors offer no standardisation here.
     func applyingLSKD() -> Self { self }

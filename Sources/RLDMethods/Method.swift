@@ -45,6 +45,12 @@ public enum Method: Sendable, Equatable {
     /// Whether the loss reads a teacher's logits.
     public var needsTeacher: Bool { type(of: settings).needsTeacher }
 
+    /// Whether a term looks at more than one row at a time, so that a batch cannot be computed in parts.
+    public var needsWholeBatch: Bool { type(of: settings).needsWholeBatch }
+
+    /// What sums of the terms over rows are stored times in float32, so that large ones are not beyond it.
+    package var sumScale: Double { type(of: settings).sumScale }
+
     /// Names of the unweighted terms in the order in which every report and every device buffer lists them.
     public var termNames: [String] { type(of: settings).termNames }
 

@@ -15,6 +15,10 @@ protocol MethodSettings: Sendable, Equatable, Codable {
     static var termNames: [String] { get }
     /// Whether the loss reads a teacher's logits.
     static var needsTeacher: Bool { get }
+    /// Whether a term looks at more than one row at a time, so that a batch cannot be computed in parts.
+    static var needsWholeBatch: Bool { get }
+    /// What sums of the terms over rows are stored times in float32, so that large ones are not beyond it.
+    static var sumScale: Double { get }
     /// The factor of each term in the total, in the order of `termNames`; `warmup` multiplies what has a warm-up.
     func termWeights(warmup: Double) -> [Double]
     /// Epochs until the distillation terms have their full weight; 0 without warm-up.
@@ -27,6 +31,8 @@ protocol MethodSettings: Sendable, Equatable, Codable {
 
 extension MethodSettings {
     static var needsTeacher: Bool { true }
+    static var needsWholeBatch: Bool { false }
+    static var sumScale: Double { 1 }
     var warmupEpochs: Int { 0 }
 
     func value(of option: MethodOption) -> Double? {

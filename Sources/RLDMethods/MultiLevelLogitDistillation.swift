@@ -55,6 +55,8 @@ extension MultiLevelLogitDistillation: MethodSettings {
         ]
     }
     static var termNames: [String] { ["ce", "kd", "cc", "bc"] }
+    /// BC compares all rows with each other.
+    static var needsWholeBatch: Bool { true }
     func termWeights(warmup: Double) -> [Double] { [crossEntropyWeight, weight, weight, weight] }
     var method: Method { .multiLevelLogitDistillation(self) }
 

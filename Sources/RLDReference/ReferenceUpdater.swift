@@ -12,6 +12,8 @@ package final class ReferenceUpdater {
     /// Takes a step's gradients. - Returns: whether the parameters moved.
     package func apply(_ update: ParameterUpdate, to network: ReferenceNetwork) -> Bool {
         let rule = update.rule
+        // Before the parameters move: an average that a resumed run has anew begins with them.
+        prepare(rule, for: network)
         let names = network.network.parameters.map(\.name)
         var gradients = network.gradients
         if rule.accumulation > 1 {
@@ -37,7 +39,6 @@ package final class ReferenceUpdater {
             network.replace(name, with: tensor)
         }
         if let decay = rule.averageDecay(update: update.number) {
-            prepareAverage(of: network)
             for name in averaged(network) {
                 let values = network.state[name]?.values ?? []
                 let average = slots["average"]?[name] ?? values

@@ -1,3 +1,4 @@
+import COpenCL
 import Foundation
 import KernelSources
 import KernelText
@@ -124,6 +125,33 @@ struct RuntimeTests {
         #expect(context.counters.hostSynchronisations == 1)
         #expect(queue.pendingWriteBytes == 0)
         #expect(try queue.read(Float.self, from: buffer, at: count * 2 - 1, count: 1) == [Float(count * 2 - 1)])
+    }
+
+    /// A write that failed after it was enqueued is told once, and its memory is let go.
+    @Test func failuresOfPendingWritesAreTold() throws {
+        func event(_ state: Int32) throws -> Event {
+            var status: Int32 = 0
+            let handle = try #require(clCreateUserEvent(context.handle, &status))
+            let event = Event(adopting: handle)
+            #expect(clSetUserEventStatus(handle, state) == 0)
+            return event
+        }
+        let writes = PendingWrites()
+        for (bytes, state) in [(8, CL_COMPLETE), (16, CL_OUT_OF_RESOURCES), (32, CL_COMPLETE)] {
+            writes.append(try event(state), PendingWrites.Block(bytes), to: "table")
+        }
+        #expect(writes.bytes == 56)
+        let failed = error { try writes.makeRoom(for: 1) }
+        #expect(failed?.code == .transferFailed && failed?.status?.rawValue == CL_OUT_OF_RESOURCES)
+        #expect(failed?.message.contains("16 bytes") == true && failed?.message.contains("'table'") == true)
+        #expect(writes.bytes == 32)
+        try writes.makeRoom(for: 1)
+        #expect(writes.bytes == 0)
+        // The same where the queue has finished.
+        writes.append(try event(CL_MEM_OBJECT_ALLOCATION_FAILURE), PendingWrites.Block(8), to: "table")
+        #expect(error { try writes.clear() }?.code == .outOfMemory)
+        #expect(writes.bytes == 0)
+        try writes.clear()
     }
 
     // MARK: - Programs and kernels

@@ -49,6 +49,15 @@ import Testing
         #expect(code(CL_MEM_OBJECT_ALLOCATION_FAILURE) == .outOfMemory && code(CL_OUT_OF_HOST_MEMORY) == .outOfMemory)
         #expect([CL_DEVICE_NOT_AVAILABLE, CL_INVALID_COMMAND_QUEUE, -9999].map(code) == [.deviceLost, .deviceLost, .deviceLost])
         #expect(code(CL_OUT_OF_RESOURCES) == .launchFailed && code(CL_SUCCESS) == nil)
+        // The same wherever a call fails, each status with its advice and what the compiler said.
+        for (status, expected) in [(-4, .outOfMemory), (-6, .outOfMemory), (-36, .deviceLost), (-11, .buildFailed)]
+            as [(Int32, DeviceError.Code)]
+        {
+            let status = CLStatus(rawValue: status)
+            let error = DeviceError(status: status, or: .buildFailed, message: "building x.cl", buildLog: "x.cl:3: no")
+            #expect(error.code == expected && error.status == status && error.message == "building x.cl", "\(status)")
+            #expect(error.description.contains(status.advice ?? "-") && error.buildLog == "x.cl:3: no", "\(status)")
+        }
     }
 
     @Test func errorsShowMessageStatusAdviceAndLog() {

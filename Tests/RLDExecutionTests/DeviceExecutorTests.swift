@@ -101,10 +101,12 @@ import Testing
         _ = try executor.takeMetrics()
         let counters = engine.context.counters
         let before = (counters.allocations, counters.programsBuilt, counters.hostSynchronisations, counters.launches)
+        let kernels = counters.kernelsCreated
         for index in 2..<6 { try Self.step(executor, index, method: method) }
         #expect(counters.allocations == before.0)
         #expect(counters.programsBuilt == before.1)
         #expect(counters.hostSynchronisations == before.2)
+        #expect(counters.kernelsCreated == kernels)
         let launches = (counters.launches - before.3) / 4
         #expect(launches < (id == "mlkd" ? 330 : 260), "\(launches) launches per step")
         #expect(counters.programsBuilt <= 40)
@@ -112,13 +114,19 @@ import Testing
     }
 
     /// The same with everything that a recipe can ask for: scaled crops, colours, pasted boxes, soft labels, known teacher logits,
-    /// AdamW over several batches with a clipped gradient and a moving average.
+    /// AdamW over several batches with a clipped gradient and a moving average, two terms. What is prepared allocates in no step.
     @Test func aSteadyStepOfAFullRecipeAllocatesBuildsAndWaitsForNothing() throws {
         let engine = try DeviceEngine(TestDevice.device())
         let executor = try Self.prepare(engine, seed: 1)
         let rule = UpdateRule(
             .adamW(AdamW(learningRate: 0.01)), clipNorm: 1, averageDecay: 0.9, accumulation: 2)
         try executor.prepareUpdates(rule)
+        let objective = Objective(components: [
+            .init(name: "main", .refinedLogitDistillation(RefinedLogitDistillation())),
+            .init(name: "soft", .knowledgeDistillation(KnowledgeDistillation()), weight: 0.5),
+        ])
+        try executor.prepareSteps(training: [8], evaluation: [], objective: objective)
+        let allocations = engine.context.counters.allocations
         var transform = ImageTransform(mean: [0.3], deviation: [0.3], horizontalFlip: true, size: 12, resizedCrop: 0.4)
         (transform.brightness, transform.contrast) = (0.2, 0.2)
         func step(_ index: Int) throws {
@@ -128,14 +136,18 @@ import Testing
             selection.mixing = BatchMixing(share: 0.75, box: [1, 2, 6, 6])
             selection.teacherLogits[0] = (0..<80).map { Float($0 * 7 % 13) / 3 }
             try executor.trainStep(
-                selection, method: .refinedLogitDistillation(RefinedLogitDistillation()), warmup: 1,
+                selection, objective: objective,
                 update: ParameterUpdate(rule, number: index / 2 + 1, share: 0.5, begins: index % 2 == 0, ends: index % 2 == 1))
         }
         for index in 0..<2 { try step(index) }
         let counters = engine.context.counters
-        let before = (counters.allocations, counters.programsBuilt, counters.hostSynchronisations)
+        #expect(counters.allocations == allocations)
+        func counts() -> [Int] {
+            [counters.allocations, counters.programsBuilt, counters.kernelsCreated, counters.hostSynchronisations]
+        }
+        let before = counts()
         for index in 2..<6 { try step(index) }
-        #expect((counters.allocations, counters.programsBuilt, counters.hostSynchronisations) == before)
+        #expect(counts() == before)
         #expect(counters.isSteadyState, "a later build is an error under RLD_ASSERT_COMPILE")
         #expect(try executor.takeMetrics().rows == 48)
     }

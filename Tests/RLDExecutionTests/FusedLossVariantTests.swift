@@ -13,22 +13,24 @@ import Testing
         8 * CounterRandom.uniform(seed: 5, stream: stream, counter: UInt64(i)) - 4
     }
 
-    @Test func halfBitsRoundToNearest() {
+    /// The host's half is what stored logits are rounded to, and what the device's is compared with.
+    @Test func halvesRoundToNearest() {
         for bits in UInt16.min...UInt16.max where bits & 0x7C00 != 0x7C00 {
-            let value = HalfBits.decode(bits)
-            #expect(HalfBits.encode(value) == bits)
+            let value = Float(Float16(bitPattern: bits))
+            #expect(Float16(value).bitPattern == bits)
             guard bits & 0x7FFF < 0x7BFF else { continue }
-            let middle = (value + HalfBits.decode(bits + 1)) / 2
-            #expect(HalfBits.encode(middle) == (bits & 1 == 0 ? bits : bits + 1))
+            let middle = (value + Float(Float16(bitPattern: bits + 1))) / 2
+            #expect(Float16(middle).bitPattern == (bits & 1 == 0 ? bits : bits + 1))
         }
-        #expect(HalfBits.encode(1e6) == 0x7C00 && HalfBits.encode(-.infinity) == 0xFC00 && HalfBits.decode(0xFC00) == -.infinity)
-        #expect(HalfBits.decode(HalfBits.encode(.nan)).isNaN)
+        #expect(Float16(Float(1e6)).bitPattern == 0x7C00 && Float16(-Float.infinity).bitPattern == 0xFC00)
+        #expect(Float16(Float(65519)).bitPattern == 0x7BFF && Float16(Float(65520)).bitPattern == 0x7C00)
+        #expect(Float(Float16(bitPattern: 0xFC00)) == -.infinity && Float(Float16(Float.nan)).isNaN)
     }
 
     /// Every combination of storage for the method whose bounds count; all of it half for the others.
     @Test(arguments: KernelProfile.allCases) func halfStorageIsTheReferenceOnRoundedLogits(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
-        let both: [LossStorage.Element] = [.float32, .float16]
+        let both: [StoredElement] = [.float32, .float16]
         let all = both.flatMap { s in both.flatMap { t in both.map { LossStorage(student: s, teacher: t, gradient: $0) } } }
         let half = LossStorage(student: .float16, teacher: .float16, gradient: .float16)
         let cases = all.map { ("rld", $0) } + ["ce", "dkd", "lr"].map { ($0, half) }
@@ -152,12 +154,12 @@ import Testing
         let storage = LossStorage(student: .float16, teacher: .float16, gradient: .float32)
         let loss = try FusedLoss(
             method, rows: rows, classes: classes, programs: engine.programs, profile: .cpu, storage: storage)
-        let bits = (0..<rows * classes).map { HalfBits.encode(Float(Self.value(9, $0))) }
+        let logits = (0..<rows * classes).map { Float16(Self.value(9, $0)) }
         // Elements of two bytes: the offset itself is above 2^30, its bytes above 2^31.
         let large = try Buffer(engine.context, bytes: far + 4096, label: "far logits")
         let near = try Buffer(engine.context, bytes: 2 * rows * classes, label: "near logits")
-        try engine.queue.write(bits, to: large, at: far / 2)
-        try engine.queue.write(bits, to: near)
+        try engine.queue.write(logits, to: large, at: far / 2)
+        try engine.queue.write(logits, to: near)
         let labels = try Buffer(engine.context, bytes: 4 * rows, label: "labels")
         try engine.queue.write([Int32(3), Int32(19)], to: labels)
         func gradient(_ student: DeviceSlice) throws -> [Float] {

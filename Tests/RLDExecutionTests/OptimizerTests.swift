@@ -1,4 +1,5 @@
 import Foundation
+import OpenCLRuntime
 import RLDExecution
 import RLDGraph
 import RLDMethods
@@ -132,6 +133,56 @@ import Testing
         #expect(try whole.studentState() != before)
         try whole.exchangeWithAverage()
         #expect(try whole.studentState() == before)
+    }
+}
+
+/// A moving average that nothing prepared, as in a resumed run that asks for one anew.
+struct LateAverageTests {
+    private static let network = Network("line", input: [1, 1, 1]) { net, x in net.linear(net.flatten(x), 3, name: "fc") }
+
+    /// The average and the weights after one update, and what is asked of the executor before it.
+    private func step(_ executor: any NetworkExecutor, prepared: Bool) throws -> TrainingState {
+        let table = ImageTable(
+            channels: 1, height: 1, width: 1, pixels: [40, 200, 120], labels: [0, 1, 2], classNames: ["a", "b", "c"])
+        let rule = UpdateRule(.sgd(SGD(learningRate: 0.5)), averageDecay: 0.9)
+        try executor.load(table, as: "t")
+        try executor.prepareStudent(Self.network, state: Self.network.initialState(seed: 4))
+        if prepared { try executor.prepareUpdates(rule) }
+        try executor.trainStep(
+            BatchSelection(table: "t", indices: [0, 1, 2], transform: ImageTransform(mean: [0.5], deviation: [0.2])),
+            method: .crossEntropy(CrossEntropy()), warmup: 1, update: ParameterUpdate(rule, number: 1))
+        return try executor.trainingState()
+    }
+
+    private func check(_ executor: () throws -> any NetworkExecutor, _ bound: Bound) throws {
+        let late = try step(executor(), prepared: false)
+        #expect(try late == step(executor(), prepared: true))
+        let (start, average) = (Self.network.initialState(seed: 4), try #require(late.slots["average"]))
+        // d of the first update: 2 / 11.
+        for name in start.names {
+            let (before, after) = (try #require(start[name]).values, try #require(late.weights[name]).values)
+            #expect(before != after)
+            expectClose(
+                try #require(average[name]).values, zip(before, after).map { (2 * $0 + 9 * $1) / 11 }, bound, name)
+        }
+    }
+
+    @Test("begins with the weights before the update, on the reference") func reference() throws {
+        try check({ ReferenceExecutor() }, .host)
+    }
+
+    @Test(
+        "begins with the weights before the update, on a device, without waiting for it",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func device() throws {
+        try check({ try DeviceExecutor(TestDevice.device()) }, .relative(1e-6, absolute: 1e-7))
+        let engine = try DeviceEngine(TestDevice.device())
+        let network = Self.network
+        let store = try ParameterStore(network, engine: engine, trainable: true, needsInputGradient: [])
+        try store.load(network.initialState(seed: 4))
+        let waits = engine.context.counters.hostSynchronisations
+        try store.apply(ParameterUpdate(UpdateRule(.sgd(SGD(learningRate: 0.5)), averageDecay: 0.9), number: 1))
+        #expect(engine.context.counters.hostSynchronisations == waits)
     }
 }
 

@@ -1,3 +1,4 @@
+import OpenCLRuntime
 import RLDExecution
 import RLDGraph
 import RLDMethods

@@ -91,7 +91,8 @@ import Testing
         for index in 0..<3 {
             let selection = BatchSelection(
                 table: "dark", indices: (0..<16).map { (2 * $0 + index) % 32 },
-                transform: ImageTransform(mean: [0.286], deviation: [0.353], cropPadding: 2, horizontalFlip: true), seed: 3, epoch: 1)
+                transform: ImageTransform(mean: [0.286], deviation: [0.353], cropPadding: 2, horizontalFlip: true), seed: 3,
+                epoch: 1)
             try executor.trainStep(
                 selection, method: Method.make(id: "rld").method, warmup: 1,
                 update: ParameterUpdate(rule, number: index + 1, share: 1, begins: true, ends: true))
@@ -124,7 +125,7 @@ import Testing
         validator.beforeComparing = { part, node, slice in
             guard (part, node) == ("teacher forward", "conv2") else { return }
             let values = try engine.read(slice)
-            let wrong = HalfBits.encode(Float(values[3] + 1e-2 * values.reduce(0) { max($0, abs($1)) }))
+            let wrong = Float16(values[3] + 1e-2 * values.reduce(0) { max($0, abs($1)) })
             try engine.queue.write([wrong], to: slice.buffer, at: slice.offset + 3)
         }
         let error = try #require(throws: DeviationError.self) { try step(2, executor) }

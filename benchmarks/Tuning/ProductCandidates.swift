@@ -1,3 +1,4 @@
+import OpenCLRuntime
 import RLDExecution
 
 /// Parameters of CLBlast's kernels that are worth a try. On PoCL every one costs up to seven seconds of compilation, so that

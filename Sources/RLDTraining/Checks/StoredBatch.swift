@@ -23,7 +23,7 @@ package struct StoredBatch {
     ) throws {
         (self.method, self.storage, self.engine) = (method, storage, engine)
         let count = rows * classes
-        func side(_ stream: UInt64, _ element: LossStorage.Element) throws -> (Tensor, DeviceSlice) {
+        func side(_ stream: UInt64, _ element: StoredElement) throws -> (Tensor, DeviceSlice) {
             let values = (0..<count).map { Float(value(stream, $0)) }
             let buffer = try Buffer(engine.context, bytes: 4 * count, label: "logits")
             switch element {
@@ -31,10 +31,9 @@ package struct StoredBatch {
                 try engine.queue.write(values, to: buffer)
                 return (Tensor(shape: [rows, classes], values: values.map(Double.init)), DeviceSlice(buffer, count: count))
             case .float16:
-                let bits = values.map(HalfBits.encode)
-                try engine.queue.write(bits, to: buffer)
-                let rounded = bits.map { Double(HalfBits.decode($0)) }
-                return (Tensor(shape: [rows, classes], values: rounded), DeviceSlice(buffer, count: count))
+                let rounded = values.map(Float16.init)
+                try engine.queue.write(rounded, to: buffer)
+                return (Tensor(shape: [rows, classes], values: rounded.map(Double.init)), DeviceSlice(buffer, count: count))
             }
         }
         let (student, studentSlice) = try side(1, storage.student)
@@ -58,7 +57,7 @@ package struct StoredBatch {
         switch storage.gradient {
         case .float32: return try engine.queue.read(Float.self, from: buffers[2].buffer, count: count).map(Double.init)
         case .float16:
-            return try engine.queue.read(UInt16.self, from: buffers[2].buffer, count: count).map { Double(HalfBits.decode($0)) }
+            return try engine.queue.read(Float16.self, from: buffers[2].buffer, count: count).map(Double.init)
         }
     }
 

@@ -1,7 +1,7 @@
 import COpenCL
 
 /// Collects when each launch ran. Events are turned into records in batches, so that few of them are alive.
-final class Profile {
+final class LaunchTimes {
     private var pending: [(label: String, event: Event, begin: Event?)] = []
     private var records: [LaunchRecord] = []
     private var totals: [String: (launches: Int, nanoseconds: UInt64)] = [:]

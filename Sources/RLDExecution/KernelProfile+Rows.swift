@@ -1,19 +1,7 @@
 import OpenCLRuntime
 
-/// Which family of kernels runs: both compute the same, and both run on any device.
-public enum KernelProfile: String, Sendable, CaseIterable {
-    /// Work-groups of one with wide vectors and register tiles: CPU devices.
-    case cpu
-    /// Many work-items per group: GPUs.
-    case gpu
-
-    /// `cpu` for CPU devices and `gpu` for all others, unless RLD_PROFILE says otherwise.
-    public static func automatic(for device: Device) throws(DeviceError) -> KernelProfile {
-        try Environment.check()
-        if let forced = Environment.settings.profile { return KernelProfile(rawValue: forced.rawValue) ?? .gpu }
-        return device.isCPU ? .cpu : .gpu
-    }
-
+/// What kernels are built with for a profile.
+extension KernelProfile {
     /// What a kernel over rows is built with (kernels/common/row.clh).
     /// - Parameter localSize: work-items per row.
     func rowDefines(localSize: Int, device: Device) -> [(String, String)] {
