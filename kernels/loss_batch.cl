@@ -168,31 +168,40 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_scale
 // t = (1 - smoothing) (share e_a + (1 - share) e_b) + smoothing / classes, a the row's label, b that of the row that it was
 // mixed with, rows - 1 - r. As -log p_i = log-sum-exp - z_i, only linear terms change:
 // term += z_a - t . z; d term / d z += e_a - t.
-// Global size: rows.
-kernel void soft_targets(
-    const uint rows, const uint classes, global const float *restrict student, const ulong student_offset,
-    global const int *restrict labels, const ulong labels_offset, global float *restrict gradient,
-    const ulong gradient_offset, global float *restrict terms, const ulong terms_offset, const float smoothing,
-    const float share, const float gradient_scale)
+// A work-group per row. sums: [LOCAL_SIZE]; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads
+// at once.
+__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void soft_targets(
+    const uint rows, const uint classes, __global const float *restrict student, const ulong student_offset,
+    __global const int *restrict labels, const ulong labels_offset, __global float *restrict gradient,
+    const ulong gradient_offset, __global float *restrict terms, const ulong terms_offset, const float smoothing,
+    const float share, const float gradient_scale, __local float *sums)
 {
-    const uint row = get_global_id(0);
+    const uint lane = (uint)get_local_id(0);
+    const uint row = (uint)get_group_id(0);
     const ulong start = (ulong)row * classes;
-    global const float *z = student + student_offset + start;
-    global float *d = gradient + gradient_offset + start;
+    __global const float *z = student + student_offset + start;
+    __global float *d = gradient + gradient_offset + start;
     const uint a = (uint)labels[labels_offset + row];
     const uint b = (uint)labels[labels_offset + rows - 1 - row];
-    const int usable = a < classes && b < classes;
+    const bool usable = a < classes && b < classes;
     const float uniform = usable ? smoothing / (float)classes : 0.0f;
-    const float own = (1.0f - smoothing) * share;
-    const float other = (1.0f - smoothing) * (1.0f - share);
+    const float own = usable ? 1.0f - (1.0f - smoothing) * share : 0.0f;
+    const float other = usable ? (1.0f - smoothing) * (1.0f - share) : 0.0f;
     float mean = 0.0f;
-    for (uint i = 0; i < classes; ++i) {
-        mean += uniform * z[i];
-        d[i] -= gradient_scale * uniform;
+    // Work-items take as many steps each.
+    for (uint first = 0; first < classes; first += LOCAL_SIZE) {
+        const uint i = first + lane;
+        if (i < classes) {
+            mean += uniform * z[i];
+            d[i] += gradient_scale * ((i == a ? own : 0.0f) - (i == b ? other : 0.0f) - uniform);
+        }
     }
-    if (usable) {
-        d[a] += gradient_scale * (1.0f - own);
-        d[b] -= gradient_scale * other;
-        terms[terms_offset + row] += (1.0f - own) * z[a] - other * z[b] - mean;
+    sums[lane] = mean;
+    barrier(CLK_LOCAL_MEM_FENCE);
+#define JOIN(a, b) sums[a] += sums[b];
+    JOIN_ALL(JOIN)
+#undef JOIN
+    if (lane == 0 && usable) {
+        terms[terms_offset + row] += own * z[a] - other * z[b] - sums[0];
     }
 }

@@ -143,7 +143,8 @@ package final class FusedLoss {
         }
         if let softTargets, let softTargetKernel, mode.isEmpty, let term = method.termNames.firstIndex(of: Self.labelTerm) {
             try softTargets.enqueue(
-                softTargetKernel, rows: rows, classes: classes, student: student, labels: labels, gradient: gradient,
+                softTargetKernel, items: reduceSize, rows: rows, classes: classes, student: student, labels: labels,
+                gradient: gradient,
                 terms: DeviceSlice(termRows, offset: term * rows, count: rows),
                 gradientScale: method.termWeights(warmup: warmup)[term] * scale / Double(rows), on: queue)
         }

@@ -17,16 +17,16 @@ package struct SoftTargets: Sendable, Equatable {
 
     /// Enqueues the correction.
     /// - Parameters:
-    ///   - kernel: `soft_targets`.
+    ///   - kernel: `soft_targets`, of `items` work-items per row.
     ///   - terms: [rows], the cross-entropy per row. - gradientScale: the weight of one row's cross-entropy in the gradient.
     func enqueue(
-        _ kernel: Kernel, rows: Int, classes: Int, student: DeviceSlice, labels: DeviceSlice, gradient: DeviceSlice,
+        _ kernel: Kernel, items: Int, rows: Int, classes: Int, student: DeviceSlice, labels: DeviceSlice, gradient: DeviceSlice,
         terms: DeviceSlice, gradientScale: Double, on queue: CommandQueue
     ) throws(DeviceError) {
         try kernel.setArguments([
             .int(rows), .int(classes), .slice(student), .slice(labels), .slice(gradient), .slice(terms), .float(smoothing),
-            .float(share), .float(gradientScale),
+            .float(share), .float(gradientScale), .local(4 * items),
         ])
-        try queue.enqueue(kernel, global: [rows])
+        try queue.enqueue(kernel, global: [rows * items], local: [items])
     }
 }
