@@ -122,6 +122,20 @@ struct ResumeTests {
         #expect(text.contains("no checkpoint that is whole") && text.contains("--overwrite"), "\(text)")
     }
 
+    @Test("a checkpoint of a later version is named as one, whatever its record looks like")
+    func laterVersion() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        _ = try train(path, recipe, stopAt: 6)
+        let folder = path + "/checkpoints/"
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+            let record = #"{"version": 7, "epoch": {"of": "another form"}}"#
+            try SafetensorsFile.write([], metadata: ["format": "rld-checkpoint", "record": record], to: folder + name)
+        }
+        let text = inputErrorText { _ = try train(path, recipe, resume: true) }
+        #expect(text.contains("is of version 7, this program reads version 1"), "\(text)")
+    }
+
     @Test("a changed setting is refused unless it is named, other data and another teacher too")
     func changed() throws {
         let temporary = TemporaryFolder()
