@@ -46,7 +46,7 @@ extension Trainer {
             let start = clock.now
             for index in 1...count { try step(index) }
             _ = try executor.takeMetrics()
-            return (clock.now - start) / Double(count)
+            return clock.now.seconds(since: start) / Double(count)
         }
         let step = try timed(3) { index in
             try executor.trainStep(

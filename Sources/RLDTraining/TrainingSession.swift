@@ -26,7 +26,7 @@ struct TrainingSession {
     var configuration: TrainingConfiguration { trainer.configuration }
     var executor: any NetworkExecutor { trainer.executor }
     /// Since the run began, over all its processes.
-    var seconds: Double { progress.secondsBefore + (clock.now - start) }
+    var seconds: Double { progress.secondsBefore + clock.now.seconds(since: start) }
     var stepsPerEpoch: Int { (split.training.count + configuration.batchSize - 1) / configuration.batchSize }
 
     /// - Parameter initial: the weights that a fresh run starts from.
