@@ -26,12 +26,13 @@ extension TrainingSession {
         return try executor.takeMetrics()
     }
 
-    /// The test set, once for the last and once for the best weights.
+    /// The test set, once for the last and once for the best weights; the executor is left holding the best.
     /// - Returns: false when a stop was asked for before that was done.
     func test(_ result: inout TrainingResult) throws -> Bool {
         let pass = testPass
         guard !pass.batches.isEmpty else {
             try note("the data has no test images")
+            try executor.prepareStudent(network, state: progress.best.state)
             return true
         }
         func record(_ weights: String, epoch: Int, _ metrics: StepMetrics, _ classes: [ClassAccuracy]? = nil) throws -> TestRecord

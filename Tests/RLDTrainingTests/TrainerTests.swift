@@ -116,6 +116,16 @@ struct TrainerTests {
         #expect(result.epochs.filter(\.best).last?.epoch == result.bestEpoch)
     }
 
+    @Test("without test images the executor is left holding the best weights too")
+    func bestWithoutTest() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 6)
+        configuration.schedule = Schedule(kind: .multistep, milestones: [3], factor: 3000)
+        let result = try Trainer(configuration: configuration, executor: executor, dataset: bandData(test: 0)).run()
+        #expect(result.bestTest == nil && result.bestState != result.lastState)
+        #expect(try executor.studentState() == result.bestState)
+    }
+
     @Test("without a validation part the last epoch is the best")
     func noValidation() throws {
         var configuration = bandConfiguration(epochs: 2)
