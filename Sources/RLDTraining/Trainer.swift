@@ -82,7 +82,7 @@ public final class Trainer {
     ///     trains as well, but only a registered one (`ModelCatalog.register`) can be named in files and commands.
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
     ///   - teachers: the same of several, by their names in `configuration.teachers`.
-    ///   - folder: where the run is recorded; nil for nowhere.
+    ///   - folder: where the run is recorded; nil for nowhere. It is closed when `run` ends, however it ends.
     ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
@@ -112,6 +112,8 @@ public final class Trainer {
     /// - Throws: `InputError` for settings or files that cannot be used, `TrainingError` for a loss that becomes non-finite,
     ///   and what the executor throws.
     public func run() throws -> TrainingResult {
+        // A caller that catches what is thrown may go on with the run at once.
+        defer { folder?.close() }
         try configuration.validate()
         try requireArithmetic()
         let network = try self.network ?? dataset.network(configuration.model)

@@ -81,7 +81,6 @@ struct TrainingSession {
             result.seconds = seconds
             if !result.interrupted { try trainer.folder?.finish(result.summary) }
         }
-        trainer.folder?.close()
         return result
     }
 

@@ -120,6 +120,26 @@ struct RunFolderTests {
         #expect(executor.trainCalls.count == 9)
     }
 
+    @Test("a run that failed leaves its folder unlocked, whatever it failed on, while its owner still holds it")
+    func unlockedAfterFailure() throws {
+        let temporary = TemporaryFolder()
+        let executor = FakeExecutor()
+        executor.nonFiniteStep = 8
+        let first = try RunFolder(temporary.path)
+        #expect(throws: TrainingError.self) { _ = try run(first, executor: executor) }
+        // An error of the executor, and one of the input.
+        for (optimizer, epochs) in [(OptimizerKind.adamw, 3), (.sgd, 0)] {
+            let folder = try RunFolder(temporary.path, existing: .resume)
+            var configuration = bandConfiguration(epochs: epochs)
+            configuration.optimizerKind = optimizer
+            let trainer = Trainer(
+                configuration: configuration, executor: FakeExecutor(), dataset: bandData(), folder: folder,
+                resuming: try folder.resumption())
+            #expect(throws: InputError.self) { _ = try trainer.run() }
+            _ = try withExtendedLifetime((first, folder)) { try RunFolder(temporary.path, existing: .resume) }
+        }
+    }
+
     @Test("non-finite weights after an epoch's last step are caught although the loss was finite")
     func nonFiniteWeights() throws {
         let temporary = TemporaryFolder()
