@@ -132,18 +132,19 @@ public final class Trainer {
                 "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
                 advice: "give a smaller batch")
         }
-        var session = TrainingSession(trainer: self, network: network, split: split, initial: try initialState(network))
+        let initial = try initialState(network)
+        var session = TrainingSession(
+            trainer: self, network: network, split: split, initial: initial.state, notes: initial.notes)
         return try session.run(teachers: teachers)
     }
 
-    /// Fresh weights, or those of `initialWeights`. A run that is resumed takes its own.
-    private func initialState(_ network: Network) throws -> NetworkState {
+    /// Fresh weights, or those of `initialWeights`, and what is to be said about them. A run that is resumed takes its own.
+    private func initialState(_ network: Network) throws -> (state: NetworkState, notes: [String]) {
         guard let path = configuration.initialWeights, resumption == nil else {
-            return network.initialState(seed: configuration.seed)
+            return (network.initialState(seed: configuration.seed), [])
         }
         let loaded = try LoadedWeights(path, for: network, options: configuration.initialOptions, seed: configuration.seed)
-        for note in loaded.notes { observer(.note("\(path): \(note)")) }
-        return loaded.state
+        return (loaded.state, loaded.notes.map { "\(path): \($0)" })
     }
 
     /// An executor computes and stores in one way for its life.

@@ -15,7 +15,7 @@ extension TrainingSession {
             + (executor.plannedBytes.map { ["memory     \(($0 + (1 << 20) - 1) >> 20) MiB on the device"] } ?? [])
         for line in lines { try trainer.folder?.note(line) }
         trainer.observer(.begins(lines))
-        for line in trainer.dataset.notes { try note(line) }
+        for line in earlyNotes + trainer.dataset.notes { try note(line) }
         if let own = trainer.dataset.validation, !split.validatesOnOwn {
             try note("the \(own.count) images of the data's own validation part are not used: validation was given")
         }

@@ -17,6 +17,8 @@ struct TrainingSession {
     /// By index of the teacher.
     private(set) var teacherCaches: [Int: TeacherCache] = [:]
     let objective: Objective
+    /// What was to be said before the log was open.
+    var earlyNotes: [String]
 
     static let trainTable = "train"
     static let validationTable = "validation"
@@ -29,11 +31,14 @@ struct TrainingSession {
     var seconds: Double { progress.secondsBefore + clock.now.seconds(since: start) }
     var stepsPerEpoch: Int { (split.training.count + configuration.batchSize - 1) / configuration.batchSize }
 
-    /// - Parameter initial: the weights that a fresh run starts from.
-    init(trainer: Trainer, network: Network, split: DataSplit, initial: NetworkState) {
+    /// - Parameters:
+    ///   - initial: the weights that a fresh run starts from.
+    ///   - notes: what was to be said about them.
+    init(trainer: Trainer, network: Network, split: DataSplit, initial: NetworkState, notes: [String]) {
         self.trainer = trainer
         self.network = network
         self.split = split
+        earlyNotes = notes
         objective = trainer.configuration.objective
         start = clock.now
         progress = trainer.resumption.map { TrainingProgress($0, initial: initial) } ?? TrainingProgress(initial: initial)
@@ -63,7 +68,8 @@ struct TrainingSession {
                 + TrainingOrder.sizes(trainer.dataset.test.count, batch: size),
             objective: objective)
         try restore()
-        // Only now: whatever is wrong with the input has been said by this point, and nothing was written.
+        // Only now: whatever is wrong with the input has been said by this point. Nothing was written, but for the files of a
+        // teacher's cache, which hold nothing yet that they did not hold before.
         try trainer.folder?.open(
             configuration: configuration, environment: environment(), resuming: trainer.resumption?.checkpoint)
         try begin()

@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 /// Runs that are left at some moment and gone on with must end as if nothing had happened.
@@ -134,6 +135,22 @@ struct ResumeTests {
         }
         let text = inputErrorText { _ = try train(path, recipe, resume: true) }
         #expect(text.contains("is of version 7, this program reads version 1"), "\(text)")
+    }
+
+    @Test(
+        "the log of a run that goes on says that the device is tuned otherwise",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func otherTuning() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        func executor(_ tuning: Tuning) throws -> DeviceExecutor {
+            let chosen = ChosenTuning(tuning, source: "of a test")
+            return try DeviceExecutor(engine: DeviceEngine(TestDevice.device(), tuning: chosen))
+        }
+        _ = try train(path, recipe, executor: executor(Tuning()), stopAt: 3)
+        _ = try train(path, recipe, executor: executor(Tuning(tiles: ["group_channels": 16])), resume: true, stopAt: 1)
+        let log = try String(contentsOfFile: path + "/log.txt", encoding: .utf8)
+        #expect(log.contains("this device is tuned otherwise"), "\(log)")
     }
 
     @Test("a changed setting is refused unless it is named, other data and another teacher too")

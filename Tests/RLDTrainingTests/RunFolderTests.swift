@@ -140,6 +140,25 @@ struct RunFolderTests {
         }
     }
 
+    @Test("what is said about the weights to start from, before the log is open, is in the log")
+    func notesOnWeights() throws {
+        let temporary = TemporaryFolder()
+        let weights = temporary.path + "/five.safetensors"
+        try ModelCatalog.network("resnet8", classes: 5, input: [1, 8, 8]).initialState(seed: 3).save(safetensors: weights)
+        var configuration = bandConfiguration(epochs: 1)
+        configuration.initialWeights = weights
+        configuration.initialOptions.resetHead = true
+        var notes: [String] = []
+        _ = try Trainer(
+            configuration: configuration, executor: FakeExecutor(), dataset: bandData(),
+            folder: RunFolder(temporary.path + "/run"), observer: { if case .note(let line) = $0 { notes.append(line) } }
+        ).run()
+        let expected = notes.filter { $0.contains("fc.weight starts anew") }
+        #expect(expected.count == 1)
+        let log = try temporary.text("run/log.txt").split(separator: "\n").map(String.init)
+        #expect(log.filter { $0.contains("starts anew") } == notes.filter { $0.contains("starts anew") })
+    }
+
     @Test("non-finite weights after an epoch's last step are caught although the loss was finite")
     func nonFiniteWeights() throws {
         let temporary = TemporaryFolder()
