@@ -29,7 +29,7 @@ struct TrainingSession {
     var executor: any NetworkExecutor { trainer.executor }
     /// Since the run began, over all its processes.
     var seconds: Double { progress.secondsBefore + clock.now.seconds(since: start) }
-    var stepsPerEpoch: Int { (split.training.count + configuration.batchSize - 1) / configuration.batchSize }
+    var stepsPerEpoch: Int { TrainingOrder.steps(split.training.count, batch: configuration.batchSize) }
 
     /// - Parameters:
     ///   - initial: the weights that a fresh run starts from.
@@ -123,10 +123,11 @@ struct TrainingSession {
 
     var testPass: ImageFeed.Pass { evaluationPass(Self.testTable, rows: 0..<trainer.dataset.test.count) }
 
+    /// Which images really choose the best epoch.
+    var selection: Selection { configuration.selection(trainer.dataset, split) }
+
     /// Whether the epoch ends with an evaluation.
-    private func evaluates(epoch: Int) -> Bool {
-        selection != .last && (epoch % configuration.evaluateEvery == 0 || epoch == configuration.epochs)
-    }
+    private func evaluates(epoch: Int) -> Bool { selection != .last && configuration.evaluates(epoch: epoch) }
 
     /// The evaluation that may end an epoch.
     private var selectionPass: ImageFeed.Pass {
@@ -199,15 +200,6 @@ struct TrainingSession {
             configuration.updateRule(learningRate: learningRate(epoch: epoch, step: index)),
             number: (epoch - 1) * perEpoch + index / size + 1, share: Double(batches[index].count) / Double(images),
             begins: index == first, ends: index == group.endIndex - 1)
-    }
-
-    /// Which images really choose the best epoch.
-    var selection: Selection {
-        switch configuration.select {
-        case .test where trainer.dataset.test.count > 0: .test
-        case .validation where !split.validation.isEmpty: .validation
-        default: .last
-        }
     }
 
     /// Whether the best is so old that the run ends.

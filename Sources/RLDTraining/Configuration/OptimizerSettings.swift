@@ -14,16 +14,6 @@ public enum OptimizerKind: String, Sendable, Equatable, Codable, CaseIterable {
     }
 }
 
-/// Which images choose the best epoch.
-public enum Selection: String, Sendable, Equatable, Codable, CaseIterable {
-    /// The validation part; without one the last epoch counts as the best.
-    case validation
-    /// The test set, as the authors do: the number is then no measure of unseen images.
-    case test
-    /// None: the last epoch counts as the best.
-    case last
-}
-
 extension TrainingConfiguration {
     /// How gradients move the parameters.
     /// - Parameter learningRate: that of a step; the base rate if nil.

@@ -82,6 +82,9 @@ public enum TrainingOrder {
         stride(from: 0, to: order.count, by: size).map { order[$0..<min($0 + size, order.count)] }
     }
 
+    /// How many batches `count` images make.
+    public static func steps(_ count: Int, batch: Int) -> Int { (count + batch - 1) / batch }
+
     /// The sizes that occur among the batches of `count` images: the whole one and the remainder, if there are any.
     public static func sizes(_ count: Int, batch: Int) -> [Int] {
         [min(count, batch), count > batch ? count % batch : 0].filter { $0 > 0 }
