@@ -82,7 +82,7 @@ public final class Trainer {
     ///     trains as well, but only a registered one (`ModelCatalog.register`) can be named in files and commands.
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
     ///   - teachers: the same of several, by their names in `configuration.teachers`.
-    ///   - folder: where the run is recorded; nil for nowhere.
+    ///   - folder: where the run is recorded; nil for nowhere. It is closed when `run` ends, however it ends.
     ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
@@ -112,36 +112,41 @@ public final class Trainer {
     /// - Throws: `InputError` for settings or files that cannot be used, `TrainingError` for a loss that becomes non-finite,
     ///   and what the executor throws.
     public func run() throws -> TrainingResult {
+        // A caller that catches what is thrown may go on with the run at once.
+        defer { folder?.close() }
+        let (network, teachers, split) = try checkedInput()
+        let initial = try initialState(network)
+        var session = TrainingSession(
+            trainer: self, network: network, split: split, initial: initial.state, notes: initial.notes)
+        return try session.run(teachers: teachers)
+    }
+
+    /// What the run works on, once everything is checked.
+    /// - Parameter fresh: for an estimate, which needs no weights of teachers.
+    func checkedInput(
+        fresh: Bool = false
+    ) throws -> (network: Network, teachers: [(index: Int, teacher: Teacher)], split: DataSplit) {
         try configuration.validate()
         try requireArithmetic()
         let network = try self.network ?? dataset.network(configuration.model)
         try requireFit(network)
-        let teachers = try readTeachers()
-        for (_, teacher) in teachers
-        where teacher.network.classes != network.classes || teacher.network.inputShape != network.inputShape {
-            throw InputError(
-                "teacher \(teacher.network.id)",
-                "has \(teacher.network.classes) classes and input \(teacher.network.inputShape), "
-                    + "the student \(network.classes) and \(network.inputShape)", advice: "both must be for the same data")
-        }
+        let teachers = try readTeachers(of: network, fresh: fresh)
         let split = try DataSplit(dataset, limit: configuration.limit, validation: configuration.validation)
         guard configuration.batchSize <= split.training.count else {
             throw InputError(
                 "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
                 advice: "give a smaller batch")
         }
-        var session = TrainingSession(trainer: self, network: network, split: split, initial: try initialState(network))
-        return try session.run(teachers: teachers)
+        return (network, teachers, split)
     }
 
-    /// Fresh weights, or those of `initialWeights`. A run that is resumed takes its own.
-    private func initialState(_ network: Network) throws -> NetworkState {
+    /// Fresh weights, or those of `initialWeights`, and what is to be said about them. A run that is resumed takes its own.
+    private func initialState(_ network: Network) throws -> (state: NetworkState, notes: [String]) {
         guard let path = configuration.initialWeights, resumption == nil else {
-            return network.initialState(seed: configuration.seed)
+            return (network.initialState(seed: configuration.seed), [])
         }
         let loaded = try LoadedWeights(path, for: network, options: configuration.initialOptions, seed: configuration.seed)
-        for note in loaded.notes { observer(.note("\(path): \(note)")) }
-        return loaded.state
+        return (loaded.state, loaded.notes.map { "\(path): \($0)" })
     }
 
     /// An executor computes and stores in one way for its life.
@@ -172,27 +177,35 @@ public final class Trainer {
     }
 
     /// The teachers that the objective reads, with their indices in it.
-    /// - Parameter fresh: takes fresh weights where none are named, and the student's network where no network is: for estimates.
-    func readTeachers(fresh: Bool = false) throws -> [(index: Int, teacher: Teacher)] {
-        let (objective, list) = (configuration.objective, configuration.teacherList)
-        return try objective.teachers.map { index in
-            let settings = list[index]
-            if let teacher = teachers[settings.name] { return (index, teacher) }
-            let group = settings.name.isEmpty ? "teacher" : "teachers.\(settings.name)"
-            guard let model = settings.model ?? (fresh ? configuration.model : nil) else {
-                throw InputError("\(group).model", "is missing, and method '\(objective.id)' needs a teacher")
+    /// - Parameters:
+    ///   - student: what they teach.
+    ///   - fresh: takes fresh weights where none are named, and the student's network where no network is.
+    private func readTeachers(of student: Network, fresh: Bool) throws -> [(index: Int, teacher: Teacher)] {
+        try configuration.objective.teachers.map { index in
+            let teacher = try readTeacher(configuration.teacherList[index], of: student, fresh: fresh)
+            let network = teacher.network
+            guard network.classes == student.classes, network.inputShape == student.inputShape else {
+                throw InputError(
+                    "teacher \(network.id)",
+                    "has \(network.classes) classes and input \(network.inputShape), the student \(student.classes) and "
+                        + "\(student.inputShape)", advice: "both must be for the same data")
             }
-            let network = try dataset.network(model)
-            guard let path = settings.weights else {
-                if fresh { return (index, Teacher(network: network, state: network.initialState(seed: 1))) }
-                throw InputError("\(group).weights", "is missing, and method '\(objective.id)' needs a teacher")
-            }
-            return (
-                index,
-                Teacher(
-                    network: network,
-                    state: try NetworkState(weights: path, for: network, options: WeightOptions(key: settings.key)))
-            )
+            return (index, teacher)
         }
+    }
+
+    private func readTeacher(_ settings: TeacherSettings, of student: Network, fresh: Bool) throws -> Teacher {
+        if let teacher = teachers[settings.name] { return teacher }
+        let group = settings.name.isEmpty ? "teacher" : "teachers.\(settings.name)"
+        func missing(_ key: String) -> InputError {
+            InputError("\(group).\(key)", "is missing, and method '\(configuration.objective.id)' needs a teacher")
+        }
+        guard let network = try settings.model.map(dataset.network) ?? (fresh ? student : nil) else { throw missing("model") }
+        guard let path = settings.weights else {
+            guard fresh else { throw missing("weights") }
+            return Teacher(network: network, state: network.initialState(seed: 1))
+        }
+        return Teacher(
+            network: network, state: try NetworkState(weights: path, for: network, options: WeightOptions(key: settings.key)))
     }
 }

@@ -16,14 +16,11 @@ public struct TrainingEstimate: Sendable, Equatable, Encodable {
 extension Trainer {
     /// Plans the run and times a few of its steps; writes nothing. A teacher whose weights are missing counts with fresh ones.
     public func estimate() throws -> TrainingEstimate {
-        try configuration.validate()
-        try requireArithmetic()
-        let network = try dataset.network(configuration.model)
-        let split = try DataSplit(dataset, limit: configuration.limit, validation: configuration.validation)
-        let size = min(configuration.batchSize, split.training.count)
+        let (network, teachers, split) = try checkedInput(fresh: true)
+        let size = configuration.batchSize
         let staged = configuration.stages(dataset.train, on: executor)
         try executor.load(dataset.train, as: "train", staged: staged)
-        for (index, teacher) in try readTeachers(fresh: true) {
+        for (index, teacher) in teachers {
             try executor.prepareTeacher(teacher.network, state: teacher.state, at: index)
         }
         try executor.prepareStudent(network, state: network.initialState(seed: configuration.seed))
@@ -46,7 +43,7 @@ extension Trainer {
             let start = clock.now
             for index in 1...count { try step(index) }
             _ = try executor.takeMetrics()
-            return (clock.now - start) / Double(count)
+            return clock.now.seconds(since: start) / Double(count)
         }
         let step = try timed(3) { index in
             try executor.trainStep(
@@ -57,19 +54,21 @@ extension Trainer {
         let evaluation = try timed(2) { _ in
             try executor.evaluateStep(selection(dataset.transform.evaluation, epoch: 0))
         }
-        let perEpoch = (split.training.count + configuration.batchSize - 1) / configuration.batchSize
-        let selects =
-            configuration.select == .test ? dataset.test.count : configuration.select == .last ? 0 : split.validation.count
-        let evaluations = selects > 0 ? configuration.epochs / configuration.evaluateEvery : 0
-        func batches(_ images: Int) -> Double { Double(images) / Double(max(size, 1)) }
-        let images = batches(selects) * Double(evaluations) + 2 * batches(dataset.test.count)
+        let perEpoch = TrainingOrder.steps(split.training.count, batch: size)
+        let chosenOn = configuration.selection(dataset, split)
+        let selects = chosenOn == .last ? 0 : configuration.evaluations
+        let tests = dataset.test.count > 0 ? 2 : 0
+        func batches(_ images: Int) -> Double { Double(images) / Double(size) }
+        let images =
+            batches(chosenOn == .test ? dataset.test.count : split.validation.count) * Double(selects)
+            + batches(dataset.test.count) * Double(tests)
         return TrainingEstimate(
             plan: configuration.effectiveDescription + [
                 split.description(dataset),
                 "device     \(executor.executorDescription)",
             ],
-            steps: perEpoch * configuration.epochs, secondsPerStep: step, evaluations: evaluations + 2,
-            secondsPerEvaluation: evaluation * images / Double(evaluations + 2),
+            steps: perEpoch * configuration.epochs, secondsPerStep: step, evaluations: selects + tests,
+            secondsPerEvaluation: evaluation * images / Double(max(selects + tests, 1)),
             seconds: step * Double(perEpoch * configuration.epochs) + evaluation * images)
     }
 }

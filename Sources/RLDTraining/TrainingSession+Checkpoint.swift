@@ -11,7 +11,7 @@ extension TrainingSession {
         try resumption.check(dataHash: trainer.dataHash, teacherHash: teacherHash)
         try resumption.checkpoint.state.weights.validate(for: network, source: resumption.checkpoint.path)
         if let stored = record.tuning, let tuning, tuning.tuning != stored {
-            try note(
+            earlyNotes.append(
                 "this device is tuned otherwise (\(tuning.description)) than the run was (\(stored.hash)): results go on within "
                     + "rounding, not to the last bit")
         }

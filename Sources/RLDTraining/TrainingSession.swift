@@ -17,6 +17,8 @@ struct TrainingSession {
     /// By index of the teacher.
     private(set) var teacherCaches: [Int: TeacherCache] = [:]
     let objective: Objective
+    /// What was to be said before the log was open.
+    var earlyNotes: [String]
 
     static let trainTable = "train"
     static let validationTable = "validation"
@@ -26,14 +28,17 @@ struct TrainingSession {
     var configuration: TrainingConfiguration { trainer.configuration }
     var executor: any NetworkExecutor { trainer.executor }
     /// Since the run began, over all its processes.
-    var seconds: Double { progress.secondsBefore + (clock.now - start) }
-    var stepsPerEpoch: Int { (split.training.count + configuration.batchSize - 1) / configuration.batchSize }
+    var seconds: Double { progress.secondsBefore + clock.now.seconds(since: start) }
+    var stepsPerEpoch: Int { TrainingOrder.steps(split.training.count, batch: configuration.batchSize) }
 
-    /// - Parameter initial: the weights that a fresh run starts from.
-    init(trainer: Trainer, network: Network, split: DataSplit, initial: NetworkState) {
+    /// - Parameters:
+    ///   - initial: the weights that a fresh run starts from.
+    ///   - notes: what was to be said about them.
+    init(trainer: Trainer, network: Network, split: DataSplit, initial: NetworkState, notes: [String]) {
         self.trainer = trainer
         self.network = network
         self.split = split
+        earlyNotes = notes
         objective = trainer.configuration.objective
         start = clock.now
         progress = trainer.resumption.map { TrainingProgress($0, initial: initial) } ?? TrainingProgress(initial: initial)
@@ -63,7 +68,8 @@ struct TrainingSession {
                 + TrainingOrder.sizes(trainer.dataset.test.count, batch: size),
             objective: objective)
         try restore()
-        // Only now: whatever is wrong with the input has been said by this point, and nothing was written.
+        // Only now: whatever is wrong with the input has been said by this point. Nothing was written, but for the files of a
+        // teacher's cache, which hold nothing yet that they did not hold before.
         try trainer.folder?.open(
             configuration: configuration, environment: environment(), resuming: trainer.resumption?.checkpoint)
         try begin()
@@ -81,7 +87,6 @@ struct TrainingSession {
             result.seconds = seconds
             if !result.interrupted { try trainer.folder?.finish(result.summary) }
         }
-        trainer.folder?.close()
         return result
     }
 
@@ -118,10 +123,11 @@ struct TrainingSession {
 
     var testPass: ImageFeed.Pass { evaluationPass(Self.testTable, rows: 0..<trainer.dataset.test.count) }
 
+    /// Which images really choose the best epoch.
+    var selection: Selection { configuration.selection(trainer.dataset, split) }
+
     /// Whether the epoch ends with an evaluation.
-    private func evaluates(epoch: Int) -> Bool {
-        selection != .last && (epoch % configuration.evaluateEvery == 0 || epoch == configuration.epochs)
-    }
+    private func evaluates(epoch: Int) -> Bool { selection != .last && configuration.evaluates(epoch: epoch) }
 
     /// The evaluation that may end an epoch.
     private var selectionPass: ImageFeed.Pass {
@@ -194,15 +200,6 @@ struct TrainingSession {
             configuration.updateRule(learningRate: learningRate(epoch: epoch, step: index)),
             number: (epoch - 1) * perEpoch + index / size + 1, share: Double(batches[index].count) / Double(images),
             begins: index == first, ends: index == group.endIndex - 1)
-    }
-
-    /// Which images really choose the best epoch.
-    var selection: Selection {
-        switch configuration.select {
-        case .test where trainer.dataset.test.count > 0: .test
-        case .validation where !split.validation.isEmpty: .validation
-        default: .last
-        }
     }
 
     /// Whether the best is so old that the run ends.

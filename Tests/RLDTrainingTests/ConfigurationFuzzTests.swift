@@ -46,5 +46,42 @@ struct ConfigurationFuzzTests {
         refused("epochs: 1e400")
         refused("epochs: 99999999999999999999")
         refused("schedule: {milestones: [9223372036854775808]}")
+        refused("validation: 1e30")
+        for key in [
+            "epochs", "batch_size", "limit", "log_every", "evaluate_every", "early_stopping", "optimizer.accumulation",
+            "schedule.period", "schedule.warmup_epochs", "checkpoint.every", "checkpoint.keep", "teacher.cache_draws",
+        ] {
+            for number in ["9223372036854775807", "-9223372036854775808", "1000000001"] {
+                var reader = ConfigurationReader()
+                let error = #expect(throws: InputError.self) {
+                    try reader.set(key, to: number)
+                    _ = try reader.finish()
+                }
+                #expect(error?.subject == key && error?.problem.contains(number) == true)
+            }
+        }
+    }
+
+    @Test(
+        "the largest numbers are refused, or a run with them ends",
+        arguments: ["9223372036854775807", "-9223372036854775808", "1e30", "1000000000", "1e-300"])
+    func extremes(number: String) throws {
+        for key in ConfigurationReader.keys {
+            var reader = ConfigurationReader(bandConfiguration(epochs: 1))
+            do {
+                try reader.set(key, to: number)
+                let configuration = try reader.finish().configuration
+                // A run of so many epochs ends when it is stopped.
+                var steps = 0
+                _ = try Trainer(
+                    configuration: configuration, executor: FakeExecutor(), dataset: bandData(),
+                    shouldStop: {
+                        steps += 1
+                        return steps > 12
+                    }
+                ).run()
+            } catch is InputError {
+            } catch is TrainingError {}
+        }
     }
 }

@@ -23,6 +23,16 @@ struct DataOrderTests {
         #expect(inputErrorText { _ = try DataSplit(count: 10, limit: nil, validation: 10) }.contains("leaves none"))
     }
 
+    @Test(
+        "numbers that are none of images are refused",
+        arguments: [(nil, -1), (nil, .nan), (nil, .infinity), (nil, 1e30), (nil, 1.5), (-1, 0), (0, 0), (.min, 0), (.max, 0)]
+            as [(Int?, Double)])
+    func badSplit(limit: Int?, validation: Double) {
+        #expect(!inputErrorText { _ = try DataSplit(count: 10, limit: limit, validation: validation) }.isEmpty)
+        #expect(!inputErrorText { _ = try DataSplit(bandData(), limit: limit, validation: validation) }.isEmpty)
+        #expect(inputErrorText { _ = try DataSplit(count: 0, limit: nil, validation: 0.5) }.contains("no training images"))
+    }
+
     @Test("the order is a permutation that seed and epoch decide")
     func order() {
         let rows = Array(100..<150)

@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 /// Runs that are left at some moment and gone on with must end as if nothing had happened.
@@ -120,6 +121,36 @@ struct ResumeTests {
         }
         let text = inputErrorText { _ = try train(path, recipe, resume: true) }
         #expect(text.contains("no checkpoint that is whole") && text.contains("--overwrite"), "\(text)")
+    }
+
+    @Test("a checkpoint of a later version is named as one, whatever its record looks like")
+    func laterVersion() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        _ = try train(path, recipe, stopAt: 6)
+        let folder = path + "/checkpoints/"
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+            let record = #"{"version": 7, "epoch": {"of": "another form"}}"#
+            try SafetensorsFile.write([], metadata: ["format": "rld-checkpoint", "record": record], to: folder + name)
+        }
+        let text = inputErrorText { _ = try train(path, recipe, resume: true) }
+        #expect(text.contains("is of version 7, this program reads version 1"), "\(text)")
+    }
+
+    @Test(
+        "the log of a run that goes on says that the device is tuned otherwise",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func otherTuning() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        func executor(_ tuning: Tuning) throws -> DeviceExecutor {
+            let chosen = ChosenTuning(tuning, source: "of a test")
+            return try DeviceExecutor(engine: DeviceEngine(TestDevice.device(), tuning: chosen))
+        }
+        _ = try train(path, recipe, executor: executor(Tuning()), stopAt: 3)
+        _ = try train(path, recipe, executor: executor(Tuning(tiles: ["group_channels": 16])), resume: true, stopAt: 1)
+        let log = try String(contentsOfFile: path + "/log.txt", encoding: .utf8)
+        #expect(log.contains("this device is tuned otherwise"), "\(log)")
     }
 
     @Test("a changed setting is refused unless it is named, other data and another teacher too")

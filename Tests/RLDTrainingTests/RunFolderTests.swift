@@ -120,6 +120,45 @@ struct RunFolderTests {
         #expect(executor.trainCalls.count == 9)
     }
 
+    @Test("a run that failed leaves its folder unlocked, whatever it failed on, while its owner still holds it")
+    func unlockedAfterFailure() throws {
+        let temporary = TemporaryFolder()
+        let executor = FakeExecutor()
+        executor.nonFiniteStep = 8
+        let first = try RunFolder(temporary.path)
+        #expect(throws: TrainingError.self) { _ = try run(first, executor: executor) }
+        // An error of the executor, and one of the input.
+        for (optimizer, epochs) in [(OptimizerKind.adamw, 3), (.sgd, 0)] {
+            let folder = try RunFolder(temporary.path, existing: .resume)
+            var configuration = bandConfiguration(epochs: epochs)
+            configuration.optimizerKind = optimizer
+            let trainer = Trainer(
+                configuration: configuration, executor: FakeExecutor(), dataset: bandData(), folder: folder,
+                resuming: try folder.resumption())
+            #expect(throws: InputError.self) { _ = try trainer.run() }
+            _ = try withExtendedLifetime((first, folder)) { try RunFolder(temporary.path, existing: .resume) }
+        }
+    }
+
+    @Test("what is said about the weights to start from, before the log is open, is in the log")
+    func notesOnWeights() throws {
+        let temporary = TemporaryFolder()
+        let weights = temporary.path + "/five.safetensors"
+        try ModelCatalog.network("resnet8", classes: 5, input: [1, 8, 8]).initialState(seed: 3).save(safetensors: weights)
+        var configuration = bandConfiguration(epochs: 1)
+        configuration.initialWeights = weights
+        configuration.initialOptions.resetHead = true
+        var notes: [String] = []
+        _ = try Trainer(
+            configuration: configuration, executor: FakeExecutor(), dataset: bandData(),
+            folder: RunFolder(temporary.path + "/run"), observer: { if case .note(let line) = $0 { notes.append(line) } }
+        ).run()
+        let expected = notes.filter { $0.contains("fc.weight starts anew") }
+        #expect(expected.count == 1)
+        let log = try temporary.text("run/log.txt").split(separator: "\n").map(String.init)
+        #expect(log.filter { $0.contains("starts anew") } == notes.filter { $0.contains("starts anew") })
+    }
+
     @Test("non-finite weights after an epoch's last step are caught although the loss was finite")
     func nonFiniteWeights() throws {
         let temporary = TemporaryFolder()

@@ -45,6 +45,18 @@ struct TeacherCacheTests {
         #expect(inputErrorText { _ = try cache(folder.path, .top(10)) }.contains("keeps 10 of 10 classes"))
     }
 
+    @Test("a cache is complete when it has every image under every draw", arguments: [TeacherCacheType.float32, .top(3)])
+    func complete(type: TeacherCacheType) throws {
+        let folder = TemporaryFolder()
+        let cache = try cache(folder.path, type)
+        #expect(try cache.isComplete([]))
+        _ = try cache.store(logits, of: [0, 2, 4, 6], draw: 1)
+        #expect(try !cache.isComplete([0, 2, 4, 6]))
+        _ = try cache.store(Array(logits[10...]), of: [2, 4, 6], draw: 2)
+        #expect(try cache.isComplete([6, 2, 4]))
+        #expect(try !cache.isComplete([2, 4, 6, 0]) && !cache.isComplete([5]) && !cache.isComplete([19]))
+    }
+
     @Test("what is damaged counts as missing; what the logits depend on has a folder of its own")
     func keys() throws {
         let folder = TemporaryFolder()
@@ -55,6 +67,7 @@ struct TeacherCacheTests {
         bytes[bytes.count - 3] ^= 1
         try Data(bytes).write(to: URL(fileURLWithPath: file))
         #expect(try cache(folder.path, .float32).logits([3], draw: 1) == nil)
+        #expect(try !cache(folder.path, .float32).isComplete([3]))
         _ = try TeacherCache(
             folder.path, teacherHash: "other", dataHash: "d", transform: transform, rows: 20, classes: 10, draws: 2,
             type: .float32)

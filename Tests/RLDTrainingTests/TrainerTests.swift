@@ -116,6 +116,45 @@ struct TrainerTests {
         #expect(result.epochs.filter(\.best).last?.epoch == result.bestEpoch)
     }
 
+    @Test("without test images the executor is left holding the best weights too")
+    func bestWithoutTest() throws {
+        let executor = FakeExecutor()
+        var configuration = bandConfiguration(epochs: 6)
+        configuration.schedule = Schedule(kind: .multistep, milestones: [3], factor: 3000)
+        let result = try Trainer(configuration: configuration, executor: executor, dataset: bandData(test: 0)).run()
+        #expect(result.bestTest == nil && result.bestState != result.lastState)
+        #expect(try executor.studentState() == result.bestState)
+    }
+
+    @Test("an estimate is of the run: its network, its evaluations, and what it refuses")
+    func estimate() throws {
+        func estimate(
+            _ network: Network? = nil, data: Dataset = bandData(), _ change: (inout TrainingConfiguration) -> Void = { _ in }
+        ) throws -> (executor: FakeExecutor, found: TrainingEstimate) {
+            var configuration = bandConfiguration(epochs: 5)
+            change(&configuration)
+            let executor = FakeExecutor()
+            let trainer = Trainer(configuration: configuration, executor: executor, dataset: data, network: network)
+            return (executor, try trainer.estimate())
+        }
+        let own = Network("unnamed", input: [1, 8, 8]) { net, x in net.linear(net.flatten(x), 4, name: "fc") }
+        let ofOwn = try estimate(own)
+        #expect(try ofOwn.executor.studentState().names == ["fc.weight", "fc.bias"])
+        #expect(ofOwn.found.plan[0].contains("unnamed") && ofOwn.found.steps == 25)
+        // A teacher of no named network is the student's.
+        let taught = try estimate(own) { $0.method = .knowledgeDistillation(KnowledgeDistillation()) }
+        #expect(taught.executor.teachers[0]?.id == "unnamed")
+
+        // Every second epoch and the last, then the test set twice.
+        #expect(try estimate { $0.evaluateEvery = 2 }.found.evaluations == 3 + 2)
+        #expect(try estimate { $0.evaluateEvery = 9 }.found.evaluations == 1 + 2)
+        #expect(try estimate { $0.select = .last }.found.evaluations == 2)
+        #expect(try estimate(data: bandData(test: 0)).found.evaluations == 5)
+        #expect(inputErrorText { _ = try estimate { $0.batchSize = 81 } }.contains("give a smaller batch"))
+        let other = Network("other", input: [1, 8, 8]) { net, x in net.linear(net.flatten(x), 5, name: "fc") }
+        #expect(inputErrorText { _ = try estimate(other) }.contains("4 classes"))
+    }
+
     @Test("without a validation part the last epoch is the best")
     func noValidation() throws {
         var configuration = bandConfiguration(epochs: 2)

@@ -36,10 +36,7 @@ public struct Checkpoint: Sendable {
     func write() throws(InputError) {
         let record: Data
         do {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            encoder.nonConformingFloatEncodingStrategy = Self.nonFinite.encoding
-            record = try encoder.encode(self.record)
+            record = try RecordJSON.encoder(keys: .useDefaultKeys).encode(self.record)
         } catch {
             throw InputError(path, "its record cannot be written: \(error)")
         }
@@ -58,15 +55,7 @@ public struct Checkpoint: Sendable {
         guard file.metadata["format"] == "rld-checkpoint", let text = file.metadata["record"] else {
             throw InputError(path, "is no checkpoint")
         }
-        let record: CheckpointRecord
-        do {
-            let decoder = JSONDecoder()
-            decoder.nonConformingFloatDecodingStrategy = Self.nonFinite.decoding
-            record = try decoder.decode(CheckpointRecord.self, from: Data(text.utf8))
-        } catch {
-            throw InputError(path, "has a record that cannot be read")
-        }
-        guard record.version == 1 else { throw InputError(path, "is of version \(record.version), this program reads version 1") }
+        let record = try Self.record(Data(text.utf8), path: path)
         var state = TrainingState(weights: NetworkState())
         for name in file.names {
             let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
@@ -81,6 +70,23 @@ public struct Checkpoint: Sendable {
         self.init(path: path, record: record, state: state)
         guard checksum(of: text) == file.metadata["checksum"] else {
             throw InputError(path, "is damaged: its checksum does not match")
+        }
+    }
+
+    private static func record(_ json: Data, path: String) throws(InputError) -> CheckpointRecord {
+        /// What every version has.
+        struct Version: Decodable { var version: Int }
+        let decoder = RecordJSON.decoder(keys: .useDefaultKeys)
+        // The version alone first: a later one may have a record of another form.
+        if let version = (try? decoder.decode(Version.self, from: json))?.version, version != CheckpointRecord.version {
+            throw InputError(
+                path, "is of version \(version), this program reads version \(CheckpointRecord.version)",
+                advice: "go on with the program that wrote it")
+        }
+        do {
+            return try decoder.decode(CheckpointRecord.self, from: json)
+        } catch {
+            throw InputError(path, "has a record that cannot be read")
         }
     }
 
@@ -110,14 +116,6 @@ public struct Checkpoint: Sendable {
     }
 
     private static func fitsFloat(_ value: Double) -> Bool { Double(Float(value)) == value || value.isNaN }
-
-    private static let nonFinite:
-        (
-            encoding: JSONEncoder.NonConformingFloatEncodingStrategy, decoding: JSONDecoder.NonConformingFloatDecodingStrategy
-        ) = (
-            .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan"),
-            .convertFromString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        )
 }
 
 /// 64-bit FNV-1a over 64-bit words: finds accidents, no protection against intent.

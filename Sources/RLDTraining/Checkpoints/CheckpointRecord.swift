@@ -4,7 +4,10 @@ import RLDMethods
 /// What a checkpoint knows beside the tensors: where the run is and what it has seen. Random numbers and the order of the data
 /// need no state of their own: they are functions of seed, epoch and image.
 struct CheckpointRecord: Codable, Sendable, Equatable {
-    var version = 1
+    /// Of the records that this program writes and reads.
+    static let version = 1
+
+    var version = Self.version
     /// The effective configuration as `TrainingConfiguration.yaml` writes it.
     var configuration: String
     /// The epoch that goes on, from 1; one more than the last when training is over.

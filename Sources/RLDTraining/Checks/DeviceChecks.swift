@@ -4,21 +4,6 @@ import RLDGraph
 import RLDMethods
 import RLDReference
 
-/// What one check of a device against the reference found.
-public struct CheckResult: Sendable, Equatable {
-    public var name: String
-    /// Largest |error| / bound over everything compared; at most 1 passes. NaN never passes.
-    public let worst: Double
-    /// The tensor with the worst error.
-    public let worstTensor: String
-    /// Values written outside their place.
-    public let damagedGuards: Int
-    /// Of the products.
-    public var precision = Precision.float32
-
-    public var passed: Bool { worst <= 1 && damagedGuards == 0 }
-}
-
 /// Runs every operation on a device against the Double reference.
 public enum DeviceChecks {
     /// Largest error of one value, relative to the largest magnitude in its tensor: float32 sums of up to a few thousand
@@ -63,8 +48,7 @@ public enum DeviceChecks {
                 device, profile: .gpu, registers: nil, guardElements: 16, precision: precision,
                 emulatesMatrixUnits: !device.hasMatrixUnits, tileRows: rows)
             return try operations.map { operation in
-                var result = try check(operation, engine: engine)
-                result.name = name(operation.name)
+                let result = try Check(name: name(operation.name)) { try check(operation, engine: $0) }.run(engine)
                 progress(result)
                 return result
             }
@@ -147,9 +131,7 @@ public enum DeviceChecks {
                 compare(after[tensor.name]?.values ?? [], reference.state[tensor.name]?.values ?? [], tensor.name)
             }
         }
-        return CheckResult(
-            name: operation.name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: try plan.damagedGuards(),
-            precision: engine.precision)
+        return CheckResult(worst, damagedGuards: try plan.damagedGuards(), precision: engine.precision)
     }
 
     /// A frozen network with its activations stored as half, node by node: the reference goes on with what the device has stored, so
@@ -178,8 +160,7 @@ public enum DeviceChecks {
             return found
         }
         if halves == 0 { worst.add(.infinity, "nothing is stored as half") }
-        return CheckResult(
-            name: operation.name, worst: worst.value, worstTensor: worst.tensor, damagedGuards: try plan.damagedGuards())
+        return CheckResult(worst, damagedGuards: try plan.damagedGuards())
     }
 
     /// Largest |error| over the largest |expected|; infinite if the counts differ, NaN if a value is.

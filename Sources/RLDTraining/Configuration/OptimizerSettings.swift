@@ -14,16 +14,6 @@ public enum OptimizerKind: String, Sendable, Equatable, Codable, CaseIterable {
     }
 }
 
-/// Which images choose the best epoch.
-public enum Selection: String, Sendable, Equatable, Codable, CaseIterable {
-    /// The validation part; without one the last epoch counts as the best.
-    case validation
-    /// The test set, as the authors do: the number is then no measure of unseen images.
-    case test
-    /// None: the last epoch counts as the best.
-    case last
-}
-
 extension TrainingConfiguration {
     /// How gradients move the parameters.
     /// - Parameter learningRate: that of a step; the base rate if nil.
@@ -60,18 +50,21 @@ extension TrainingConfiguration {
     }
 
     func validateOptimizer() throws(InputError) {
-        func require(_ good: Bool, _ key: String, _ wanted: String, _ found: some Any) throws(InputError) {
-            if !good { throw InputError(key, "must be \(wanted), found \(found)") }
+        try Setting.require(
+            optimizer.learningRate.isFinite && optimizer.learningRate > 0, "optimizer.learning_rate",
+            "finite and more than 0", optimizer.learningRate)
+        try Setting.requireNonNegative(optimizer.momentum, "optimizer.momentum")
+        try Setting.require(optimizer.momentum < 1, "optimizer.momentum", "below 1", optimizer.momentum)
+        try Setting.requireNonNegative(optimizer.weightDecay, "optimizer.weight_decay")
+        try Setting.require(
+            !optimizer.nesterov || optimizer.momentum > 0, "optimizer.nesterov", "off when the momentum is 0", true)
+        for (key, value) in [
+            ("optimizer.beta1", beta1), ("optimizer.beta2", beta2), ("optimizer.average_decay", averageDecay),
+        ] {
+            try Setting.requireShare(value, key)
         }
-        for (key, value) in [("optimizer.beta1", beta1), ("optimizer.beta2", beta2)] {
-            try require(value >= 0 && value < 1, key, "at least 0 and below 1", value)
-        }
-        try require(epsilon.isFinite && epsilon > 0, "optimizer.epsilon", "finite and more than 0", epsilon)
-        try require(clipNorm.isFinite && clipNorm >= 0, "optimizer.clip_norm", "finite and at least 0", clipNorm)
-        try require(averageDecay >= 0 && averageDecay < 1, "optimizer.average_decay", "at least 0 and below 1", averageDecay)
-        try require(accumulation >= 1, "optimizer.accumulation", "at least 1", accumulation)
-        try require(labelSmoothing >= 0 && labelSmoothing < 1, "label_smoothing", "at least 0 and below 1", labelSmoothing)
-        try require(evaluateEvery >= 1, "evaluate_every", "at least 1", evaluateEvery)
-        try require(earlyStopping >= 0, "early_stopping", "at least 0", earlyStopping)
+        try Setting.require(epsilon.isFinite && epsilon > 0, "optimizer.epsilon", "finite and more than 0", epsilon)
+        try Setting.requireNonNegative(clipNorm, "optimizer.clip_norm")
+        try Setting.requireWhole(accumulation, "optimizer.accumulation", atLeast: 1)
     }
 }

@@ -79,10 +79,7 @@ public struct RunMetrics: Sendable, Equatable {
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             throw InputError(path, FileManager.default.fileExists(atPath: path) ? "cannot be read as text" : "no such file")
         }
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        decoder.nonConformingFloatDecodingStrategy = .convertFromString(
-            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        let decoder = RecordJSON.decoder()
         struct Kind: Decodable { var kind: String }
         for (index, line) in text.split(separator: "\n").enumerated() {
             let data = Data(line.utf8)

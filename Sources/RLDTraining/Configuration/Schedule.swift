@@ -104,11 +104,9 @@ public struct Schedule: Sendable, Equatable, Codable {
     }
 
     func validate(epochs: Int) throws(InputError) {
-        guard factor.isFinite, factor > 0 else {
-            throw InputError("schedule.factor", "must be finite and more than 0, found \(factor)")
-        }
-        guard period >= 1 else { throw InputError("schedule.period", "must be at least 1, found \(period)") }
-        guard rise > 0, rise < 1 else { throw InputError("schedule.rise", "must be more than 0 and less than 1, found \(rise)") }
+        try Setting.require(factor.isFinite && factor > 0, "schedule.factor", "finite and more than 0", factor)
+        try Setting.requireWhole(period, "schedule.period", atLeast: 1)
+        try Setting.require(rise > 0 && rise < 1, "schedule.rise", "more than 0 and less than 1", rise)
         guard (0...epochs).contains(warmupEpochs) else {
             throw InputError("schedule.warmup_epochs", "must be in 0...\(epochs) (the epochs of the run), found \(warmupEpochs)")
         }

@@ -100,44 +100,28 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
 
     /// Throws an `InputError` that names the first setting that cannot be.
     public func validate() throws(InputError) {
-        func require(_ good: Bool, _ key: String, _ wanted: String, _ found: some Any) throws(InputError) {
-            if !good { throw InputError(key, "must be \(wanted), found \(found)") }
-        }
-        func number(_ value: Double, _ key: String) throws(InputError) {
-            try require(value.isFinite && value >= 0, key, "finite and at least 0", value)
-        }
-        try require(epochs >= 1, "epochs", "at least 1", epochs)
-        try require(batchSize >= 1, "batch_size", "at least 1", batchSize)
-        try require(logEvery >= 1, "log_every", "at least 1", logEvery)
-        try require(checkpointEvery >= 0, "checkpoint.every", "at least 0", checkpointEvery)
-        try require(checkpointKeep >= 1, "checkpoint.keep", "at least 1", checkpointKeep)
-        if let limit { try require(limit >= 1, "limit", "at least 1", limit) }
-        if let validation {
-            try number(validation, "validation")
-            try require(
-                validation < 1 || validation == validation.rounded(), "validation", "a share below 1 or a whole number of images",
-                validation)
-        }
-        try require(
-            optimizer.learningRate.isFinite && optimizer.learningRate > 0, "optimizer.learning_rate",
-            "finite and more than 0", optimizer.learningRate)
-        try number(optimizer.momentum, "optimizer.momentum")
-        try require(optimizer.momentum < 1, "optimizer.momentum", "below 1", optimizer.momentum)
-        try number(optimizer.weightDecay, "optimizer.weight_decay")
-        try require(
-            !optimizer.nesterov || optimizer.momentum > 0, "optimizer.nesterov", "off when the momentum is 0", true)
+        try Setting.requireWhole(epochs, "epochs", atLeast: 1)
+        try Setting.requireWhole(batchSize, "batch_size", atLeast: 1)
+        try Setting.requireWhole(logEvery, "log_every", atLeast: 1)
+        try Setting.requireWhole(checkpointEvery, "checkpoint.every", atLeast: 0)
+        try Setting.requireWhole(checkpointKeep, "checkpoint.keep", atLeast: 1)
+        try Setting.requireWhole(evaluateEvery, "evaluate_every", atLeast: 1)
+        try Setting.requireWhole(earlyStopping, "early_stopping", atLeast: 0)
+        if let limit { try Setting.requireWhole(limit, "limit", atLeast: 1) }
+        if let validation { try Setting.requireImages(validation, "validation") }
+        try Setting.requireShare(labelSmoothing, "label_smoothing")
         try validateOptimizer()
         try schedule.validate(epochs: epochs)
         if let cropPadding {
-            try require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding)
+            try Setting.require((0...128).contains(cropPadding), "augmentation.crop_padding", "in 0...128", cropPadding)
         }
         if let resizedCrop {
-            try require(resizedCrop >= 0 && resizedCrop <= 1, "augmentation.resized_crop", "in 0...1", resizedCrop)
+            try Setting.require(resizedCrop >= 0 && resizedCrop <= 1, "augmentation.resized_crop", "in 0...1", resizedCrop)
         }
         for (key, value) in [
             ("brightness", brightness), ("contrast", contrast), ("saturation", saturation), ("mixup", mixup), ("cutmix", cutmix),
-        ] { try number(value, "augmentation.\(key)") }
-        try require(teacherCacheDraws >= 1, "teacher.cache_draws", "at least 1", teacherCacheDraws)
+        ] { try Setting.requireNonNegative(value, "augmentation.\(key)") }
+        try Setting.requireWhole(teacherCacheDraws, "teacher.cache_draws", atLeast: 1)
         if teacherCache != nil, mixup > 0 || cutmix > 0 {
             throw InputError("teacher.cache", "does not go with mixup or cutmix: each batch mixes other images")
         }

@@ -31,11 +31,16 @@ public struct DataSplit: Sendable, Equatable {
     ///   - validation: below 1 a share of the (limited) training rows, from 1 on a number of rows. They come from the rows
     ///     that the limit leaves out if those suffice, otherwise from the training rows, drawn without regard to order, because
     ///     some tables are sorted by class.
-    /// - Throws: `InputError` when nothing would be left to train on.
+    /// - Throws: `InputError` for a number that is none of images, and when nothing would be left to train on.
     public init(count: Int, limit: Int?, validation: Double) throws(InputError) {
-        if let limit, limit > count {
-            throw InputError("limit", "is \(limit), but the training set has only \(count) images")
+        guard count > 0 else { throw InputError("data", "has no training images") }
+        if let limit {
+            try Setting.requireWhole(limit, "limit", atLeast: 1)
+            guard limit <= count else {
+                throw InputError("limit", "is \(limit), but the training set has only \(count) images")
+            }
         }
+        try Setting.requireImages(validation, "validation")
         let used = limit ?? count
         let wanted = validation < 1 ? Int((validation * Double(used)).rounded()) : Int(validation)
         let rest = count - used
@@ -45,7 +50,6 @@ public struct DataSplit: Sendable, Equatable {
                 "validation", "takes \(wanted) images, which leaves none of \(used) to train on",
                 advice: "give a smaller number or a share such as 0.1")
         }
-        guard used > 0 else { throw InputError("data", "has no training images") }
         let order = CounterRandom.permutation(of: pool.count, seed: 0, stream: 0x5B11_7000)
         let chosen = order.prefix(wanted).map { pool.lowerBound + $0 }.sorted()
         let taken = Set(chosen)
@@ -77,6 +81,9 @@ public enum TrainingOrder {
     public static func batches(_ order: [Int], size: Int) -> [ArraySlice<Int>] {
         stride(from: 0, to: order.count, by: size).map { order[$0..<min($0 + size, order.count)] }
     }
+
+    /// How many batches `count` images make.
+    public static func steps(_ count: Int, batch: Int) -> Int { (count + batch - 1) / batch }
 
     /// The sizes that occur among the batches of `count` images: the whole one and the remainder, if there are any.
     public static func sizes(_ count: Int, batch: Int) -> [Int] {

@@ -30,7 +30,6 @@ public final class RunFolder {
     private var metrics: MetricsFiles?
     private var log: LineFile?
     private var lock: FolderLock?
-    private let encoder: JSONEncoder
     var checkpoints: CheckpointFolder { CheckpointFolder(path: file(Self.checkpointsName)) }
 
     public convenience init(_ path: String, overwrite: Bool = false) throws(InputError) {
@@ -42,10 +41,6 @@ public final class RunFolder {
     public init(_ path: String, existing: Existing) throws(InputError) {
         self.path = path
         self.existing = existing
-        encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.nonConformingFloatEncodingStrategy = .convertToString(
-            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return }
         guard isFolder.boolValue else { throw InputError(path, "is a file, expected a folder", advice: "choose another --out") }
@@ -85,10 +80,8 @@ public final class RunFolder {
 
     /// What the folder says the run ran on; nil where it says nothing.
     private var environment: RunEnvironment? {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return FileManager.default.contents(atPath: file("environment.json")).flatMap {
-            try? decoder.decode(RunEnvironment.self, from: $0)
+        FileManager.default.contents(atPath: file("environment.json")).flatMap {
+            try? RecordJSON.decoder().decode(RunEnvironment.self, from: $0)
         }
     }
 
@@ -166,11 +159,8 @@ public final class RunFolder {
     public func note(_ line: String) throws(InputError) { try log?.append(line) }
 
     private func json(_ value: some Encodable, pretty: Bool = false) throws(InputError) -> Data {
-        encoder.outputFormatting =
-            pretty
-            ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
         do {
-            return try encoder.encode(value)
+            return try RecordJSON.encoder(pretty: pretty).encode(value)
         } catch {
             throw InputError(path, "a record cannot be written as JSON: \(error)")
         }

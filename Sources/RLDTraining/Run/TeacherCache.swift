@@ -97,7 +97,7 @@ package final class TeacherCache {
         values.reserveCapacity(images.count * classes)
         var record = [UInt8](repeating: 0, count: recordSize)
         for image in images {
-            guard pread(file, &record, recordSize, off_t(image * recordSize)) == recordSize, isWhole(record) else { return nil }
+            guard read(image, of: file, into: &record) else { return nil }
             values += decode(record[8...])
         }
         return values
@@ -110,7 +110,7 @@ package final class TeacherCache {
         values.reserveCapacity(logits.count)
         for (row, image) in images.enumerated() {
             let body = encode(logits[row * classes..<(row + 1) * classes])
-            let record = Self.bytes(checksum(body)) + body
+            let record = Self.bytes(checksum(body[...])) + body
             guard pwrite(file, record, record.count, off_t(image * recordSize)) == record.count else {
                 throw InputError(
                     folder, "cannot be written: \(String(cString: strerror(errno)))",
@@ -123,8 +123,18 @@ package final class TeacherCache {
 
     /// Whether no image under any draw is missing: the teacher is not needed.
     package func isComplete(_ images: [Int]) throws(InputError) -> Bool {
-        for draw in 1...draws where try logits(images, draw: draw) == nil { return false }
+        // Record by record and undecoded: the logits of all images may be larger than the memory.
+        var record = [UInt8](repeating: 0, count: recordSize)
+        for draw in 1...draws {
+            let file = try file(draw)
+            for image in images where !read(image, of: file, into: &record) { return false }
+        }
         return true
+    }
+
+    /// Reads one image's record. - Returns: whether it is there and whole.
+    private func read(_ image: Int, of file: Int32, into record: inout [UInt8]) -> Bool {
+        pread(file, &record, recordSize, off_t(image * recordSize)) == recordSize && isWhole(record)
     }
 
     private func file(_ draw: Int) throws(InputError) -> Int32 {
@@ -136,7 +146,7 @@ package final class TeacherCache {
         return file
     }
 
-    private func checksum(_ body: [UInt8]) -> UInt64 {
+    private func checksum(_ body: ArraySlice<UInt8>) -> UInt64 {
         var sum = Checksum()
         for byte in body { sum.add(UInt64(byte)) }
         return sum.value | 1
@@ -144,7 +154,7 @@ package final class TeacherCache {
 
     private func isWhole(_ record: [UInt8]) -> Bool {
         let stored = record[..<8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-        return stored == checksum(Array(record[8...]))
+        return stored == checksum(record[8...])
     }
 
     private static func bytes<Word: FixedWidthInteger>(_ word: Word) -> [UInt8] {

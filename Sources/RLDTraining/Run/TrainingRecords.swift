@@ -98,12 +98,8 @@ public struct RunSummary: Sendable, Equatable, Codable {
     /// What `RunFolder` wrote.
     /// - Throws: `InputError` when it is something else.
     public init(json: Data, source: String) throws(InputError) {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        decoder.nonConformingFloatDecodingStrategy = .convertFromString(
-            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
         do {
-            self = try decoder.decode(RunSummary.self, from: json)
+            self = try RecordJSON.decoder().decode(RunSummary.self, from: json)
         } catch {
             throw InputError(source, "is no result of a run")
         }
