@@ -52,6 +52,7 @@ struct DoctorCommand: ParsableCommand {
                     Self.table.row([
                         profile.rawValue, result.name, NumberText.fixed(result.worst, decimals: 3), result.worstTensor, verdict,
                     ]))
+                if let failure = result.failure { Output.line(failure) }
             }
             if !quiet, let line = DeviceChecks.matrixUnits(of: device, results) { Output.line(line) }
         }

@@ -51,13 +51,8 @@ enum Output {
         fflush(nil)
     }
 
-    /// JSON with sorted keys in snake case; numbers that JSON cannot hold become "nan", "inf" and "-inf".
+    /// JSON as a run's records have it.
     static func json(_ value: some Encodable) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.nonConformingFloatEncodingStrategy = .convertToString(
-            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        line(String(decoding: try encoder.encode(value), as: UTF8.self))
+        line(String(decoding: try RecordJSON.encoder().encode(value), as: UTF8.self))
     }
 }

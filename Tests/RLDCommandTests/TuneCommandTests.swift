@@ -25,7 +25,8 @@ import Testing
                 case "GemmRoutine": [["XGEMM_MIN_INDIRECT_SIZE": 1], ["XGEMM_MIN_INDIRECT_SIZE": 2]]
                 default: []
                 }
-            }, tiles: { name, _ in name == use.rawValue ? [RegisterTiles(kind).rows(use), 8] : [] }, progress: { seen.append($0) })
+            }, tiles: { name, _ in name == use.rawValue ? [RegisterTiles(kind).rows(use), 8] : [] }, progress: { seen.append($0) }
+        )
         #expect(tuner.work.purpose == "resnet8->resnet8, batch 2")
         // The last layers, forward and both gradients; the teacher's is the same product as the student's.
         #expect(tuner.work.products.count == 3 && tuner.work.products.contains { $0.count == 2 })

@@ -76,7 +76,8 @@ import Testing
     @Test(arguments: [69, 70, 72]) func rowsMayBeginAnywhere(_ guardZone: Int) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
         let methods = try [
-            FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "la").method, Method.make(id: "ce").method,
+            FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "la").method,
+            Method.make(id: "ce").method,
         ]
         for method in methods {
             for classes in [4, 100, 1000, 2052] {

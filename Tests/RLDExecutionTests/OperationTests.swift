@@ -37,4 +37,16 @@ import Testing
             }
         }
     }
+
+    /// What a device refuses fails one check; where there is no device any more, no check is left to run.
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func aRefusalFailsItsCheckAlone() throws {
+        let engine = try DeviceEngine(TestDevice.device())
+        func check(_ code: DeviceError.Code) throws -> CheckResult {
+            try DeviceChecks.Check(name: "refused") { _ in throw DeviceError(code, "why") }.run(engine)
+        }
+        let result = try check(.buildFailed)
+        #expect(!result.passed && result.name == "refused" && result.failure?.contains("why") == true)
+        #expect(throws: DeviceError.self) { try check(.deviceLost) }
+    }
 }

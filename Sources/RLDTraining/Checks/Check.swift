@@ -1,3 +1,4 @@
+import OpenCLRuntime
 import RLDExecution
 import RLDMethods
 
@@ -13,12 +14,20 @@ public struct CheckResult: Sendable, Equatable {
     public let damagedGuards: Int
     /// Of the products.
     public let precision: Precision
+    /// Why nothing could be compared: a kernel that the device does not build or run.
+    public let failure: String?
 
     init(_ worst: Worst, damagedGuards: Int = 0, precision: Precision = .float32) {
         self.worst = worst.value
         worstTensor = worst.tensor
         self.damagedGuards = damagedGuards
         self.precision = precision
+        failure = nil
+    }
+
+    init(failure: DeviceError) {
+        (worst, worstTensor, damagedGuards, precision) = (.nan, "", 0, .float32)
+        self.failure = "\(failure)"
     }
 
     public var passed: Bool { worst <= 1 && damagedGuards == 0 }
@@ -31,13 +40,19 @@ extension DeviceChecks {
         private let compare: (DeviceEngine) throws -> CheckResult
 
         /// - Parameter compare: gives a result without a name.
-        init(name: String, _ compare: @escaping (DeviceEngine) throws -> CheckResult) {
+        package init(name: String, _ compare: @escaping (DeviceEngine) throws -> CheckResult) {
             self.name = name
             self.compare = compare
         }
 
+        /// A device that refuses one check may still pass the others.
         package func run(_ engine: DeviceEngine) throws -> CheckResult {
-            var result = try compare(engine)
+            var result: CheckResult
+            do {
+                result = try compare(engine)
+            } catch let error as DeviceError where ![.deviceLost, .noDevice].contains(error.code) {
+                result = CheckResult(failure: error)
+            }
             result.name = name
             return result
         }
