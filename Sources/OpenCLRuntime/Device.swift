@@ -112,7 +112,8 @@ public final class Device: Sendable, CustomStringConvertible {
             ?? devices.first(where: \.isCPU) ?? devices.first
     }
 
-    private static var noDevice: DeviceError {
+    /// The error of a machine without a device, with what to install.
+    public static var noDevice: DeviceError {
         DeviceError(
             .noDevice,
             """

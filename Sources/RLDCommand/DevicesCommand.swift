@@ -41,11 +41,7 @@ struct DevicesCommand: ParsableCommand {
         }
         if json { return try Output.json(rows) }
         guard !rows.isEmpty else {
-            Output.line(
-                "no OpenCL device was found. For the CPU install pocl-opencl-icd, for a GPU the vendor's driver with its OpenCL "
-                    + "package; if one is installed, check OCL_ICD_VENDORS. "
-                    + "'--device reference' computes on the host without any."
-            )
+            Output.line(Device.noDevice.message)
             return
         }
         Output.line(

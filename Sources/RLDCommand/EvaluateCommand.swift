@@ -71,7 +71,7 @@ struct EvaluateCommand: ParsableCommand {
         if !common.quiet {
             Output.error("\(network.id), \(weights), \(data) (\(part)), device \(executor.executorDescription)")
         }
-        let staged = table.stream != nil || table.bytes > executor.residentImageBytes ?? .max
+        let staged = executor.mustStage(table)
         try executor.load(table, as: part, staged: staged)
         try executor.prepareStudent(network, state: state)
         let clock = ContinuousClock()
@@ -83,7 +83,7 @@ struct EvaluateCommand: ParsableCommand {
         let seconds = start.duration(to: clock.now) / .seconds(1)
         let report = Report(
             model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,
-            top5: metrics.rows > 0 ? Double(metrics.top5) / Double(metrics.rows) : 0, loss: metrics.loss,
+            top5: metrics.top5Share, loss: metrics.loss,
             device: executor.executorDescription, imagesPerSecond: seconds > 0 ? Double(metrics.rows) / seconds : 0,
             classes: ClassAccuracy.each(of: table, correct: correct))
         if common.json { return try Output.json(report) }

@@ -65,6 +65,9 @@ public struct StepMetrics: Sendable, Equatable {
     public var loss: Double { rows > 0 ? totalSum / Double(rows) : 0 }
     public var accuracy: Double { rows > 0 ? Double(top1) / Double(rows) : 0 }
 
+    /// Share of rows whose label is among the student's five largest logits.
+    public var top5Share: Double { rows > 0 ? Double(top5) / Double(rows) : 0 }
+
     /// The sums over both; terms of one side alone stay as they are.
     package static func + (a: StepMetrics, b: StepMetrics) -> StepMetrics {
         let terms = a.termSums.isEmpty ? b.termSums : b.termSums.isEmpty ? a.termSums : zip(a.termSums, b.termSums).map(+)
@@ -193,6 +196,11 @@ extension NetworkExecutor {
     public func load(_ images: ImageTable, as name: String) throws { try load(images, as: name, staged: false) }
 
     public var residentImageBytes: Int? { nil }
+
+    /// Whether it cannot hold a table's images, so that they have to come batch by batch.
+    public func mustStage(_ table: ImageTable) -> Bool {
+        table.stream != nil || table.bytes > residentImageBytes ?? .max
+    }
 
     public var precision: Precision { .float32 }
 

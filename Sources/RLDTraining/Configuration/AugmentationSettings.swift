@@ -19,7 +19,7 @@ extension TrainingConfiguration {
 
     /// Whether a table's images come to the device batch by batch.
     func stages(_ table: ImageTable, on executor: any NetworkExecutor) -> Bool {
-        table.stream != nil || streaming == .on || streaming == .auto && table.bytes > executor.residentImageBytes ?? .max
+        streaming == .on || (streaming == .off ? table.stream != nil : executor.mustStage(table))
     }
 
     /// What the data set suggests, filled in where nothing was set.

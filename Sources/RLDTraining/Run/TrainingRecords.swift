@@ -135,8 +135,6 @@ extension StepMetrics {
         Dictionary(uniqueKeysWithValues: zip(names, termSums.map { rows > 0 ? $0 / Double(rows) : 0 }))
     }
 
-    var top5Share: Double { rows > 0 ? Double(top5) / Double(rows) : 0 }
-
     /// Whether every number that it holds is finite.
     var isFinite: Bool { totalSum.isFinite && termSums.allSatisfy(\.isFinite) }
 }
