@@ -1,3 +1,4 @@
+import Foundation
 import RLDGraph
 import RLDMethods
 import RLDReference
@@ -221,6 +222,10 @@ import Testing
         }
         #expect(weighted.gradient[7..<14].allSatisfy { $0 == 0 })
         #expect(try batch.evaluate(method, weights: [0, 0, 0, 0]).total == 0)
+        expectNear(try batch.evaluate(method, weights: [1e30, 1e30, 1e30, 1e30]).terms, plain.terms)
+        // Their sum would be infinite, and every row's share of it 0.
+        let error = #expect(throws: InputError.self) { try batch.evaluate(method, weights: [1, 1e308, 1e308, 1]) }
+        #expect(error?.description.contains("row weights: row 1: must be at most 1e30, found 1e+308") == true)
     }
 
     @Test(arguments: methods) func hugeLogitsStayFinite(_ method: Method) throws {
@@ -257,6 +262,77 @@ import Testing
                 #expect(abs(b.gradient[i] - (i % 8 == 7 ? 0 : a.gradient[i / 8 * 7 + i % 8])) < 1e-13)
             }
         }
+    }
+
+    /// Differences of logits are taken before anything else, so that a level that all share leaves nothing behind.
+    @Test func largeLevelsCancel() throws {
+        for level in [0, 1e6, -1e12, 1e15] {
+            let student = [0.0, 1, 1].map { level + $0 }
+            let teacher = [2.0, 0, 1].map { level + $0 }
+            for method in [Method.defaults[0], Method.defaults[1]] {
+                let found = try ReferenceLoss.evaluate(method, student: student, teacher: teacher, labels: [0], classes: 3)
+                let plain = try ReferenceLoss.evaluate(
+                    method, student: [0, 1, 1], teacher: [2, 0, 1], labels: [0], classes: 3)
+                expectNear(found.terms, plain.terms, 1e-14)
+                expectNear(found.gradient, plain.gradient, 1e-14)
+            }
+        }
+        let crossEntropy = try ReferenceLoss.evaluate(
+            Method.defaults[0], student: [1e12, 1e12 + 1, 1e12 + 1], teacher: nil, labels: [0], classes: 3)
+        #expect(abs(crossEntropy.total - log(1 + 2 * exp(1.0))) < 1e-14)
+    }
+
+    /// T^2 KL tends to half the mean square of the centred differences of the logits as T grows: no rounding may be magnified
+    /// by T^2 on the way.
+    @Test(arguments: [1e3, 1e5, 1e7]) func highTemperaturesCompareLogits(_ temperature: Double) throws {
+        var method = KnowledgeDistillation()
+        method.temperature = temperature
+        let batch = Batch(rows: 3)
+        let found = try batch.evaluate(.knowledgeDistillation(method)).perRow[1]
+        for row in 0..<3 {
+            let differences = (row * 7..<row * 7 + 7).map { batch.student[$0] - batch.teacher[$0] }
+            let mean = differences.reduce(0, +) / 7
+            let limit = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 14
+            // What the limit leaves out is of the order of the logits over T.
+            #expect(abs(found[row] - limit) <= (20 / temperature + 1e-8) * limit, "row \(row)")
+        }
+    }
+
+    @Test(arguments: methods, [1e-9, 1e9]) func temperaturesAtTheEndsOfTheirRangeAreFinite(_ method: Method, _ end: Double) throws
+    {
+        var method = method
+        for option in method.options where option.kind == .temperature { try method.set(option, to: end) }
+        let result = try Batch().evaluate(method)
+        #expect(result.terms.allSatisfy { $0.isFinite && $0 >= 0 })
+        #expect(result.gradient.allSatisfy { $0.isFinite })
+    }
+
+    @Test func factorsThatMakeNoLossAreRefused() throws {
+        let batch = Batch(rows: 2)
+        func message(warmup: Double = 1, scale: Double = 1) -> String {
+            do {
+                _ = try ReferenceLoss.evaluate(
+                    Method.defaults[6], student: batch.student, teacher: batch.teacher, labels: batch.labels, classes: 7,
+                    warmup: warmup, scale: scale)
+                return "none"
+            } catch { return error.description }
+        }
+        #expect(message(warmup: .nan).contains("warm-up factor: must be finite and at least 0, found nan"))
+        #expect(message(warmup: -1).contains("warm-up factor"))
+        #expect(message(scale: .infinity).contains("scale: must be finite, found inf"))
+        #expect(message(scale: -2) == "none")
+    }
+
+    /// Every executor refuses a method that makes no loss, with the same words.
+    @Test func methodsThatDoNotValidateAreRefused() throws {
+        var method = KnowledgeDistillation()
+        method.temperature = 0
+        let logits = Tensor(shape: [1, 2], values: [0, 1])
+        let error = #expect(throws: InputError.self) {
+            try LossInputs.check(
+                .knowledgeDistillation(method), student: logits, teacher: logits, labels: [0], settings: LossSettings())
+        }
+        #expect(error?.description.contains("option 'temperature' of method 'kd'") == true)
     }
 
     @Test func errorsNameRowAndSide() throws {
