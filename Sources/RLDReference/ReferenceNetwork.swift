@@ -44,9 +44,11 @@ public final class ReferenceNetwork {
     }
 
     /// A node's value after `forward`: [batch] + the node's shape, row-major.
+    /// - Precondition: `forward` has run.
     public func value(of node: Network.NodeID) -> [Double] { values[node] }
 
     /// d loss / d (a node's value) after `backward`; empty if nobody needed it.
+    /// - Precondition: `backward` has run.
     public func gradient(of node: Network.NodeID) -> [Double] { valueGradients[node] }
 
     // MARK: Forward
@@ -210,6 +212,9 @@ public final class ReferenceNetwork {
         replacing: (_ node: Network.NodeID, _ input: Network.NodeID, [Double]) throws -> [Double] = { $2 },
         after: (Network.NodeID) throws -> Void = { _ in }
     ) throws {
+        guard !values.isEmpty else {
+            throw InputError("output gradient", "has no values to go back through", advice: "run forward first")
+        }
         guard outputGradient.count == values[network.output].count else {
             throw InputError(
                 "output gradient", "\(outputGradient.count) values, expected \(values[network.output].count)")
