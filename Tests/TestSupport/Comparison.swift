@@ -165,7 +165,10 @@ private func compareFinite(
     return ComparisonResult(passed: false, description: text, worstRatio: worst)
 }
 
-private func ratio(_ error: Double, _ limit: Double) -> Double { error == 0 ? 0 : error / limit }
+/// Infinite where the limit bounds nothing: below 0, infinite, nan.
+private func ratio(_ error: Double, _ limit: Double) -> Double {
+    error == 0 ? 0 : limit >= 0 && limit.isFinite ? error / limit : .infinity
+}
 
 private func listing(
     _ indices: [Int], _ found: [Double], _ expected: [Double], shape: [Int]?, errors: [Double]?
