@@ -243,6 +243,9 @@ public final class ReferenceExecutor: NetworkExecutor {
         var images: [Double] = []
         images.reserveCapacity(batch.indices.count * batch.transform.inputShape(of: table).reduce(1, *))
         let isStaged = stagedTables.contains(batch.table)
+        guard isStaged || table.stream == nil else {
+            throw InputError("image table '\(batch.table)'", "stays in its files", advice: "load it staged")
+        }
         let pixels = isStaged ? try batch.stagedPixels(imageSize: table.imageSize) : table.pixels
         let placed = batch.indices.enumerated().map { row, index in
             let start = (isStaged ? row : index) * table.imageSize

@@ -51,6 +51,18 @@ import Testing
         #expect(message(executor, batch()) == "none")
     }
 
+    /// Images that stay in their files have no pixels here unless each batch brings its own.
+    @Test func streamsMustBeStaged() throws {
+        let stream = ImageStream(contentHash: "x", histograms: []) { _ in Array(repeating: 7, count: 32) }
+        let table = ImageTable(
+            channels: 2, height: 4, width: 4, stream: stream, labels: [0, 1, 2], classNames: ["a", "b", "c"])
+        let executor = try prepared(table)
+        #expect(message(executor, batch()).contains("image table 'train': stays in its files"))
+        executor.load(table, as: "train", staged: true)
+        #expect(message(executor, batch()).contains("brings 0 bytes of pixels, needed are 96"))
+        #expect(message(executor, batch { $0.pixels = Array(repeating: 7, count: 96) }) == "none")
+    }
+
     /// A table's labels are its classes; -100 means nothing there, smoothed or not.
     @Test(arguments: [0, 0.1]) func labelsOfATableAreItsClasses(smoothing: Double) throws {
         var table = Self.table
