@@ -54,7 +54,7 @@ public struct ComparisonResult: Sendable, CustomStringConvertible {
     public let passed: Bool
     /// One readable paragraph: what disagrees, how often, where worst, by how much.
     public let description: String
-    /// The largest |error| / bound; infinite when shapes or kinds of number disagree.
+    /// The largest |error| / bound; infinite when shapes or kinds of number disagree, or a bound is below 0, infinite or nan.
     public let worstRatio: Double
 }
 
