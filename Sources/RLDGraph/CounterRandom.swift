@@ -50,18 +50,22 @@ public enum CounterRandom {
             defer { next &+= 1 }
             return 1 - CounterRandom.uniform(seed: seed, stream: stream, counter: next)
         }
-        func gamma(_ shape: Double) -> Double {
-            if shape < 1 { return gamma(shape + 1) * pow(uniform(), 1 / shape) }
+        // With its logarithm: of a small shape nearly every draw rounds to 0.
+        func gamma(_ shape: Double) -> (value: Double, logarithm: Double) {
+            if shape < 1 {
+                let (larger, u) = (gamma(shape + 1), uniform())
+                return (larger.value * pow(u, 1 / shape), larger.logarithm + log(u) / max(shape, 1e-300))
+            }
             let d = shape - 1.0 / 3
             let c = 1 / (9 * d).squareRoot()
             for _ in 0..<512 {
                 let x = (-2 * log(uniform())).squareRoot() * cos(2 * Double.pi * uniform())
                 let v = pow(1 + c * x, 3)
-                if v > 0, log(uniform()) < 0.5 * x * x + d - d * v + d * log(v) { return d * v }
+                if v > 0, log(uniform()) < 0.5 * x * x + d - d * v + d * log(v) { return (d * v, log(d * v)) }
             }
-            return d
+            return (d, log(d))
         }
         let (a, b) = (gamma(shape), gamma(shape))
-        return a + b > 0 ? a / (a + b) : 0.5
+        return a.value + b.value > 0 ? a.value / (a.value + b.value) : 1 / (1 + exp(b.logarithm - a.logarithm))
     }
 }

@@ -3,6 +3,7 @@
 ///
 /// Parameter gradients are always overwritten: a network uses each parameter once.
 public struct BackwardPass: Sendable, Equatable {
+    /// One node's backward.
     public struct Step: Sendable, Equatable {
         /// The forward node whose backward runs.
         public let node: Network.NodeID
@@ -10,6 +11,7 @@ public struct BackwardPass: Sendable, Equatable {
         public let inputGradients: [Write?]
     }
 
+    /// How a gradient gets to its place: in the first reader's backward, and in those of all others.
     public enum Write: Sendable, Equatable {
         case overwrite
         case accumulate
@@ -49,21 +51,5 @@ extension Network {
             steps.append(BackwardPass.Step(node: id, inputGradients: writes))
         }
         return BackwardPass(steps: steps, nodesWithGradient: Set(nodes.indices.filter { reached[$0] }))
-    }
-
-    /// The forward values that a node's backward reads: its inputs, its output.
-    public func backwardReads(_ id: NodeID) -> [NodeID] {
-        let node = nodes[id]
-        switch node.operation {
-        case .convolution(let c): return [node.inputs[0]] + (c.epilogue.relu ? [id] : [])
-        // Without a residual the rectifier's sign follows from the input.
-        case .batchNorm(let b): return [node.inputs[0]] + (b.epilogue.relu && b.epilogue.residual ? [id] : [])
-        case .linear: return [node.inputs[0]]
-        case .relu, .relu6: return [id]
-        // Which element won each window is kept beside the values.
-        case .maxPool: return []
-        case .input, .add, .averagePool, .adaptiveAveragePool, .globalAveragePool, .flatten, .concat, .slice, .channelShuffle:
-            return []
-        }
     }
 }

@@ -63,6 +63,7 @@ public struct ImageTransform: Sendable, Equatable, Codable {
         size != nil || resizedCrop != nil || brightness > 0 || contrast > 0 || saturation > 0 || isEvaluation
     }
 
+    /// The random choices of crop and flip for one image.
     public struct Draw: Sendable, Equatable {
         /// Offset of the crop in the padded image, 0...2 * padding; `padding` is the centre.
         public let row: Int

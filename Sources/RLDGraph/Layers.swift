@@ -57,6 +57,7 @@ public struct Epilogue: Sendable, Equatable {
     }
 }
 
+/// torch.nn.Linear of a vector: y = x W^T + b, W [outputs, inputs].
 public struct Linear: Sendable, Equatable {
     public var inputs: Int
     public var outputs: Int

@@ -87,7 +87,8 @@ public struct Network: Sendable, Equatable {
         return counts
     }
 
-    /// Fresh weights, a function of the seed alone: each tensor draws from its own stream, so adding a layer changes no other.
+    /// Fresh weights, a function of the seed alone: each tensor draws from a stream of its own, by its place in the state dict, so
+    /// that a layer added at the end changes no other.
     public func initialState(seed: UInt64) -> NetworkState {
         var state = NetworkState()
         for (index, tensor) in stateTensors.enumerated() {

@@ -65,13 +65,22 @@ public struct Initialization: Sendable, Equatable {
 }
 
 extension Operation {
+    /// Of a convolution or a linear layer, outputs first; empty for others.
+    var weightShape: [Int] {
+        switch self {
+        case .convolution(let c): [c.outputChannels, c.inputsPerGroup, c.kernel, c.kernel]
+        case .linear(let l): [l.outputs, l.inputs]
+        default: []
+        }
+    }
+
     /// The state tensors of a node with this operation, in PyTorch's order.
     func stateTensors(named name: String, initialization: Initialization) -> [StateTensor] {
         switch self {
         case .convolution(let c):
             let fanOut = c.outputChannels * c.kernel * c.kernel
             let weight = StateTensor(
-                name: "\(name).weight", shape: [c.outputChannels, c.inputsPerGroup, c.kernel, c.kernel], kind: .parameter,
+                name: "\(name).weight", shape: weightShape, kind: .parameter,
                 initializer: initialization.convolution.initializer(fanIn: c.fanIn, fanOut: fanOut))
             let bias = StateTensor(
                 name: "\(name).bias", shape: [c.outputChannels], kind: .parameter,
@@ -87,7 +96,7 @@ extension Operation {
             ]
         case .linear(let l):
             let weight = StateTensor(
-                name: "\(name).weight", shape: [l.outputs, l.inputs], kind: .parameter,
+                name: "\(name).weight", shape: weightShape, kind: .parameter,
                 initializer: initialization.linear.initializer(fanIn: l.inputs, fanOut: l.outputs))
             let bias = StateTensor(
                 name: "\(name).bias", shape: [l.outputs], kind: .parameter,

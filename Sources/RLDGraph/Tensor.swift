@@ -1,4 +1,4 @@
-/// A named-less block of numbers on the host, row-major.
+/// A block of numbers on the host, row-major.
 /// Values are `Double` so that the reference loses nothing; every float32 and every int64 up to 2^53 fits exactly.
 public struct Tensor: Sendable, Equatable {
     /// Extents, outermost first; empty for a scalar.

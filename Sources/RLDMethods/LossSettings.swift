@@ -8,7 +8,7 @@ public struct LossSettings: Sendable, Equatable {
     public var scale = 1.0
     /// Rows with this label have no loss and no gradient, and their logits are not looked at.
     public var ignoreLabel: Int32 = -100
-    /// One per row, finite and at least 0: every mean becomes sum(weight * value) / sum(weight). Nil: every row counts the same.
+    /// One per row, from 0 to 1e30: every mean becomes sum(weight * value) / sum(weight). Nil: every row counts the same.
     public var rowWeights: [Double]?
     /// Whether the report gets an `AuditRow` per row.
     public var audit = false
@@ -21,11 +21,13 @@ public enum LossInputs {
     /// - Parameters:
     ///   - student, teacher: [rows, classes]; the teacher is not looked at if the method has none.
     ///   - float32: whether logits must be finite in float32.
-    /// - Throws: `InputError` for shapes that do not fit, labels that are neither ignored nor within 0..<classes, weights and
-    ///   factors that are negative or not finite, and what `check(row:)` throws, rows that are ignored left aside.
+    /// - Throws: `InputError` for a method that does not validate, shapes that do not fit, labels that are neither ignored nor
+    ///   within 0..<classes, weights and factors that are negative or not finite, and what `check(row:)` throws, rows that are
+    ///   ignored left aside.
     public static func check(
         _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings, float32: Bool = false
     ) throws(InputError) {
+        try method.validate()
         guard student.shape.count == 2, student.shape[0] == labels.count, student.count > 0 else {
             throw InputError(
                 "student logits", "have shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
@@ -40,30 +42,44 @@ public enum LossInputs {
         } else {
             sides = [("student", student)]
         }
-        for (name, factor) in [("warm-up factor", settings.warmup), ("scale", settings.scale)] {
-            guard factor.isFinite, factor >= 0 || name == "scale" else {
-                throw InputError(name, "must be finite\(name == "scale" ? "" : " and at least 0"), found \(factor)")
-            }
-        }
+        try check(warmup: settings.warmup, scale: settings.scale)
         try check(weights: settings.rowWeights, rows: labels.count)
         let classes = student.shape[1]
         for (row, label) in labels.enumerated() where label != settings.ignoreLabel {
-            guard (0..<classes).contains(Int(label)) else {
-                throw InputError(
-                    "label of row \(row)", "is \(label), expected 0..<\(classes) or \(settings.ignoreLabel) (ignored)")
-            }
+            try check(label: label, row: row, classes: classes, ignoring: settings.ignoreLabel)
             for (side, logits) in sides {
                 try check(row: logits.values[(row * classes)..<((row + 1) * classes)], side: side, index: row, float32: float32)
             }
         }
     }
 
-    /// Throws unless there is a weight for each row, finite and at least 0.
+    /// Throws for a factor of the distillation terms that is negative or not finite, and an upstream factor that is not finite.
+    public static func check(warmup: Double, scale: Double) throws(InputError) {
+        guard warmup.isFinite, warmup >= 0 else {
+            throw InputError("warm-up factor", "must be finite and at least 0, found \(warmup)")
+        }
+        guard scale.isFinite else { throw InputError("scale", "must be finite, found \(scale)") }
+    }
+
+    /// Throws for a label outside 0..<classes, unless it is the one that is ignored.
+    public static func check(label: Int32, row: Int, classes: Int, ignoring ignoreLabel: Int32?) throws(InputError) {
+        guard label != ignoreLabel, !(0..<classes).contains(Int(label)) else { return }
+        throw InputError(
+            "label of row \(row)",
+            "is \(label), expected 0..<\(classes)" + (ignoreLabel.map { " or \($0) (ignored)" } ?? ""))
+    }
+
+    /// Throws unless there is a weight for each row, from 0 to 1e30: the sum of all is finite, in float32 too.
     public static func check(weights: [Double]?, rows: Int) throws(InputError) {
         guard let weights else { return }
         guard weights.count == rows else { throw InputError("row weights", "expected \(rows), found \(weights.count)") }
         if let bad = weights.firstIndex(where: { !($0.isFinite && $0 >= 0) }) {
             throw InputError("row weights", "row \(bad): must be finite and at least 0, found \(weights[bad])")
+        }
+        if let large = weights.firstIndex(where: { $0 > 1e30 }) {
+            throw InputError(
+                "row weights", "row \(large): must be at most 1e30, found \(weights[large])",
+                advice: "divide all by one number, which changes no mean")
         }
     }
 

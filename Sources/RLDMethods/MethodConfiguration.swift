@@ -22,7 +22,8 @@ extension Method {
     /// The method of an id with some options set; the rest keep the authors' defaults.
     /// - Parameter options: by name, with `-` or `_` between words.
     /// - Returns: the method, and the names of given options that only other methods have (for a warning), sorted.
-    /// - Throws: `InputError` for an unknown id or option (with the nearest name) and for a value out of range.
+    /// - Throws: `InputError` for an unknown id or option (with the nearest name), an option given in both spellings, and a value
+    ///   out of range.
     public static func make(
         id: String, options: [String: MethodOptionValue] = [:]
     ) throws(InputError) -> (method: Method, ignored: [String]) {
@@ -30,10 +31,15 @@ extension Method {
             throw .unknown("method", id, known: ids)
         }
         var ignored: [String] = []
+        var spellings: [MethodOption: String] = [:]
         for (given, value) in options.sorted(by: { $0.key < $1.key }) {
             let name = String(given.map { $0 == "_" ? "-" : $0 })
             guard let option = MethodOption(rawValue: name) else {
                 throw .unknown("option", given, known: MethodOption.allCases.map(\.name))
+            }
+            if let other = spellings.updateValue(given, forKey: option) {
+                throw InputError(
+                    "option '\(option.name)'", "is given twice, as '\(other)' and as '\(given)'", advice: "give it once")
             }
             let number = try option.number(value)
             if method.value(of: option) == nil {
@@ -45,8 +51,8 @@ extension Method {
         return (method, ignored)
     }
 
-    /// Throws when a value makes no loss: temperatures must be finite and more than 0, weights finite and at least 0,
-    /// the warm-up at least 0, eta within 0 ... 1.
+    /// Throws when a value makes no loss: temperatures must be from 1e-9 to 1e9, weights finite and at least 0, the warm-up from
+    /// 0 to below 1e9, eta within 0 ... 1.
     public func validate() throws(InputError) {
         for option in MethodOption.allCases {
             if let value = value(of: option) { try option.check(value, method: id) }
@@ -88,8 +94,9 @@ extension Method: Codable {
             guard let value = value(of: option) else { continue }
             switch option.kind {
             case .flag: try container.encode(value != 0, forKey: Key(option.name))
-            case .epochs: try container.encode(Int(value), forKey: Key(option.name))
-            case .weight, .temperature, .share: try container.encode(value, forKey: Key(option.name))
+            // What does not validate may be no whole number any more.
+            case .epochs where Int(exactly: value) != nil: try container.encode(Int(value), forKey: Key(option.name))
+            case .epochs, .weight, .temperature, .share: try container.encode(value, forKey: Key(option.name))
             }
         }
     }

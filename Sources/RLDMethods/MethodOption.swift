@@ -22,7 +22,7 @@ public enum MethodOption: String, Sendable, CaseIterable {
         case weight
         /// From 0 to 1.
         case share
-        /// Finite and more than 0.
+        /// From 1e-9 to 1e9, so that its square is a number and not 0 in float32.
         case temperature
         /// A whole number, at least 0.
         case epochs
@@ -69,8 +69,8 @@ public enum MethodOption: String, Sendable, CaseIterable {
     func text(_ value: Double) -> String {
         switch kind {
         case .flag: value != 0 ? "true" : "false"
-        case .epochs: String(Int(value))
-        case .weight, .temperature, .share: value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
+        case .epochs, .weight, .temperature, .share:
+            value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
         }
     }
 
@@ -104,15 +104,17 @@ public enum MethodOption: String, Sendable, CaseIterable {
             if value.isFinite && value >= 0 { return }
             wanted = "must be finite and at least 0"
         case .temperature:
-            if value.isFinite && value > 0 { return }
-            wanted = "must be finite and more than 0"
+            if (1e-9...1e9).contains(value) { return }
+            wanted = value.isFinite && value > 0 ? "must be from 1e-9 to 1e9" : "must be finite and more than 0"
         case .share:
             if value >= 0 && value <= 1 { return }
             wanted = "must be from 0 to 1"
         case .epochs:
             if value >= 0 && value < 1e9 && value == value.rounded() { return }
             wanted = "must be a whole number, at least 0"
-        case .flag: return
+        case .flag:
+            if value == 0 || value == 1 { return }
+            wanted = "must be 0 (false) or 1 (true)"
         }
         throw InputError("option '\(name)' of method '\(method)'", "\(wanted), found \(value)")
     }

@@ -37,6 +37,7 @@ public struct AdamW: Sendable, Equatable, Codable {
     }
 }
 
+/// What moves the parameters along their gradients.
 public enum Optimizer: Sendable, Equatable, Codable {
     case sgd(SGD)
     case adamW(AdamW)

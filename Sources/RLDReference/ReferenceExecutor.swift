@@ -10,6 +10,8 @@ public final class ReferenceExecutor: NetworkExecutor {
     private var student: ReferenceNetwork?
     private var teachers: [Int: ReferenceNetwork] = [:]
     private var metrics = StepMetrics()
+    /// Whose sums the metrics hold.
+    private var accumulated: Objective?
     private var lastCorrect: [Bool] = []
 
     public let precision: Precision
@@ -31,7 +33,7 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
         student = try ReferenceNetwork(network, state: state, precision: precision)
-        metrics = StepMetrics()
+        _ = takeMetrics()
     }
 
     public func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws {
@@ -55,7 +57,8 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
         let student = try prepared(student, "student")
-        let (images, labels) = try gather(batch)
+        let (images, labels) = try gather(batch, for: student)
+        try beginSums(of: objective)
         var teacherLogits = batch.teacherLogits.mapValues { $0.map(Double.init) }
         for index in objective.teachers where teacherLogits[index] == nil {
             teacherLogits[index] = try teacher(index).forward(images, batch: labels.count, training: false)
@@ -67,7 +70,7 @@ public final class ReferenceExecutor: NetworkExecutor {
         for part in objective.components {
             var result = try ReferenceLoss.evaluate(
                 part.method, student: logits, teacher: teacherLogits[part.teacher], labels: labels,
-                classes: student.network.classes, warmup: part.warmup)
+                classes: student.network.classes, warmup: part.warmup, ignoring: nil)
             result.soften(batch, method: part.method, warmup: part.warmup, logits: logits, labels: labels)
             for i in gradient.indices { gradient[i] += part.weight * result.gradient[i] }
             parts.append(StepMetrics(result))
@@ -78,8 +81,9 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     public func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float] {
-        let (images, labels) = try gather(batch)
-        return try teacher(index).forward(images, batch: labels.count, training: false).map(Float.init)
+        let teacher = try teacher(index)
+        let (images, labels) = try gather(batch, for: teacher)
+        return try teacher.forward(images, batch: labels.count, training: false).map(Float.init)
     }
 
     private func teacher(_ index: Int) throws(InputError) -> ReferenceNetwork {
@@ -88,26 +92,37 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func evaluateStep(_ batch: BatchSelection) throws {
         let student = try prepared(student, "student")
-        let (images, labels) = try gather(batch)
+        let (images, labels) = try gather(batch, for: student)
+        let objective = Objective(.crossEntropy(CrossEntropy()))
+        try beginSums(of: objective)
         let logits = try student.forward(images, batch: labels.count, training: false)
         let classes = student.network.classes
+        // Not by `rank`: a row that is nan has no largest logit, and its neighbours keep theirs.
         lastCorrect = labels.indices.map { row in
             let (z, k) = (logits[row * classes..<(row + 1) * classes], Int(labels[row]))
             guard (0..<classes).contains(k) else { return false }
             let own = z[z.startIndex + k]
             return !z.enumerated().contains { !($0.element < own) && ($0.element != own || $0.offset < k) }
         }
-        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(["ce"], rows: labels.count) }
+        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(objective.termNames, rows: labels.count) }
         let result = try ReferenceLoss.evaluate(
-            .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: student.network.classes)
+            .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: classes, ignoring: nil)
         metrics = metrics + StepMetrics(result)
     }
 
     public func lastEvaluated(rows: Int) throws -> [Bool] { lastCorrect }
 
     public func takeMetrics() -> StepMetrics {
-        defer { metrics = StepMetrics() }
+        defer { (metrics, accumulated) = (StepMetrics(), nil) }
         return metrics
+    }
+
+    /// Terms of one method cannot be added to another's.
+    private func beginSums(of objective: Objective) throws(InputError) {
+        if let accumulated, accumulated.components.map(\.method.id) != objective.components.map(\.method.id) {
+            throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
+        }
+        accumulated = objective
     }
 
     public func studentState() throws -> NetworkState { try prepared(student, "student").state }
@@ -127,18 +142,31 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func restore(_ state: TrainingState) throws {
         let network = try prepared(student, "student").network
+        for (slot, values) in state.slots.sorted(by: { $0.key < $1.key }) { try Self.check(slot, values, of: network) }
         let restored = try ReferenceNetwork(network, state: state.weights, precision: precision)
         restored.updater.restore(
             state.slots.mapValues { slot in
                 Dictionary(uniqueKeysWithValues: slot.names.map { ($0, slot[$0]?.values ?? []) })
             })
         student = restored
-        metrics = StepMetrics()
+        _ = takeMetrics()
+    }
+
+    private static func check(_ slot: String, _ values: NetworkState, of network: Network) throws(InputError) {
+        let advice = "it belongs to another network than \(network.id)"
+        let shapes = Dictionary(uniqueKeysWithValues: network.stateTensors.map { ($0.name, $0.shape) })
+        for name in values.names {
+            guard let shape = shapes[name] else { throw InputError(slot, "unexpected \(name)", advice: advice) }
+            let found = values[name]?.shape ?? []
+            guard found == shape else {
+                throw InputError(slot, "\(name): expected shape \(shape), found \(found)", advice: advice)
+            }
+        }
     }
 
     public func studentLogits(_ images: Tensor) throws -> Tensor {
         let student = try prepared(student, "student")
-        let batch = images.shape.first ?? 0
+        let batch = try batchSize(images, for: student)
         return Tensor(
             shape: [batch, student.network.classes],
             values: try student.forward(images.values, batch: batch, training: false))
@@ -146,8 +174,8 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {
         let student = try prepared(student, "student")
+        let batch = try batchSize(images, for: student)
         let nodes = try student.network.features(named: names)
-        let batch = images.shape.first ?? 0
         try student.forward(images.values, batch: batch, training: false)
         return nodes.mapValues { node in
             Tensor(shape: [batch] + student.network.nodes[node].shape, values: student.value(of: node))
@@ -173,9 +201,28 @@ public final class ReferenceExecutor: NetworkExecutor {
             rows: result.rows, audit: audit)
     }
 
+    private func batchSize(_ images: Tensor, for network: ReferenceNetwork) throws(InputError) -> Int {
+        let batch = images.shape.first ?? 0
+        guard images.shape == [batch] + network.network.inputShape, batch > 0 else {
+            throw InputError("images", "have shape \(images.shape), the network takes [N] + \(network.network.inputShape)")
+        }
+        return batch
+    }
+
     private func prepared(_ network: ReferenceNetwork?, _ role: String) throws(InputError) -> ReferenceNetwork {
         guard let network else { throw InputError(role, "is not prepared", advice: "prepare it before the first step") }
         return network
+    }
+
+    private func gather(_ batch: BatchSelection, for network: ReferenceNetwork) throws(InputError) -> ([Double], [Int32]) {
+        if let table = tables[batch.table] {
+            let (seen, taken) = (batch.transform.inputShape(of: table), network.network.inputShape)
+            guard seen == taken else {
+                throw InputError(
+                    "images", "are \(seen), the network takes \(taken)", advice: "build the network for this data set")
+            }
+        }
+        return try gather(batch)
     }
 
     /// A batch in NCHW, and its labels.
@@ -183,9 +230,22 @@ public final class ReferenceExecutor: NetworkExecutor {
         guard let table = tables[batch.table] else {
             throw InputError.unknown("image table", batch.table, known: tables.keys.sorted())
         }
+        guard !batch.indices.isEmpty else { throw InputError("batch", "has no images") }
+        if let bad = batch.indices.first(where: { !(0..<table.count).contains($0) }) {
+            throw InputError("batch", "image index \(bad) is outside 0..<\(table.count)")
+        }
+        let (means, deviations) = (batch.transform.mean.count, batch.transform.deviation.count)
+        guard means == table.channels, deviations == table.channels else {
+            throw InputError(
+                "normalisation",
+                "has means of \(means) channels and deviations of \(deviations), the images have \(table.channels)")
+        }
         var images: [Double] = []
         images.reserveCapacity(batch.indices.count * batch.transform.inputShape(of: table).reduce(1, *))
         let isStaged = stagedTables.contains(batch.table)
+        guard isStaged || table.stream == nil else {
+            throw InputError("image table '\(batch.table)'", "stays in its files", advice: "load it staged")
+        }
         let pixels = isStaged ? try batch.stagedPixels(imageSize: table.imageSize) : table.pixels
         let placed = batch.indices.enumerated().map { row, index in
             let start = (isStaged ? row : index) * table.imageSize

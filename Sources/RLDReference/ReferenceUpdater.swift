@@ -17,8 +17,9 @@ package final class ReferenceUpdater {
         let names = network.network.parameters.map(\.name)
         var gradients = network.gradients
         if rule.accumulation > 1 {
+            // A layer that the output does not read has none.
             for name in names {
-                let gradient = gradients[name] ?? []
+                guard let gradient = gradients[name] else { continue }
                 let sum = update.begins ? [] : slots["accumulated"]?[name] ?? []
                 gradients[name] = gradient.indices.map { (sum.isEmpty ? 0 : sum[$0]) + update.share * gradient[$0] }
             }

@@ -128,6 +128,22 @@ import Testing
         try FusedLossTests.compare(found, method, batch, classes: 50, "temperature \(t)")
     }
 
+    /// The largest that an option takes: float32 has no digit of the value left there, but it must stay a number.
+    @Test(arguments: KernelProfile.allCases, ["kd", "rld", "dkd"]) func highTemperaturesStayFinite(
+        _ profile: KernelProfile, _ id: String
+    )
+        throws
+    {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        var method = try Method.make(id: id).method
+        for option in method.options where option.kind == .temperature { try method.set(option, to: 1e9) }
+        let batch = FusedLossTests.Batch(4, 50)
+        let device = try LossDevice(engine, method, rows: 4, classes: 50)
+        let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        #expect(found.totals.faultyRows == 0 && found.totals.metrics.totalSum.isFinite)
+        #expect(found.gradient.allSatisfy { $0.isFinite })
+    }
+
     /// On a cpu a small batch is added up by the launch that computes it, a large one by another; both add to what is there.
     @Test func smallBatchesTakeOneLaunch() throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .cpu)

@@ -45,6 +45,16 @@ struct CounterRandomTests {
         #expect(counts.values.allSatisfy { abs($0 - 1000) < 200 })
     }
 
+    /// Mean 1/2, variance 1 / (4 (2 a + 1)); for tiny a nearly every draw is 0 or 1.
+    @Test(arguments: [1e-4, 0.01, 0.2, 1, 8]) func betaHasItsMoments(shape: Double) {
+        let count = 20_000
+        let draws = (0..<UInt64(count)).map { CounterRandom.beta(shape, seed: 1, stream: 3, counter: $0 * 4096) }
+        #expect(draws.allSatisfy { 0 <= $0 && $0 <= 1 })
+        let variance = draws.reduce(0) { $0 + ($1 - 0.5) * ($1 - 0.5) } / Double(count)
+        #expect(abs(draws.reduce(0, +) / Double(count) - 0.5) < 0.02)
+        #expect(abs(variance - 1 / (4 * (2 * shape + 1))) < 0.01, "\(variance)")
+    }
+
     @Test func uniformAndNormalHaveTheirMoments() {
         let count = 100_000
         let uniforms = (0..<UInt64(count)).map { CounterRandom.uniform(seed: 1, stream: 2, counter: $0) }

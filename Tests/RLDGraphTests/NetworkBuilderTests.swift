@@ -37,6 +37,65 @@ import Testing
         #expect(problem([3, 0, 2]) { $1 }.contains("has no elements"))
     }
 
+    /// Sizes that no memory holds, some of them beyond what an Int holds.
+    @Test func sizesBeyondReasonAreNamed() {
+        let huge = Int.max
+        #expect(problem { $0.linear($0.flatten($1), huge, name: "fc") }.contains("fc: shape [\(huge)] has more than"))
+        #expect(
+            problem { $0.linear($0.flatten($1), 1 << 35, name: "fc") }.contains("fc: its weight [\(1 << 35), 144] has more than"))
+        #expect(problem { $0.convolution($1, huge, kernel: 1, name: "c") }.contains("has more than"))
+        #expect(problem { $0.convolution($1, 4, kernel: 1 << 32, name: "c") }.contains("kernel \(1 << 32)"))
+        #expect(problem { $0.convolution($1, 4, kernel: 3, padding: huge, name: "c") }.contains("padding \(huge)"))
+        #expect(problem { $0.convolution($1, 4, kernel: 3, stride: huge, name: "c") }.contains("stride \(huge)"))
+        #expect(problem { $0.maxPool($1, kernel: 3, padding: huge) }.contains("padding \(huge)"))
+        #expect(problem { $0.adaptiveAveragePool($1, height: huge, width: huge) }.contains("has more than"))
+        #expect(problem([huge, 2, 2]) { $0.flatten($1) }.contains("input: shape [\(huge), 2, 2] has more than"))
+        // A product in one sample that fits, of values that do.
+        #expect(
+            problem([1 << 20, 1, 1 << 12]) { $0.convolution($1, 1 << 20, kernel: 1, name: "c") }
+                .contains("c: more multiply-adds than"))
+    }
+
+    /// Whatever goes on after a mistake ends in its message, and not in a trap.
+    @Test func whatFollowsAMistakeIsNoTrap() {
+        let text = problem { net, x in
+            let (left, right) = net.split(net.convolution(x, -3, kernel: 0, name: "first"), at: 2)
+            return net.channelShuffle(net.concat([left, right]), groups: 2)
+        }
+        #expect(text.contains("first: -3 output channels"))
+        #expect(problem { $0.flatten($0.linear($0.flatten($1), .max, name: "fc")) }.contains("fc: shape"))
+        #expect(problem { $0.convolution($1, -4, kernel: 3, name: "c") }.contains("c: -4 output channels"))
+    }
+
+    /// Extents and names that later passes would misread.
+    @Test func inputsAndNamesHaveOneMeaning() throws {
+        #expect(
+            problem([3, 4]) { $0.flatten($1) }.contains("input shape [3, 4], expected [channels, height, width] or [features]"))
+        #expect(problem([3, 4, 5, 6]) { $0.flatten($1) }.contains("input shape [3, 4, 5, 6]"))
+        for name in ["", ".", "a.", ".a", "a..b"] {
+            #expect(problem { $0.convolution($1, 2, kernel: 1, name: name) }.contains("name '\(name)'"), "'\(name)'")
+        }
+        let twice = problem { net, x in
+            net.feature("f", x)
+            net.feature("f", net.relu(x))
+            return x
+        }
+        #expect(twice.contains("feature 'f': two values have this name"))
+        var stray: NetworkBuilder.Value?
+        _ = Network("other", input: [4, 6, 6]) { net, x in
+            stray = net.relu(net.relu(x))
+            return x
+        }
+        let other = try #require(stray)
+        #expect(problem { $0.add($1, other) }.contains("value of another network"))
+        #expect(problem { _, _ in other }.contains("value of another network"))
+        #expect(
+            problem { net, x in
+                net.feature("f", other)
+                return x
+            }.contains("value of another network"))
+    }
+
     /// The first mistake is the one that is told.
     @Test func laterMistakesDoNotHideTheFirst() {
         let text = problem { net, x in

@@ -30,12 +30,42 @@ import Testing
         #expect(message("rld", ["temprature": 4]).contains("did you mean 'temperature'"))
         #expect(message("rlds", [:]).contains("did you mean 'rld'"))
         #expect(message("rld", ["temperature": 0]).contains("more than 0"))
+        for temperature in [1e-10, 1e10, 1e160] {
+            let value = MethodOptionValue.number(temperature)
+            #expect(message("kd", ["temperature": value]).contains("must be from 1e-9 to 1e9, found \(temperature)"))
+        }
         #expect(message("rld", ["alpha": -1]).contains("at least 0"))
         #expect(message("rld", ["beta": "nan"]).contains("finite"))
         #expect(message("rld", ["beta": "much"]).contains("takes a number, found 'much'"))
         #expect(message("lr", ["eta": 1.5]).contains("from 0 to 1"))
         #expect(message("rld", ["warm-up": 1.5]).contains("whole number"))
         #expect(message("kd", ["standardize": "maybe"]).contains("true or false"))
+    }
+
+    /// Both spellings are one option: which of the two values should count?
+    @Test func anOptionGivenTwiceIsRefused() {
+        let error = #expect(throws: InputError.self) {
+            try Method.make(id: "rld", options: ["warm-up": 3, "warm_up": 5])
+        }
+        #expect(error?.description == "option 'warm-up': is given twice, as 'warm-up' and as 'warm_up'; give it once")
+    }
+
+    @Test(arguments: [0.5, -1, 2, .nan, .infinity]) func flagsAreZeroOrOne(value: Double) {
+        var method = Method.refinedLogitDistillation(RefinedLogitDistillation())
+        let error = #expect(throws: InputError.self) { try method.set(.standardize, to: value) }
+        #expect(error?.description.contains("must be 0 (false) or 1 (true), found \(value)") == true)
+    }
+
+    /// A value that was set by hand may be anything until it is validated.
+    @Test func descriptionsOfWhatDoesNotValidateAreNoTrap() throws {
+        var method = RefinedLogitDistillation()
+        method.warmupEpochs = .max
+        (method.alpha, method.beta) = (.nan, -.infinity)
+        let rld = Method.refinedLogitDistillation(method)
+        #expect(rld.effectiveDescription.contains("alpha nan, beta -inf"))
+        #expect(throws: InputError.self) { try rld.validate() }
+        (method.alpha, method.beta) = (1, 8)
+        _ = try JSONEncoder().encode(Method.refinedLogitDistillation(method))
     }
 
     @Test func everyOptionBelongsToAMethodAndCanBeSet() throws {

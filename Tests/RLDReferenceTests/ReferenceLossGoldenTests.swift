@@ -1,3 +1,4 @@
+import RLDGraph
 import RLDMethods
 import RLDReference
 import TestSupport
@@ -6,6 +7,33 @@ import Testing
 /// The Double losses against what the authors' code gives, at the float64 tolerances of the goldens' README section 7.
 @Suite struct ReferenceLossGoldenTests {
     @Test func everyCaseIsThere() { #expect(LossCase.all.count == 472) }
+
+    /// A term under a name of its own would go unlooked at: every method's rows are in the goldens but those of two.
+    @Test func everyTermHasItsRows() throws {
+        for golden in LossCase.all where !["REVISION", "MLKD_NOAUG"].contains(golden.method) {
+            let wanted = try LossCase(golden)
+            #expect(Set(golden.perSample.keys) == Set(wanted.method.termNames), "\(golden)")
+            let known = golden.id == LossCase.maskLeak ? 1 : wanted.perRow.count
+            #expect(wanted.perRow.prefix(known).allSatisfy { $0.count == wanted.labels.count }, "\(golden)")
+        }
+    }
+
+    /// What the index says of each set: rows that the teacher gets right, rows whose label it puts last.
+    @Test func masksAreThoseOfTheSets() throws {
+        for set in try Goldens.losses().sets {
+            let golden = try #require(LossCase.all.first { $0.set == set.name })
+            let batch = try LossCase(golden)
+            let logits = { (values: [Double]) in Tensor(shape: [set.batch, set.classes], values: values) }
+            var settings = LossSettings()
+            settings.audit = true
+            let audit = try ReferenceExecutor().loss(
+                .refinedLogitDistillation(RefinedLogitDistillation()), student: logits(batch.student),
+                teacher: logits(batch.teacher), labels: batch.labels, settings: settings
+            ).audit
+            #expect(audit.count { $0.teacherTop == Int($0.label) } == set.teacherRight, "\(set.name)")
+            #expect(audit.count { $0.maskedClasses == set.classes } == set.rowsWithEveryClassMasked, "\(set.name)")
+        }
+    }
 
     @Test(arguments: LossCase.all)
     func agrees(_ golden: LossGolden) throws {

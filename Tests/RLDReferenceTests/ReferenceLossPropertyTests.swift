@@ -1,3 +1,4 @@
+import Foundation
 import RLDGraph
 import RLDMethods
 import RLDReference
@@ -221,6 +222,10 @@ import Testing
         }
         #expect(weighted.gradient[7..<14].allSatisfy { $0 == 0 })
         #expect(try batch.evaluate(method, weights: [0, 0, 0, 0]).total == 0)
+        expectNear(try batch.evaluate(method, weights: [1e30, 1e30, 1e30, 1e30]).terms, plain.terms)
+        // Their sum would be infinite, and every row's share of it 0.
+        let error = #expect(throws: InputError.self) { try batch.evaluate(method, weights: [1, 1e308, 1e308, 1]) }
+        #expect(error?.description.contains("row weights: row 1: must be at most 1e30, found 1e+308") == true)
     }
 
     @Test(arguments: methods) func hugeLogitsStayFinite(_ method: Method) throws {
@@ -259,27 +264,46 @@ import Testing
         }
     }
 
-    @Test func errorsNameRowAndSide() throws {
-        func message(_ change: (inout Batch) -> Void) -> String {
-            var batch = Batch(rows: 3)
-            change(&batch)
-            do {
-                _ = try batch.evaluate(Method.refinedLogitDistillation(RefinedLogitDistillation()))
-                return "none"
-            } catch { return "\(error)" }
+    /// Differences of logits are taken before anything else, so that a level that all share leaves nothing behind.
+    @Test func largeLevelsCancel() throws {
+        for level in [0, 1e6, -1e12, 1e15] {
+            let student = [0.0, 1, 1].map { level + $0 }
+            let teacher = [2.0, 0, 1].map { level + $0 }
+            for method in [Method.defaults[0], Method.defaults[1]] {
+                let found = try ReferenceLoss.evaluate(method, student: student, teacher: teacher, labels: [0], classes: 3)
+                let plain = try ReferenceLoss.evaluate(
+                    method, student: [0, 1, 1], teacher: [2, 0, 1], labels: [0], classes: 3)
+                expectNear(found.terms, plain.terms, 1e-14)
+                expectNear(found.gradient, plain.gradient, 1e-14)
+            }
         }
-        #expect(message { $0.student[8] = .nan }.contains("student logits, row 1: class 1"))
-        #expect(message { $0.teacher[20] = .infinity }.contains("teacher logits, row 2: class 6"))
-        #expect(message { $0.labels[1] = 7 }.contains("label of row 1: is 7"))
-        #expect(message { $0.labels[0] = -1 }.contains("label of row 0: is -1"))
-        #expect(message { for i in 0..<7 { $0.teacher[i] = -.infinity } }.contains("teacher logits, row 0: every class"))
-        #expect(message { $0.teacher.removeLast() }.contains("teacher logits: expected 3 rows"))
-        #expect(throws: InputError.self) {
-            try ReferenceLoss.evaluate(Method.defaults[1], student: [1, 2], teacher: nil, labels: [0], classes: 2)
+        let crossEntropy = try ReferenceLoss.evaluate(
+            Method.defaults[0], student: [1e12, 1e12 + 1, 1e12 + 1], teacher: nil, labels: [0], classes: 3)
+        #expect(abs(crossEntropy.total - log(1 + 2 * exp(1.0))) < 1e-14)
+    }
+
+    /// T^2 KL tends to half the mean square of the centred differences of the logits as T grows: no rounding may be magnified
+    /// by T^2 on the way.
+    @Test(arguments: [1e3, 1e5, 1e7]) func highTemperaturesCompareLogits(_ temperature: Double) throws {
+        var method = KnowledgeDistillation()
+        method.temperature = temperature
+        let batch = Batch(rows: 3)
+        let found = try batch.evaluate(.knowledgeDistillation(method)).perRow[1]
+        for row in 0..<3 {
+            let differences = (row * 7..<row * 7 + 7).map { batch.student[$0] - batch.teacher[$0] }
+            let mean = differences.reduce(0, +) / 7
+            let limit = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 14
+            // What the limit leaves out is of the order of the logits over T.
+            #expect(abs(found[row] - limit) <= (20 / temperature + 1e-8) * limit, "row \(row)")
         }
-        // Ties go to the lower index.
-        let tied = try ReferenceLoss.evaluate(
-            Method.defaults[0], student: Array(repeating: 1, count: 14), teacher: nil, labels: [0, 5], classes: 7)
-        #expect(tied.top1 == 1 && tied.top5 == 1)
+    }
+
+    @Test(arguments: methods, [1e-9, 1e9]) func temperaturesAtTheEndsOfTheirRangeAreFinite(_ method: Method, _ end: Double) throws
+    {
+        var method = method
+        for option in method.options where option.kind == .temperature { try method.set(option, to: end) }
+        let result = try Batch().evaluate(method)
+        #expect(result.terms.allSatisfy { $0.isFinite && $0 >= 0 })
+        #expect(result.gradient.allSatisfy { $0.isFinite })
     }
 }

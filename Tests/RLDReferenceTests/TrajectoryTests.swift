@@ -35,6 +35,11 @@ import Testing
                     expected.studentLogitsL2, expected.teacherLogitsL2,
                 ],
                 .relative(tolerance), "\(name) step \(step)")
+            let audit = ReferenceLoss.auditRows(
+                golden.method, student: logits, teacher: teacherLogits, labels: golden.labels[step].map(Int32.init),
+                classes: golden.classes, loss)
+            #expect(audit.map(\.maskedClasses) == expected.maskedPerRow, "\(name) step \(step)")
+            #expect(audit.count { $0.teacherTop == Int($0.label) } == expected.teacherRight, "\(name) step \(step)")
         }
         let final = golden.float64.final
         let images = golden.evaluationImages()
@@ -46,9 +51,11 @@ import Testing
             try teacherNetwork.forward(images.values, batch: images.shape[0], training: false),
             final.teacherLogits.flatMap { $0 },
             .ofMax(tolerance), "\(name) teacher logits")
-        for (parameter, expected) in final.parameterL2 {
-            expectClose(
-                [l2(try #require(studentNetwork.state[parameter]).values)], [expected], .relative(tolerance), parameter)
+        let tensors = student.network.stateTensors
+        #expect(Set(final.parameterL2.keys) == Set(tensors.filter { $0.kind == .parameter }.map(\.name)))
+        #expect(Set(final.runningL2.keys) == Set(tensors.filter { $0.kind == .buffer }.map(\.name)))
+        for (tensor, expected) in final.parameterL2.merging(final.runningL2, uniquingKeysWith: { $1 }) {
+            expectClose([l2(try #require(studentNetwork.state[tensor]).values)], [expected], .relative(tolerance), tensor)
         }
     }
 }

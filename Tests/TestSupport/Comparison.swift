@@ -54,7 +54,7 @@ public struct ComparisonResult: Sendable, CustomStringConvertible {
     public let passed: Bool
     /// One readable paragraph: what disagrees, how often, where worst, by how much.
     public let description: String
-    /// The largest |error| / bound; infinite when shapes or kinds of number disagree.
+    /// The largest |error| / bound; infinite when shapes or kinds of number disagree, or a bound is below 0, infinite or nan.
     public let worstRatio: Double
 }
 
@@ -165,7 +165,10 @@ private func compareFinite(
     return ComparisonResult(passed: false, description: text, worstRatio: worst)
 }
 
-private func ratio(_ error: Double, _ limit: Double) -> Double { error == 0 ? 0 : error / limit }
+/// Infinite where the limit bounds nothing: below 0, infinite, nan.
+private func ratio(_ error: Double, _ limit: Double) -> Double {
+    error == 0 ? 0 : limit >= 0 && limit.isFinite ? error / limit : .infinity
+}
 
 private func listing(
     _ indices: [Int], _ found: [Double], _ expected: [Double], shape: [Int]?, errors: [Double]?

@@ -58,7 +58,7 @@ public struct LossCase: Sendable {
     /// The one case that is not held to the official numbers. To leave the label out of NCKD the authors subtract 1000 from its
     /// logit; here it leads by about 1000 at T = 1, so that it stays in and their NCKD is 294.5. Left out exactly, NCKD is
     /// 36.4077, computed with 60 digits from the stored logits like the other two terms (TCKD is nan officially).
-    static let maskLeak = "b8c10_dkd_mask_leak/dkd_ce1_a1_b8_T1"
+    public static let maskLeak = "b8c10_dkd_mask_leak/dkd_ce1_a1_b8_T1"
 
     /// d total / d student of DKD at T = 1 with alpha 1: plain softmax, the label left out of a sum over the others.
     private static func exactGradient(

@@ -88,6 +88,16 @@ struct ComparisonTests {
         #expect(!compare([1.5], [1], bound: .each([])).passed)
     }
 
+    /// A bound below 0 (of an expected value that is negative) would let every error pass, an infinite one too.
+    @Test(arguments: [-1e-9, -1, -.infinity, .infinity]) func aBoundThatBoundsNothingFails(value: Double) {
+        for bound in [Bound.absolute(value), .relative(value), .ofMax(value), .each([value]), .ofL2(value)] {
+            let result = compare([1.5], [1], bound: bound)
+            #expect(!result.passed)
+            #expect(result.worstRatio == .infinity)
+            #expect(compare([1], [1], bound: bound).passed, "equal values need no bound")
+        }
+    }
+
     @Test func theMessageNamesCountPlaceAndSize() {
         let found = Tensor(shape: [2, 3], values: [1, -2, 3.5, 0.5, -0.25, 6])
         let text = compare(found, Self.expected, bound: .absolute(0.25), name: "logits").description

@@ -6,7 +6,7 @@ extension ReferenceLoss {
     /// - Parameters: those of `evaluate`, and what it gave.
     package static func auditRows(
         _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int,
-        ignoring ignoreLabel: Int32 = -100, _ result: LossResult
+        ignoring ignoreLabel: Int32? = -100, _ result: LossResult
     ) -> [AuditRow] {
         let teacher = method.needsTeacher ? teacher : nil
         let (temperature, standardize) = method.auditConfidence

@@ -15,13 +15,14 @@ public enum ReferenceLoss {
     ///   - labels: one per row.
     ///   - warmup: the factor of the distillation terms, `Method.warmup(epoch:)`.
     ///   - scale: upstream factor of the gradient; the loss is not multiplied by it.
-    ///   - ignoreLabel: rows with this label have no loss and no gradient, and their logits are not looked at.
-    ///   - rowWeights: one per row, finite and at least 0; all 1 when nil.
+    ///   - ignoreLabel: rows with this label have no loss and no gradient, and their logits are not looked at; nil: none.
+    ///   - rowWeights: one per row, from 0 to 1e30; all 1 when nil.
     /// - Throws: `InputError` for shapes that do not fit, labels outside 0..<classes, logits that are nan or +infinity and
-    ///   rows without any finite logit (all naming row and side), and for a method that does not validate.
+    ///   rows without any finite logit (all naming row and side), factors that `LossInputs.check(warmup:scale:)` refuses, and for a
+    ///   method that does not validate.
     public static func evaluate(
         _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int, warmup: Double = 1,
-        scale: Double = 1, ignoring ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil
+        scale: Double = 1, ignoring ignoreLabel: Int32? = -100, rowWeights: [Double]? = nil
     ) throws(InputError) -> LossResult {
         try evaluate(
             method, student: student, teacher: teacher, labels: labels, classes: classes, warmup: warmup, scale: scale,
@@ -32,9 +33,10 @@ public enum ReferenceLoss {
     /// Not for `lr`, whose groups are not known without the other rows.
     package static func evaluate(
         _ method: Method, student: [Double], teacher: [Double]?, labels: [Int32], classes: Int, warmup: Double = 1,
-        scale: Double = 1, ignoring ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil, only chosen: Set<Int>?
+        scale: Double = 1, ignoring ignoreLabel: Int32? = -100, rowWeights: [Double]? = nil, only chosen: Set<Int>?
     ) throws(InputError) -> LossResult {
         try method.validate()
+        try LossInputs.check(warmup: warmup, scale: scale)
         let teacher = method.needsTeacher ? teacher : nil
         try checkShapes(method, student, teacher, labels, classes, rowWeights)
         let rows = labels.count
@@ -48,9 +50,7 @@ public enum ReferenceLoss {
         for row in (0..<rows) where labels[row] != ignoreLabel {
             let range = (row * classes)..<((row + 1) * classes)
             let label = Int(labels[row])
-            guard (0..<classes).contains(label) else {
-                throw InputError("label of row \(row)", "is \(label), expected 0..<\(classes) or \(ignoreLabel) (ignored)")
-            }
+            try LossInputs.check(label: labels[row], row: row, classes: classes, ignoring: ignoreLabel)
             let s = try checkedRow(student[range], side: "student", row: row)
             let t = try teacher.map { t throws(InputError) in try checkedRow(t[range], side: "teacher", row: row) }
             let rank = rank(of: label, in: s)

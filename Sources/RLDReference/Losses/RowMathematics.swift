@@ -23,8 +23,10 @@ func logSoftmax(_ row: [Double], over classes: [Int], temperature: Double) -> [D
 /// normalisers cancels instead of adding up.
 func divergence(logQ: Double, logP: Double) -> Double {
     let q = exp(logQ)
-    let p = exp(logP)
-    return q == 0 ? p : q * (logQ - logP) - q + p
+    guard q > 0 else { return exp(logP) }
+    let gap = logP - logQ
+    // Near each other the same as q (exp(gap) - 1 - gap), which is not lost in the rounding of q: a high temperature magnifies it.
+    return abs(gap) < 1 ? q * (expm1(gap) - gap) : exp(logP) - q - q * gap
 }
 
 /// The first largest class of a row.

@@ -4,9 +4,8 @@ import Foundation
 func crossEntropyTerm(_ student: [Double], label: Int) -> RowTerm {
     guard let logP = logSoftmax(student, over: Array(student.indices), temperature: 1) else { return .zero(student.count) }
     let others = student.indices.filter { $0 != label }
-    // -log p = log(1 + sum of exp(s_i - s_y)): no cancellation when the label leads.
-    let gap = logSumExp(student, over: others, temperature: 1) - student[label]
-    let value = gap > 0 ? gap + log1p(exp(-gap)) : log1p(exp(gap))
+    // From the gap to the other classes: no cancellation when the label leads.
+    let value = abs(binaryLogs(student, at: label, temperature: 1).inside)
     var gradient = logP.map { exp($0) }
     // p - 1 from the other classes, so that a sure row keeps its small gradient.
     gradient[label] = -others.reduce(0) { $0 + gradient[$1] }

@@ -5,6 +5,7 @@ extension LossResult {
     /// Turns the cross-entropy with the labels into the one with soft targets (label smoothing, mixed images): with target t,
     /// term += z_a - t . z and d term / d z += e_a - t, because -log p_i = log-sum-exp - z_i.
     /// Methods without a cross-entropy over all rows stay as they are.
+    /// - Parameters: those of `ReferenceLoss.evaluate` that gave this, without ignored rows or row weights.
     package mutating func soften(_ batch: BatchSelection, method: Method, warmup: Double, logits: [Double], labels: [Int32]) {
         let share = batch.mixing?.share ?? 1
         guard batch.labelSmoothing > 0 || share < 1, let term = method.termNames.firstIndex(of: "ce") else { return }

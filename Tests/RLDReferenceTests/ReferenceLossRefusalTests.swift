@@ -1,0 +1,61 @@
+import RLDGraph
+import RLDMethods
+import RLDReference
+import Testing
+
+/// What makes no loss is refused, and the message says where it is.
+@Suite struct ReferenceLossRefusalTests {
+    private typealias Batch = ReferenceLossPropertyTests.Batch
+
+    @Test func factorsThatMakeNoLossAreRefused() throws {
+        let batch = Batch(rows: 2)
+        func message(warmup: Double = 1, scale: Double = 1) -> String {
+            do {
+                _ = try ReferenceLoss.evaluate(
+                    Method.defaults[6], student: batch.student, teacher: batch.teacher, labels: batch.labels, classes: 7,
+                    warmup: warmup, scale: scale)
+                return "none"
+            } catch { return error.description }
+        }
+        #expect(message(warmup: .nan).contains("warm-up factor: must be finite and at least 0, found nan"))
+        #expect(message(warmup: -1).contains("warm-up factor"))
+        #expect(message(scale: .infinity).contains("scale: must be finite, found inf"))
+        #expect(message(scale: -2) == "none")
+    }
+
+    /// Every executor refuses a method that makes no loss, with the same words.
+    @Test func methodsThatDoNotValidateAreRefused() throws {
+        var method = KnowledgeDistillation()
+        method.temperature = 0
+        let logits = Tensor(shape: [1, 2], values: [0, 1])
+        let error = #expect(throws: InputError.self) {
+            try LossInputs.check(
+                .knowledgeDistillation(method), student: logits, teacher: logits, labels: [0], settings: LossSettings())
+        }
+        #expect(error?.description.contains("option 'temperature' of method 'kd'") == true)
+    }
+
+    @Test func errorsNameRowAndSide() throws {
+        func message(_ change: (inout Batch) -> Void) -> String {
+            var batch = Batch(rows: 3)
+            change(&batch)
+            do {
+                _ = try batch.evaluate(Method.refinedLogitDistillation(RefinedLogitDistillation()))
+                return "none"
+            } catch { return "\(error)" }
+        }
+        #expect(message { $0.student[8] = .nan }.contains("student logits, row 1: class 1"))
+        #expect(message { $0.teacher[20] = .infinity }.contains("teacher logits, row 2: class 6"))
+        #expect(message { $0.labels[1] = 7 }.contains("label of row 1: is 7"))
+        #expect(message { $0.labels[0] = -1 }.contains("label of row 0: is -1"))
+        #expect(message { for i in 0..<7 { $0.teacher[i] = -.infinity } }.contains("teacher logits, row 0: every class"))
+        #expect(message { $0.teacher.removeLast() }.contains("teacher logits: expected 3 rows"))
+        #expect(throws: InputError.self) {
+            try ReferenceLoss.evaluate(Method.defaults[1], student: [1, 2], teacher: nil, labels: [0], classes: 2)
+        }
+        // Ties go to the lower index.
+        let tied = try ReferenceLoss.evaluate(
+            Method.defaults[0], student: Array(repeating: 1, count: 14), teacher: nil, labels: [0, 5], classes: 7)
+        #expect(tied.top1 == 1 && tied.top5 == 1)
+    }
+}
