@@ -65,7 +65,8 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_confi
 }
 
 // class_confidence[class] = log of the weighted sum of softmax(t) over the rows, nan for a class that both sides exclude in every
-// row. One work-item per class.
+// row. One work-item per class. (Selections without branches: of PoCL 6.0 with LLVM 18, a branch's result across work-items stops the
+// compiler, "did not reach a fixpoint".)
 __kernel void mlkd_confidence_classes(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
@@ -90,10 +91,10 @@ __kernel void mlkd_confidence_classes(
         const float weight = row_weights[row];
         const float y = teacher[teacher_offset + (ulong)row * classes + class_index] - row_peak[row] - row_peak[rows + row]
             + log(weight);
-        sum += weight > 0.0f && y > -INFINITY ? exp(y - largest) : 0.0f;
+        sum += select(0.0f, exp(y - largest), weight > 0.0f && y > -INFINITY);
     }
     const bool present = largest > -INFINITY || largest_student > -INFINITY;
-    class_confidence[class_index] = present ? largest + log(sum) : NAN;
+    class_confidence[class_index] = select(NAN, largest + log(sum), (int)present);
 }
 
 #ifndef MEDIAN_SIZE

@@ -3,11 +3,13 @@ import RLD
 
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Runs every kernel on a device against the Double reference.",
+        commandName: "doctor", abstract: "Runs every kernel of a device against the Double reference.",
         discussion: """
             Prints for each check the largest error over its bound and the tensor that it was found in; exit code 1 if any
-            exceeds it. Convolutions and linear layers are checked in tf32 as well, on NVIDIA's matrix units or, where there are
-            none, as an emulation. Run it once on a new machine, and paste its output into reports.
+            exceeds it. Kernels come in two profiles, of which a device takes one; `--profile all` checks the other as well, for
+            those who write kernels: drivers compile few programs of that kind and may fail. With the gpu profile convolutions and
+            linear layers are checked in tf32 too, on NVIDIA's matrix units or, where there are none, as an emulation. Run it once
+            on a new machine, and paste its output into reports.
 
             Example: rld doctor --device 0
             """)
@@ -15,7 +17,7 @@ struct DoctorCommand: ParsableCommand {
     @Option(help: "OpenCL device by index, platform:device or part of its name.")
     var device: String?
 
-    @Option(help: "Kernels to check: cpu, gpu; by default both.")
+    @Option(help: "Kernels to check: cpu, gpu or all; by default those that the device takes.", completion: .list(Self.choices))
     var profile: String?
 
     @Flag(help: "Small sizes only, for simulators.")
@@ -26,6 +28,8 @@ struct DoctorCommand: ParsableCommand {
 
     @Flag(help: .hidden)
     var plantFault = false
+
+    private static let choices = KernelProfile.allCases.map(\.rawValue) + ["all"]
 
     private static let table = TextTable([
         .init("kernels", width: 7), .init("check", width: 66), .init("error/bound", width: 11, alignment: .right),
@@ -64,8 +68,15 @@ struct DoctorCommand: ParsableCommand {
 
     /// Those that are asked for, the device's own first.
     private func profiles(for device: Device) throws -> [KernelProfile] {
-        if let profile { return [try KernelProfile.named(profile)] }
         let own = try KernelProfile.automatic(for: device)
-        return [own] + KernelProfile.allCases.filter { $0 != own }
+        switch profile {
+        case nil: return [own]
+        case "all": return [own] + KernelProfile.allCases.filter { $0 != own }
+        case let name?:
+            guard let named = KernelProfile(rawValue: name) else {
+                throw InputError.unknown("profile", name, known: Self.choices)
+            }
+            return [named]
+        }
     }
 }

@@ -66,7 +66,7 @@ package final class FusedLoss {
         self.audit = audit ? try Buffer(context, bytes: 4 * AuditRecord.words * capacity, label: "audit rows") : nil
         rowKernel = try LossRowKernel(
             method, classes: classes, programs: programs, profile: profile, localSize: localSize, variant: variant)
-        (reduceKernel, reduceSize) = try programs.lossReduceKernel()
+        (reduceKernel, reduceSize) = try programs.lossReduceKernel(profile)
         softTargetKernel =
             method.termNames.contains(Self.labelTerm)
             ? try programs.lossBatchKernel("soft_targets", items: reduceSize) : nil

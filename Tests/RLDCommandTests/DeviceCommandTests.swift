@@ -18,9 +18,12 @@ struct DeviceCommandTests {
         #expect(folder.contents == ["anywhere"])
     }
 
-    @Test("doctor checks both profiles and refuses an unknown one")
+    @Test("doctor checks the profile that the device takes, both if asked for, and refuses an unknown one")
     func doctor() throws {
-        let result = try Program.run(["doctor", "--tiny"])
+        let own = try Program.run(["doctor", "--tiny"])
+        let other = try KernelProfile.automatic(for: TestDevice.device()) == .cpu ? "gpu" : "cpu"
+        #expect(own.code == 0 && own.output.contains("loss rld") && !own.output.contains("\n" + other), "\(own.error)")
+        let result = try Program.run(["doctor", "--tiny", "--profile", "all"])
         #expect(result.code == 0, "\(result.error)")
         for name in ["cpu", "gpu", "loss rld", "batch, crop and flip"] { #expect(result.output.contains(name)) }
         #expect(result.output.contains("\ntf32: "))
