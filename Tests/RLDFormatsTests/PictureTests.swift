@@ -1,11 +1,11 @@
+import CZlib
 import Foundation
 import RLDDatasets
-import RLDFormats
 import RLDGraph
 import TestSupport
 import Testing
 
-/// Picture files and CIFAR archives that Pillow, NumPy and Python's pickle wrote (Tests/Goldens/datasets).
+/// Sets made of picture files, which Pillow wrote (Tests/Goldens/datasets).
 struct PictureTests {
     private struct Expected: Decodable {
         var size: [Int]
@@ -267,6 +267,14 @@ struct PictureTests {
         #expect(set.classNames.sorted() == ["10", "9", "two, or more"])
         #expect(set.train.count == 3 && set.test.count == 1)
         #expect(set.classNames[Int(set.test.labels[0])] == "9")
+        #expect(set.classNames == ["9", "10", "two, or more"])
+        // One order whatever the order in which a set gives them: numbers by value, then by their letters, before other names.
+        let wanted = ["1", "01", "2", "9", "10", "100", "0x", "1a", "2b", "9c", "a"]
+        let rows = wanted.shuffled().map { "cat/wide.jpg,\($0)\n" }.joined() + "cat/wide.jpg,a,test\n"
+        try folder.write(Array(rows.utf8), "labels.csv")
+        #expect(
+            try DatasetCatalog.load("labels:\(folder.path)", options: DatasetOptions(imageSize: 12)).classNames
+                == ["01"] + wanted.filter { $0 != "01" })
         try folder.write(Array("cat/wide.jpg\n".utf8), "labels.csv")
         do {
             _ = try DatasetCatalog.load("labels:\(folder.path)")
@@ -295,187 +303,89 @@ struct PictureTests {
         #expect(set.classNames == ["goldfish", "toad"] && set.test.labels == [1] && set.inputShape == [3, 64, 64])
     }
 
-    @Test("CIFAR-100 from the archives of the binary and of the Python version, of Python 2's and 3's pickles, and from a folder")
-    func cifar() throws {
-        let binary = try DatasetCatalog.load("cifar100:" + file("cifar-100-binary.tar.gz"))
-        #expect(binary.train.labels == [3, 99, 0, 42, 7] && binary.test.labels == [1, 2, 98])
-        #expect(binary.classNames.count == 100 && binary.classNames[42] == "fine 42")
-        // Row i holds (7 i + 50 c) in channel c.
-        #expect(binary.train.pixels[2 * 3072 + 1024] == 64 && binary.train.pixels[2 * 3072] == 14)
-        for name in ["cifar-100-python2.tar.gz", "cifar-100-python4.tar.gz"] {
-            let python = try DatasetCatalog.load("cifar100:" + file(name))
-            #expect(python.train == binary.train && python.test == binary.test, "\(name)")
+    @Test("a class may be a link to a folder; one without pictures, and a folder that cannot be a class, is told of")
+    func linkedAndEmptyClasses() throws {
+        let (folder, store) = (try TemporaryFolder(), try TemporaryFolder())
+        try pictures(folder, ["train/", "test/"])
+        try FileManager.default.moveItem(atPath: folder.file("train/cat"), toPath: store.file("cats"))
+        try FileManager.default.createSymbolicLink(atPath: folder.file("train/cat"), withDestinationPath: store.file("cats"))
+        func load() throws -> Dataset {
+            try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
         }
+        let set = try load()
+        #expect(set.train.labels.count { $0 == 0 } == 3 && set.train.count == 6 && set.notes.isEmpty)
+        try FileManager.default.createDirectory(atPath: folder.file("train/emu"), withIntermediateDirectories: true)
+        try folder.write([1], "train/emu/1.webp")
+        let more = try load()
+        #expect(more.classNames == ["cat", "dog", "emu"] && more.train.count == 6)
+        #expect(more.notes == ["\(folder.path)/train: no .jpg, .jpeg or .png files in emu"])
+    }
+
+    @Test("two folders whose names are the same letters in other bytes do not end the program")
+    func equalNames() throws {
         let folder = try TemporaryFolder()
-        try FileManager.default.createDirectory(atPath: folder.file("cifar-100-binary"), withIntermediateDirectories: true)
-        let row = [UInt8](repeating: 9, count: 3072)
-        try folder.write([0, 5] + row, "cifar-100-binary/train.bin")
-        try folder.write([0, 6] + row, "cifar-100-binary/test.bin")
-        #expect(try DatasetCatalog.load("cifar100:\(folder.path)").test.labels == [6])
-        try folder.write([0, 100] + row, "cifar-100-binary/train.bin")
-        for (bytes, problem) in [([0, 100] + row, "label 100 at index 0"), ([0, 5] + row.dropLast(), "no multiple of 3074")] {
-            try folder.write(Array(bytes), "cifar-100-binary/train.bin")
-            do {
-                _ = try DatasetCatalog.load("cifar100:\(folder.path)")
-                Issue.record("nothing was said")
-            } catch { #expect("\(error)".contains(problem), "\(error)") }
+        for name in ["\u{E9}", "e\u{301}", "z"] {
+            try FileManager.default.createDirectory(
+                atPath: "\(folder.path)/train/\(name)", withIntermediateDirectories: true)
+            try FileManager.default.copyItem(atPath: file("wide.jpg"), toPath: "\(folder.path)/train/\(name)/1.jpg")
         }
+        try FileManager.default.createDirectory(atPath: folder.file("val/images"), withIntermediateDirectories: true)
+        try folder.write(Array("v0.png\tz\n".utf8), "val/val_annotations.txt")
+        expectRefusal("are one class by their letters") { _ = try DatasetCatalog.load("tiny-imagenet:\(folder.path)") }
     }
 
-    @Test("with --skip-broken a damaged file of CIFAR and rows with a label that is none are left out and named")
-    func damagedShard() throws {
+    @Test("what is no class is named by its line, blank lines counted")
+    func annotations() throws {
         let folder = try TemporaryFolder()
-        let row = [UInt8](repeating: 9, count: 3072)
-        for number in 1...4 { try folder.write([UInt8(number)] + row + [3] + row, "data_batch_\(number).bin") }
-        try folder.write([2] + row + [10] + row, "data_batch_2.bin")
-        try folder.write([3] + row + row, "data_batch_3.bin")
-        try folder.write([7] + row, "test_batch.bin")
-        func load(_ skipBroken: Bool) throws -> Dataset {
-            try DatasetCatalog.load("cifar10:\(folder.path)", options: DatasetOptions(skipBroken: skipBroken))
-        }
-        expectRefusal("data_batch_2.bin: label 10 at index 1, cifar10 has classes 0...9; repair it or give --skip-broken") {
-            _ = try load(false)
-        }
-        let set = try load(true)
-        #expect(set.train.labels == [1, 3, 2, 4, 3] && set.train.pixels.count == 5 * 3072 && set.test.labels == [7])
-        let problems = set.skipped.map(\.description)
-        #expect(problems.count == 3, "\(problems)")
-        for (problem, wanted) in zip(
-            problems, ["data_batch_2.bin: label 10", "data_batch_3.bin: has 6145", "lacks data_batch_5.bin"])
-        { #expect(problem.contains(wanted), "\(problem)") }
-        try folder.write([70] + row, "test_batch.bin")
-        expectRefusal("test_batch.bin: label 70") { _ = try load(true) }
-    }
-
-    @Test("a pickle that calls anything else, or is cut short, is refused")
-    func pickles() throws {
-        let evil: [UInt8] =
-            [0x80, 2] + Array("cos\nsystem\n".utf8) + Array("U\u{4}true".utf8) + [0x85, UInt8(ascii: "R"), UInt8(ascii: ".")]
-        do {
-            _ = try ArrayPickle.dictionary(evil, named: "evil")
-            Issue.record("it was called")
-        } catch { #expect("\(error)".contains("calls os.system")) }
-        #expect(throws: InputError.self) { try ArrayPickle.dictionary([0x80, 2, UInt8(ascii: "}")], named: "short") }
-        var state: UInt64 = 9
-        for _ in 0..<2000 {
-            var bytes = evil
-            for _ in 0..<3 {
-                state = CounterRandom.splitMix64(state)
-                bytes[Int(state % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: state >> 32)
-            }
-            _ = try? ArrayPickle.dictionary(bytes, named: "noise")
+        try pictures(folder, ["train/"])
+        try FileManager.default.createDirectory(atPath: folder.file("val/images"), withIntermediateDirectories: true)
+        try folder.write(Array("v0.png\tcat\n\nv1.png\tcow\n".utf8), "val/val_annotations.txt")
+        expectRefusal("val_annotations.txt:3: names no class of the training images") {
+            _ = try DatasetCatalog.load("tiny-imagenet:\(folder.path)")
         }
     }
 
-    @Test("arrays in safetensors: names, layouts and ranges")
-    func arrays() throws {
+    @Test("a picture whose header promises more than is decoded is refused by its header")
+    func enormous() throws {
+        var bytes = try contents(of: file("tall.png"))
+        // The header's checksum covers its name and its thirteen bytes.
+        func png(_ width: Int, _ height: Int) -> [UInt8] {
+            bytes.replaceSubrange(16..<24, with: [width, height].flatMap { little($0, 4).reversed() })
+            let sum = Int(crc32(0, Array(bytes[12..<29]), 17))
+            bytes.replaceSubrange(29..<33, with: little(sum, 4).reversed())
+            return bytes
+        }
+        expectRefusal("is 32768x32768 pixels") { _ = try ImageDecoder.picture(png(32768, 32768), named: "x.png") }
+        expectRefusal("is 40000x1 pixels") { _ = try ImageDecoder.picture(png(40000, 1), named: "x.png") }
+    }
+
+    @Test("a sheet that cannot be written leaves what was there and says why")
+    func contactSheet() throws {
         let folder = try TemporaryFolder()
-        let path = folder.file("set.safetensors")
-        try SafetensorsFile.write(
-            [
-                SafetensorsItem("x_train", Tensor(shape: [4, 2, 2, 3], values: (0..<48).map { Double($0) / 100 })),
-                SafetensorsItem("y_train", Tensor(shape: [4], values: [0, 1, 2, 1]), as: .int64),
-                SafetensorsItem("x_test", Tensor(shape: [1, 2, 2, 3], repeating: 0.5)),
-                SafetensorsItem("y_test", Tensor(shape: [1], values: [2]), as: .int64),
-            ], to: path)
-        let set = try DatasetCatalog.load("arrays:\(path)")
-        #expect(set.inputShape == [3, 2, 2] && set.train.labels == [0, 1, 2, 1] && set.classNames == ["0", "1", "2"])
-        // Channels last, fractions: pixel (0, 1) of channel 2 is value 5.
-        #expect(set.train.pixels[2 * 4 + 1] == UInt8((0.05 * 255).rounded()))
-        try SafetensorsFile.write([SafetensorsItem("pictures", Tensor(shape: [1], values: [1]))], to: path)
-        do {
-            _ = try DatasetCatalog.load("arrays:\(path)")
-            Issue.record("nothing was said")
-        } catch { #expect("\(error)".contains("holds pictures") && "\(error)".contains("train_images")) }
+        try pictures(folder, ["train/", "test/"])
+        let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
+        expectRefusal("missing/sheet.png: cannot be written: No such file or directory") {
+            try set.writeContactSheet(folder.file("missing/sheet.png"))
+        }
+        try folder.write([1, 2], "old.png")
+        let old = try SheetReader(folder.file("old.png"))
+        try set.writeContactSheet(folder.file("old.png"))
+        #expect(old.bytes() == [1, 2])
     }
 
-    @Test("arrays in an .npz: bytes as they are, channels last, a test set drawn from the rest; other files are refused")
-    func npz() throws {
+    /// Keeps a file open while another takes its place.
+    private final class SheetReader {
+        private let handle: FileHandle
+        init(_ path: String) throws { handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path)) }
+        func bytes() -> [UInt8] { Array(handle.readDataToEndOfFile()) }
+    }
+
+    @Test("the first so many of a stream that has no more is the stream itself")
+    func prefixOfAll() throws {
         let folder = try TemporaryFolder()
-        func npy(_ type: String, _ shape: String, _ body: [UInt8]) -> [UInt8] {
-            NumPyTests.npy("{'descr': '\(type)', 'fortran_order': False, 'shape': (\(shape)), }\n", body)
-        }
-        // Five pictures of 2 x 1 pixels; channel c of pixel p of picture n is 40 n + 10 p + c.
-        var pixels: [UInt8] = []
-        for n in 0..<5 { for p in 0..<2 { for c in 0..<3 { pixels.append(UInt8(40 * n + 10 * p + c)) } } }
-        let arrays = [
-            (name: "images.npy", bytes: npy("|u1", "5, 2, 1, 3", pixels)),
-            (name: "labels.npy", bytes: npy(">i8", "5,", bytes((0..<5).map { Int64($0).bigEndian }))),
-            (name: "notes.npy", bytes: npy("<f4", "1,", floats([.nan]))),
-        ]
-        for deflated in [false, true] {
-            try folder.write(zip(arrays, deflated: deflated), "set.npz")
-            let set = try DatasetCatalog.load("arrays:\(folder.file("set.npz"))")
-            #expect(set.inputShape == [3, 2, 1] && set.train.count == 4 && set.test.count == 1 && set.train.classes == 5)
-            for table in [set.train, set.test] {
-                for (row, label) in table.labels.enumerated() {
-                    let wanted: [UInt8] = [0, 10, 1, 11, 2, 12]
-                    #expect(Array(table.pixels[6 * row..<6 * row + 6]) == wanted.map { $0 + 40 * UInt8(label) })
-                }
-            }
-            #expect(Set(set.train.labels + set.test.labels) == [0, 1, 2, 3, 4])
-        }
-        try folder.write(npy("|u1", "5, 2, 1, 3", pixels), "set.npy")
-        expectRefusal("is a NumPy array; give an .npz or .safetensors file") {
-            _ = try DatasetCatalog.load("arrays:\(folder.file("set.npy"))")
-        }
-        try folder.write(zip([arrays[0], (name: "labels.npy", bytes: npy("|u1", "4,", [0, 1, 0, 1]))]), "short.npz")
-        expectRefusal("labels: has 4 labels for 5 images") {
-            _ = try DatasetCatalog.load("arrays:\(folder.file("short.npz"))")
-        }
-    }
-}
-
-struct AugmentationTests {
-    @Test("draws: crops stay inside and in their range of areas and aspects, factors in theirs, Beta has its mean and spread")
-    func draws() {
-        var transform = ImageTransform(mean: [0], deviation: [1], horizontalFlip: true, size: 8, resizedCrop: 0.25)
-        transform.brightness = 0.4
-        var areas: [Double] = []
-        for index in 0..<2000 {
-            let p = transform.placement(seed: 1, epoch: 3, index: index, height: 40, width: 60)
-            #expect(p.top >= 0 && p.left >= 0 && p.top + p.height <= 40 && p.left + p.width <= 60)
-            #expect(p.brightness >= 0.6 && p.brightness <= 1.4 && p.contrast == 1)
-            areas.append(Double(p.height * p.width) / 2400)
-            let aspect = p.width / p.height
-            #expect(aspect > 0.7 && aspect < 1.43)
-        }
-        #expect(areas.min() ?? 0 > 0.22 && areas.max() ?? 2 <= 1)
-        // Large crops of a wide image that would be too wide are drawn again: the mean lies below 0.625.
-        #expect((0.45...0.6).contains(areas.reduce(0, +) / 2000))
-        for alpha in [0.2, 1, 4] {
-            let shares = (0..<4000).map { CounterRandom.beta(alpha, seed: 5, stream: UInt64($0), counter: 0) }
-            let mean = shares.reduce(0, +) / 4000
-            let variance = shares.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 4000
-            #expect(abs(mean - 0.5) < 0.02, "\(alpha)")
-            #expect(abs(variance - 1 / (4 * (2 * alpha + 1))) < 0.01, "\(alpha) \(variance)")
-        }
-    }
-
-    @Test("mixing: one draw per batch, a box's share is the area outside it")
-    func mixing() {
-        var transform = ImageTransform(mean: [0], deviation: [1])
-        #expect(transform.mixing(seed: 1, step: 0, height: 8, width: 8) == nil)
-        transform.cutmix = 1
-        for step in 0..<200 {
-            guard let mixing = transform.mixing(seed: 1, step: step, height: 8, width: 10), let box = mixing.box else {
-                Issue.record("no box")
-                return
-            }
-            #expect(box[0] >= 0 && box[1] >= 0 && box[0] + box[2] <= 8 && box[1] + box[3] <= 10)
-            #expect(abs(mixing.share - (1 - Double(box[2] * box[3]) / 80)) < 1e-12)
-        }
-        transform.mixup = 0.4
-        let kinds = (0..<200).map { transform.mixing(seed: 1, step: $0, height: 8, width: 8)?.box == nil }
-        #expect((60...140).contains(kinds.count { $0 }))
-    }
-
-    @Test("evaluation takes the centre, without any draw")
-    func evaluation() {
-        var transform = ImageTransform(mean: [0], deviation: [1], horizontalFlip: true, size: 7, resizedCrop: 0.1)
-        transform.centreCrop = 0.875
-        let p = transform.evaluation.placement(seed: 1, epoch: 1, index: 4, height: 8, width: 16)
-        #expect(p.values == [0.5, 4.5, 7, 7, 0, 1, 1, 1])
-        #expect(transform.evaluation.evaluation == transform.evaluation)
+        try pictures(folder, ["train/", "test/"])
+        let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12, streaming: .on))
+        #expect(set.train.prefix(6) == set.train && set.train.prefix(100).contentHash == set.train.contentHash)
+        #expect(set.train.prefix(5) != set.train)
     }
 }
