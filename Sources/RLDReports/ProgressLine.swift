@@ -43,11 +43,16 @@ public struct ProgressState: Sendable, Equatable {
     /// A bar over all epochs: "[=====>    ]".
     public func bar(width: Int) -> String {
         let share = steps > 0 && epochs > 0 ? (Double(epoch - 1) + Double(step) / Double(steps)) / Double(epochs) : 0
-        let filled = Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
+        let filled = filledCells(share, of: width)
         let head = filled < width ? ">" : ""
         return "[" + String(repeating: "=", count: filled) + head
             + String(repeating: " ", count: width - filled - head.count) + "]"
     }
+}
+
+/// Cells of a bar that a share of one fills; none of what is no number.
+private func filledCells(_ share: Double, of width: Int) -> Int {
+    share.isNaN ? 0 : Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
 }
 
 /// Shows progress: a line that redraws itself on a terminal, plain lines otherwise, nothing when quiet.
@@ -96,7 +101,7 @@ public final class ProgressLine {
         case .plain: write(text + "\n")
         case .terminal(let columns):
             let width = min(max(columns - text.count - 4, 8), 30)
-            let filled = Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
+            let filled = filledCells(share, of: width)
             let bar = "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] "
             draw(bar + text, columns)
         }
