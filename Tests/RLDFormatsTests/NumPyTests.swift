@@ -184,4 +184,19 @@ struct NumPyTests {
         try handle.close()
         expectRefusal("GiB of memory") { _ = try TensorFile(path: path) }
     }
+
+    @Test("an archive without arrays is one that holds no tensors; one of more arrays than zip counts is not written")
+    func numbersOfArrays() throws {
+        #expect(try TensorFile(bytes: zip([]), named: "x.npz").entries.isEmpty)
+        let one = try StoredTensor("w", Tensor(shape: [], values: [1]), as: .uint8, source: "x")
+        let many = (0..<65_535).map { index in
+            var tensor = one
+            tensor.name = "\(index)"
+            return tensor
+        }
+        expectRefusal("would hold more than 65534 entries, which is not written as zip; write a .safetensors file") {
+            try TensorFile.write(many, to: folder.file("x.npz"))
+        }
+        #expect(try folder.names().isEmpty)
+    }
 }

@@ -57,7 +57,7 @@ public struct TensorFile: Sendable {
             self.init(try NumPyArray(file))
         } else if ZipArchive.matches(start) || ending == "npz" {
             let archive = try ZipArchive(file)
-            if archive.entries.contains(where: { $0.name.hasSuffix(".npy") }) {
+            if archive.entries.isEmpty || archive.entries.contains(where: { $0.name.hasSuffix(".npy") }) {
                 try self.init(arrays: archive)
             } else {
                 self.init(try TorchCheckpoint(zip: archive))
