@@ -79,7 +79,9 @@ public final class ProgressLine {
     public static func standardError(quiet: Bool) -> ProgressLine {
         var mode: Mode = isatty(STDERR_FILENO) == 1 ? .terminal(columns: terminalColumns()) : .plain
         if quiet { mode = .quiet }
-        return ProgressLine(mode: mode) { FileHandle.standardError.write(Data($0.utf8)) }
+        // FileHandle's other way to write ends the program where nobody takes what is written: on a full disk, or when the terminal
+        // that a run was started from is closed.
+        return ProgressLine(mode: mode) { try? FileHandle.standardError.write(contentsOf: Data($0.utf8)) }
     }
 
     public func show(_ state: ProgressState) {

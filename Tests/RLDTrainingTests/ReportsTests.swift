@@ -1,3 +1,4 @@
+import Foundation
 import RLD
 import Testing
 
@@ -80,5 +81,18 @@ struct ReportsTests {
         let (bar, paper, line) = ([38, 110, 173], [255, 255, 255], [205, 205, 205]) as ([UInt8], [UInt8], [UInt8])
         #expect(pixel(1, 0) == bar && pixel(22, 39) == bar && pixel(23, 39) == paper && pixel(0, 39) == paper)
         #expect(pixel(30, 18) == paper && pixel(30, 20) == bar && pixel(60, 39) == paper && pixel(60, 10) == line)
+    }
+
+    @Test("a run does not end because nobody can be told of its progress: a full disk, a terminal that was closed")
+    func nobodyListens() throws {
+        let (own, full) = (dup(STDERR_FILENO), open("/dev/full", O_WRONLY))
+        try #require(own >= 0 && full >= 0)
+        dup2(full, STDERR_FILENO)
+        defer {
+            dup2(own, STDERR_FILENO)
+            close(own)
+            close(full)
+        }
+        ProgressLine.standardError(quiet: false).note("x")
     }
 }
