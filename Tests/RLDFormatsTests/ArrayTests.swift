@@ -118,4 +118,27 @@ struct ArrayTests {
             _ = try DatasetCatalog.load("arrays:\(folder.file("x.safetensors"))")
         }
     }
+
+    @Test("parts that do not fit together, and images without labels, are named")
+    func parts() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("set.safetensors")
+        func load(_ more: [SafetensorsItem]) throws -> Dataset {
+            let train = [
+                SafetensorsItem("x_train", Tensor(shape: [4, 2, 2], repeating: 3), as: .uint8),
+                SafetensorsItem("y_train", Tensor(shape: [4], values: [0, 1, 0, 1]), as: .int64),
+            ]
+            try SafetensorsFile.write(train + more, to: path)
+            return try DatasetCatalog.load("arrays:\(path)", options: DatasetOptions(testShare: 0.5))
+        }
+        let test = SafetensorsItem("x_test", Tensor(shape: [1, 2, 3], repeating: 3), as: .uint8)
+        expectRefusal("images of different sizes: [1, 2, 2] and [1, 2, 3]") {
+            _ = try load([test, SafetensorsItem("y_test", Tensor(shape: [1], values: [1]), as: .int64)])
+        }
+        #expect(try load([]).notes.isEmpty)
+        #expect(try load([test]).notes == ["\(path): x_test is not used, for want of test_labels or y_test"])
+        let labels = SafetensorsItem("val_labels", Tensor(shape: [1], values: [1]), as: .int64)
+        #expect(
+            try load([labels]).notes == ["\(path): val_labels is not used, for want of val_images, x_val or validation_images"])
+    }
 }

@@ -280,6 +280,10 @@ struct PictureTests {
             _ = try DatasetCatalog.load("labels:\(folder.path)")
             Issue.record("nothing was said")
         } catch { #expect("\(error)".contains("labels.csv:1: has 1 columns")) }
+        try folder.write(Array("file,species\ncat/wide.jpg,cat\n".utf8), "labels.csv")
+        expectRefusal("labels.csv:1: names a column of files, but none of classes; call it label") {
+            _ = try DatasetCatalog.load("labels:\(folder.path)")
+        }
         let lines = "cat/wide.jpg,a\ncat/tall.png\ncat/grey.jpg,b,nowhere\ndog/small.png,b,test\ndog/alpha.png,b\n"
         try folder.write(Array(lines.utf8), "labels.csv")
         let some = try DatasetCatalog.load("labels:\(folder.path)", options: DatasetOptions(imageSize: 12, skipBroken: true))
@@ -387,5 +391,20 @@ struct PictureTests {
         let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12, streaming: .on))
         #expect(set.train.prefix(6) == set.train && set.train.prefix(100).contentHash == set.train.contentHash)
         #expect(set.train.prefix(5) != set.train)
+    }
+
+    @Test("a part of which nothing can be read is named")
+    func nothingLeft() throws {
+        let folder = try TemporaryFolder()
+        try pictures(folder, ["train/", "test/"])
+        for name in ["cat/wide.jpg", "cat/tall.png", "cat/grey.jpg", "dog/alpha.png", "dog/small.png", "dog/palette.png"] {
+            try folder.write([1], "test/" + name)
+        }
+        for streaming in [Streaming.on, .off] {
+            expectRefusal("none of the 6 test pictures can be read; the first: ") {
+                _ = try DatasetCatalog.load(
+                    "folder:\(folder.path)", options: DatasetOptions(imageSize: 12, skipBroken: true, streaming: streaming))
+            }
+        }
     }
 }

@@ -22,22 +22,27 @@ struct ArrayFiles {
             throw InputError(
                 path, "is a \(file.format.rawValue)", advice: "give an .npz or .safetensors file of images and labels")
         }
-        // Only what is used is read.
-        func find(_ names: [String]) throws(InputError) -> StoredTensor? {
-            guard let name = names.first(where: { file.entry($0) != nil }) else { return nil }
-            return try file.stored(name)
-        }
+        func find(_ names: [String]) -> String? { names.first { file.entry($0) != nil } }
         var tables: [ImageTable] = []
+        var notes: [String] = []
         var skipping = Skipping(options)
         var scale = Scale.unknown
         for (index, part) in Self.parts.enumerated() {
-            guard let images = try find(part.images), let labels = try find(part.labels) else {
-                if index > 0 { continue }
+            let names = (find(part.images), find(part.labels))
+            guard let images = names.0, let labels = names.1 else {
+                if index > 0 {
+                    if let unused = names.0 ?? names.1 {
+                        let wanted = names.0 == nil ? part.images : part.labels
+                        notes.append("\(path): \(unused) is not used, for want of \(Self.alternatives(wanted))")
+                    }
+                    continue
+                }
                 throw InputError(
                     path, "holds \(listed(file.entries.map(\.name).sorted()))",
                     advice: "expected train_images and train_labels, or images and labels")
             }
-            tables.append(try table(images, labels, &skipping, &scale))
+            // Only what is used is read.
+            tables.append(try table(try file.stored(images), try file.stored(labels), &skipping, &scale))
         }
         let classes = tables.map(\.classes).max() ?? 0
         guard classes >= 2 else { throw InputError(path, "has labels of \(classes) class, at least 2 are needed") }
@@ -51,8 +56,8 @@ struct ArrayFiles {
             tables = [tables[0].selecting(Array(order[count...])), tables[0].selecting(Array(order[..<count]))]
         }
         func extents(_ table: ImageTable) -> [Int] { [table.channels, table.height, table.width] }
-        guard tables.allSatisfy({ extents($0) == extents(tables[0]) }) else {
-            throw InputError(path, "has test images of another size than the training images")
+        if let other = tables.first(where: { extents($0) != extents(tables[0]) }) {
+            throw InputError(path, "has images of different sizes: \(extents(tables[0])) and \(extents(other))")
         }
         let (mean, deviation) = tables[0].channelStatistics
         var dataset = Dataset(
@@ -60,8 +65,14 @@ struct ArrayFiles {
         )
         // Alone, a validation part is what there is to judge by.
         if tables.count > 2 { dataset.validation = tables[2] }
-        dataset.skipped = skipping.skipped
+        (dataset.skipped, dataset.notes) = (skipping.skipped, notes)
         return dataset
+    }
+
+    /// "a, b or c".
+    private static func alternatives(_ names: [String]) -> String {
+        let last = names.last ?? ""
+        return names.count < 2 ? last : names.dropLast().joined(separator: ", ") + " or " + last
     }
 
     private func table(

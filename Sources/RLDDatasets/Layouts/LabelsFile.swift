@@ -24,9 +24,10 @@ struct LabelsFile {
         var columns = (file: 0, label: 1, part: 2)
         if let header = lines.first?.cells.map({ $0.lowercased() }) {
             func column(_ names: [String]) -> Int? { header.firstIndex { names.contains($0) } }
-            if let file = column(["file", "filename", "file_name", "image", "path", "image_path"]),
-                let label = column(["label", "class", "category", "target"])
-            {
+            if let file = column(["file", "filename", "file_name", "image", "path", "image_path"]) {
+                guard let label = column(["label", "class", "category", "target"]) else {
+                    throw InputError("\(path):1", "names a column of files, but none of classes", advice: "call it label")
+                }
                 columns = (file, label, column(["part", "split", "set", "subset"]) ?? Int.max)
                 lines.removeFirst()
             }
