@@ -45,7 +45,7 @@ let package = Package(
             dependencies: ["RLDGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             exclude: ["ONNX/onnx.proto"]),
         .target(name: "RLDDatasets", dependencies: ["RLDGraph", "RLDFormats", "CZlib", "CTurboJPEG", "CPNG"]),
-        .target(name: "RLDReports", dependencies: ["CZlib"]),
+        .target(name: "RLDReports", dependencies: ["CPNG"]),
         .target(
             name: "RLDTraining",
             dependencies: [

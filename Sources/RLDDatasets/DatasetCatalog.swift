@@ -64,17 +64,14 @@ public enum DatasetCatalog {
         switch entry.kind {
         case .idx(let classNames, let advice):
             let files = MNISTFiles(name: name, folder: expanded, classNames: classNames, advice: advice, options: options)
-            var dataset = try files.load(transform: entry.transform)
-            dataset.transform.size = options.imageSize == dataset.train.height ? nil : options.imageSize
-            return dataset
+            return try files.load(transform: entry.transform).seen(at: options.imageSize)
         case .cifar(let kind):
-            var dataset = try CIFARFiles(kind: kind, path: expanded, options: options).load(transform: entry.transform)
-            dataset.transform.size = options.imageSize == 32 ? nil : options.imageSize
-            return dataset
+            let files = CIFARFiles(kind: kind, path: expanded, options: options)
+            return try files.load(transform: entry.transform).seen(at: options.imageSize)
         case .pictures(let layout):
             return try PictureSet(name: name, path: expanded, layout: layout, transform: entry.transform, options: options).load()
         case .arrays:
-            return try ArrayFiles(name: name, path: expanded, options: options).load()
+            return try ArrayFiles(name: name, path: expanded, options: options).load().seen(at: options.imageSize)
         }
     }
 
@@ -149,6 +146,15 @@ public enum DatasetCatalog {
             ImageTransform(mean: [], deviation: [], horizontalFlip: true)),
         Entry("arrays", "images and labels in an .npz or .safetensors file", .arrays, ImageTransform(mean: [], deviation: [])),
     ]
+}
+
+extension Dataset {
+    /// The same with images scaled to squares of a size when they are read, unless they are such squares or the size is nil.
+    fileprivate func seen(at size: Int?) -> Dataset {
+        var dataset = self
+        dataset.transform.size = [train.height, train.width] == [size, size] ? nil : size
+        return dataset
+    }
 }
 
 extension DatasetCatalog {

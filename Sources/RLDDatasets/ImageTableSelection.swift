@@ -4,6 +4,7 @@ extension ImageTable {
     /// The first `count` images, or all where there are fewer.
     public func prefix(_ count: Int) -> ImageTable {
         let kept = min(max(count, 0), self.count)
+        if kept == self.count { return self }
         if stream != nil { return selecting(Array(0..<kept)) }
         return ImageTable(
             channels: channels, height: height, width: width, pixels: Array(pixels.prefix(kept * imageSize)),

@@ -2,7 +2,8 @@ import Foundation
 import RLDGraph
 
 /// Writes a file so that a reader sees the old contents or the new, never a part: a temporary file in the same folder is
-/// written, flushed to the disk and renamed. A failure leaves the old file as it was and no temporary one.
+/// written, flushed to the disk and renamed. A failure leaves the old file as it was and no temporary one. A link stays a link to
+/// what is replaced; what is no file (a pipe, a terminal, /dev/null) is written to as it is.
 public struct AtomicFile {
     private let path: String
     private let descriptor: Int32
@@ -12,17 +13,24 @@ public struct AtomicFile {
     public static func write(
         to path: String, _ body: (borrowing AtomicFile) throws(InputError) -> Void
     ) throws(InputError) {
-        let target = URL(fileURLWithPath: path)
+        var status = stat()
+        if stat(path, &status) == 0, ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) {
+            try write(open(path, O_WRONLY | O_CLOEXEC), path: path, flush: false, body)
+        } else {
+            try replace(path, body)
+        }
+    }
+
+    private static func replace(
+        _ path: String, _ body: (borrowing AtomicFile) throws(InputError) -> Void
+    ) throws(InputError) {
+        let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
         let unique = "\(getpid()).\(String(UInt64.random(in: .min ... .max), radix: 36))"
         let folder = target.deletingLastPathComponent().path
         let temporary = "\(folder)/.\(target.lastPathComponent).\(unique).tmp"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { throw failure(path, "cannot be written") }
         do throws(InputError) {
-            let file = AtomicFile(path: path, descriptor: descriptor)
-            defer { close(descriptor) }
-            try body(file)
-            guard fsync(descriptor) == 0 else { throw failure(path, "cannot be flushed to the disk") }
+            try write(descriptor, path: path, flush: true, body)
         } catch {
             unlink(temporary)
             throw error
@@ -38,6 +46,17 @@ public struct AtomicFile {
             fsync(folderDescriptor)
             close(folderDescriptor)
         }
+    }
+
+    /// Writes to an open descriptor, and closes it.
+    private static func write(
+        _ descriptor: Int32, path: String, flush: Bool, _ body: (borrowing AtomicFile) throws(InputError) -> Void
+    ) throws(InputError) {
+        guard descriptor >= 0 else { throw failure(path, "cannot be written") }
+        let file = AtomicFile(path: path, descriptor: descriptor)
+        defer { close(descriptor) }
+        try body(file)
+        guard !flush || fsync(descriptor) == 0 else { throw failure(path, "cannot be flushed to the disk") }
     }
 
     /// Writes `bytes`.

@@ -2,11 +2,11 @@ import Foundation
 import RLDGraph
 
 /// A file that is open for reading at any place. It stays readable when another file is renamed over its path.
-final class RandomAccessFile: Sendable {
+package final class RandomAccessFile: Sendable {
     /// The path, or what messages call bytes that are in memory already.
-    let path: String
+    package let path: String
     /// Bytes, when it was opened.
-    let size: Int
+    package let size: Int
     private let source: Source
 
     private enum Source {
@@ -14,14 +14,15 @@ final class RandomAccessFile: Sendable {
         case memory([UInt8])
     }
 
-    init(bytes: [UInt8], named name: String) {
+    package init(bytes: [UInt8], named name: String) {
         path = name
         size = bytes.count
         source = .memory(bytes)
     }
 
-    init(path: String) throws(InputError) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    package init(path: String) throws(InputError) {
+        // Without O_NONBLOCK a pipe would be waited for before it is refused; files do not heed it.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             let code = errno
             throw code == ENOENT
@@ -30,7 +31,7 @@ final class RandomAccessFile: Sendable {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
-            throw InputError(path, "is not a file but a folder or device")
+            throw InputError(path, "is not a file but a folder, pipe or device")
         }
         self.path = path
         source = .descriptor(descriptor)
@@ -42,8 +43,9 @@ final class RandomAccessFile: Sendable {
     }
 
     /// - Precondition: the range lies in `0...size`.
-    func read(from offset: Int, count: Int) throws(InputError) -> [UInt8] {
-        switch source {
+    package func read(from offset: Int, count: Int) throws(InputError) -> [UInt8] {
+        try checkMemory(count, path: path)
+        return switch source {
         case .memory(let bytes): Array(bytes[offset..<offset + count])
         case .descriptor(let descriptor): try read(descriptor, from: offset, count: count)
         }
@@ -68,5 +70,13 @@ final class RandomAccessFile: Sendable {
             throw InputError(path, "was shortened while it was read: \(count) bytes expected at \(offset), found \(filled)")
         }
         return bytes
+    }
+}
+
+/// Refuses what this machine's memory does not hold before it is asked for: an allocation that fails ends the program, and the
+/// numbers come out of files (a sparse file may be larger than any memory).
+func checkMemory(_ count: Int, path: String) throws(InputError) {
+    guard UInt64(max(count, 0)) <= ProcessInfo.processInfo.physicalMemory else {
+        throw InputError(path, "holds a piece that takes \(count >> 30) GiB of memory, more than this machine has")
     }
 }

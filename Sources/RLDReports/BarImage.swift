@@ -1,4 +1,4 @@
-import CZlib
+import CPNG
 import Foundation
 
 /// A bar per value as a small PNG: 0 at the bottom, 1 at the top, lines at each quarter.
@@ -13,34 +13,31 @@ public struct BarImage: Sendable {
         let gap = bar > 3 ? 2 : 0
         width = max(values.count, 1) * bar + 2
         self.height = height
-        var rows = [UInt8]()
-        rows.reserveCapacity(height * (width * 3 + 1))
+        var pixels: [UInt8] = []
+        pixels.reserveCapacity(height * width * 3)
         for y in 0..<height {
-            // Each row of a PNG begins with its filter: none.
-            rows.append(0)
             let level = 1 - (Double(y) + 0.5) / Double(height)
             let isLine = [0.25, 0.5, 0.75].contains { abs(level - $0) * Double(height) <= 0.5 }
             for x in 0..<width {
                 let index = (x - 1) / bar
                 let inside = x >= 1 && index < values.count && (x - 1) % bar < bar - gap && values[index] > level
-                rows += inside ? [38, 110, 173] : isLine ? [205, 205, 205] : [255, 255, 255]
+                pixels += inside ? [38, 110, 173] : isLine ? [205, 205, 205] : [255, 255, 255]
             }
         }
-        png = Self.encode(rows, width: width, height: height)
+        png = Self.encode(pixels, width: width, height: height)
     }
 
-    private static func encode(_ rows: [UInt8], width: Int, height: Int) -> Data {
-        var packed = [UInt8](repeating: 0, count: Int(compressBound(uLong(rows.count))))
-        var size = uLongf(packed.count)
-        compress(&packed, &size, rows, uLong(rows.count))
-        func word(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
-        func chunk(_ name: String, _ body: [UInt8]) -> [UInt8] {
-            let content = Array(name.utf8) + body
-            return word(UInt32(body.count)) + content + word(UInt32(crc32(0, content, uInt(content.count))))
-        }
-        return Data(
-            [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
-                + chunk("IHDR", word(UInt32(width)) + word(UInt32(height)) + [8, 2, 0, 0, 0])
-                + chunk("IDAT", Array(packed.prefix(Int(size)))) + chunk("IEND", []))
+    private static func encode(_ pixels: [UInt8], width: Int, height: Int) -> Data {
+        var image = png_image()
+        image.version = UInt32(PNG_IMAGE_VERSION)
+        (image.width, image.height) = (UInt32(width), UInt32(height))
+        image.format = 2  // Red, green, blue, 8 bits each.
+        // Room for what does not compress at all: a filter byte per row, and what zlib and PNG put around each piece.
+        let raw = (3 * width + 1) * height
+        var size = raw + raw / 64 + (1 << 16)
+        var png = [UInt8](repeating: 0, count: size)
+        // A run does not end for want of a picture.
+        let isWritten = png_image_write_to_memory(&image, &png, &size, 0, pixels, 0, nil) != 0
+        return isWritten ? Data(png.prefix(size)) : Data()
     }
 }

@@ -78,7 +78,8 @@ public enum CurvePage {
         guard !finite.isEmpty else { return "<figure>\(caption)<p>no data</p></figure>" }
         let xTicks = ticks(finite.map(\.x).min() ?? 0, finite.map(\.x).max() ?? 1)
         let yTicks = ticks(finite.map(\.y).min() ?? 0, finite.map(\.y).max() ?? 1)
-        let (x0, x1) = (finite.map(\.x).min() ?? 0, max(finite.map(\.x).max() ?? 1, (finite.map(\.x).min() ?? 0) + 1e-9))
+        let x0 = finite.map(\.x).min() ?? 0
+        let x1 = max(finite.map(\.x).max() ?? 1, x0.nextUp)
         let (y0, y1) = (yTicks.first ?? 0, yTicks.last ?? 1)
         func px(_ x: Double) -> String { number(left + (x - x0) / (x1 - x0) * (width - left - right)) }
         func py(_ y: Double) -> String { number(height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)) }
@@ -121,9 +122,12 @@ public enum CurvePage {
         return "<figure>\(caption)\(parts.joined())<div>\(legend)</div></figure>"
     }
 
-    /// Round numbers that cover the range, four to eight of them.
+    /// Round numbers that cover the range, four to eight of them; the range's ends where it is too large or small for steps.
     package static func ticks(_ low: Double, _ high: Double) -> [Double] {
-        let span = high > low ? high - low : max(abs(low) * 0.1, 1e-6)
+        let difference = high > low ? high - low : max(abs(low) * 0.1, 1e-6)
+        // Steps below what the numbers can be told apart by would never get from one end to the other.
+        let span = max(difference, max(abs(low), abs(high)) * 1e-12, 1e-300)
+        guard span.isFinite else { return [low, high] }
         let rough = span / 5
         let power = pow(10, floor(log10(rough)))
         let step = ([1, 2, 5, 10].first { $0 * power >= rough } ?? 10) * power

@@ -41,9 +41,9 @@ public enum NumberText {
         return prefix == 0 ? "\(count) B" : "\(fixed(scaled, decimals: 1)) \(names[prefix])"
     }
 
-    /// Seconds: 3.14 -> "3.1 s", 75 -> "1:15", 3725 -> "1:02:05".
+    /// Seconds: 3.14 -> "3.1 s", 75 -> "1:15", 3725 -> "1:02:05"; "?" for what is no time a person could wait.
     public static func duration(_ seconds: Double) -> String {
-        guard seconds.isFinite, seconds >= 0 else { return "?" }
+        guard seconds >= 0, seconds < 1e12 else { return "?" }
         if seconds < 59.95 { return fixed(seconds, decimals: 1) + " s" }
         let whole = Int(seconds.rounded())
         let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60)

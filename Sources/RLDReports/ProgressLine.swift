@@ -43,11 +43,16 @@ public struct ProgressState: Sendable, Equatable {
     /// A bar over all epochs: "[=====>    ]".
     public func bar(width: Int) -> String {
         let share = steps > 0 && epochs > 0 ? (Double(epoch - 1) + Double(step) / Double(steps)) / Double(epochs) : 0
-        let filled = Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
+        let filled = filledCells(share, of: width)
         let head = filled < width ? ">" : ""
         return "[" + String(repeating: "=", count: filled) + head
             + String(repeating: " ", count: width - filled - head.count) + "]"
     }
+}
+
+/// Cells of a bar that a share of one fills; none of what is no number.
+private func filledCells(_ share: Double, of width: Int) -> Int {
+    share.isNaN ? 0 : Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
 }
 
 /// Shows progress: a line that redraws itself on a terminal, plain lines otherwise, nothing when quiet.
@@ -74,7 +79,9 @@ public final class ProgressLine {
     public static func standardError(quiet: Bool) -> ProgressLine {
         var mode: Mode = isatty(STDERR_FILENO) == 1 ? .terminal(columns: terminalColumns()) : .plain
         if quiet { mode = .quiet }
-        return ProgressLine(mode: mode) { FileHandle.standardError.write(Data($0.utf8)) }
+        // FileHandle's other way to write ends the program where nobody takes what is written: on a full disk, or when the terminal
+        // that a run was started from is closed.
+        return ProgressLine(mode: mode) { try? FileHandle.standardError.write(contentsOf: Data($0.utf8)) }
     }
 
     public func show(_ state: ProgressState) {
@@ -96,7 +103,7 @@ public final class ProgressLine {
         case .plain: write(text + "\n")
         case .terminal(let columns):
             let width = min(max(columns - text.count - 4, 8), 30)
-            let filled = Int((min(max(share, 0), 1) * Double(width)).rounded(.down))
+            let filled = filledCells(share, of: width)
             let bar = "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] "
             draw(bar + text, columns)
         }

@@ -79,6 +79,29 @@ struct FuzzTests {
         }
     }
 
+    @Test func pickledArrays() {
+        // As NumPy writes an array in protocol 2, bytes as text.
+        let array = Pickle().op("}(").string("data").global("numpy.core.multiarray", "_reconstruct").op("(")
+            .global("numpy", "ndarray").op("K").adding([0]).op("\u{85}").global("_codecs", "encode").op("(").string("b")
+            .string("latin1").op("tRtR(K").adding([1]).op("K").adding([2]).op("K").adding([3]).op("\u{86}")
+            .global("numpy", "dtype").op("(").string("u1").op("K").adding([0]).op("K").adding([1]).op("tR(K").adding([3])
+            .string("|").op("NNNJ").adding([255, 255, 255, 255]).op("J").adding([255, 255, 255, 255]).op("K").adding([0])
+            .op("tb").adding([0x89]).global("_codecs", "encode").op("(").string("\u{1}\u{2}\u{FF}\u{80}az").string("latin1")
+            .op("tRtb").string("labels").op("](K").adding([7]).op("K").adding([9]).op("eu.").bytes
+        let good = try? PickledDictionary(array, named: "good")
+        #expect(good?.array("data")?.shape == [2, 3] && good?.array("data")?.bytes == [1, 2, 255, 128, 0x61, 0x7A])
+        #expect(good?.integers("labels") == [7, 9])
+        let instructions = Array(
+            "(012NIJKMGXU]l})tadesuqrhjcRb.\u{80}\u{85}\u{86}\u{87}\u{88}\u{89}\u{8a}".unicodeScalars.map { UInt8($0.value) })
+        fuzz(count) { seed in
+            mutated(array, seed: seed, alphabet: instructions)
+        } parse: { bytes throws(InputError) in
+            let values = try PickledDictionary(bytes, named: "mutant")
+            if let (shape, bytes) = values.array("data"), shape.reduce(1, *) != bytes.count { throw InputError("", "") }
+            _ = (values.integers("labels"), values.texts("labels"))
+        }
+    }
+
     @Test func idxFiles() {
         let plain = idx([3, 2, 2], Array(0..<12))
         let compressed = gzip(plain)

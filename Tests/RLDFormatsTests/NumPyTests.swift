@@ -1,3 +1,4 @@
+import Foundation
 import RLDFormats
 import RLDGraph
 import TestSupport
@@ -135,5 +136,67 @@ struct NumPyTests {
         expectRefusal("cannot hold two") { try TensorFile.write([tensor, tensor], to: folder.file("y.npz")) }
         expectRefusal("does not say by its ending") { try TensorFile.write([tensor], to: folder.file("y.txt")) }
         #expect(try folder.names() == ["x.npy"])
+    }
+
+    @Test("more dimensions than NumPy has are refused when they are written, however many a file of another format has")
+    func dimensions() throws {
+        func file(_ dimensions: Int) throws -> TensorFile {
+            let shape = Array(repeating: 1, count: dimensions)
+            return try TensorFile(bytes: safetensors([("w", "U8", shape, [7])]), named: "x.safetensors")
+        }
+        try TensorConversion(file(64)).write(to: folder.file("x.npy"))
+        #expect(try TensorFile(path: folder.file("x.npy")).entries.first?.shape.count == 64)
+        for dimensions in [65, 40_000] {
+            for ending in ["npy", "npz"] {
+                expectRefusal("tensor 'w' has \(dimensions) dimensions, NumPy has at most 64") {
+                    try TensorConversion(file(dimensions)).write(to: folder.file("y.\(ending)"))
+                }
+            }
+        }
+        #expect(try folder.names() == ["x.npy"])
+    }
+
+    @Test("an archive that promises more than the machine's memory is refused before it is unpacked")
+    func memory() throws {
+        // 1032 to 1 is what deflate can do: the packed bytes of a sparse file would suffice.
+        let path = try folder.write(zip([(name: "a.npy", bytes: Array(repeating: 0, count: 100))]), "x.npz")
+        let size = 1 << 43
+        var archive = try contents(of: path)
+        let directory = try #require(archive.indices.last { archive[$0...].starts(with: little(0x0201_4B50, 4)) })
+        archive.removeSubrange(directory...)
+        let extra = little(1, 2) + little(16, 2) + little(size, 8) + little(size, 8)
+        let entry =
+            little(0x0201_4B50, 4) + little(20, 4) + little(0, 12) + little(0xFFFF_FFFF, 4) + little(0xFFFF_FFFF, 4)
+            + little(5, 2) + little(extra.count, 2) + little(0, 10) + little(0, 4) + Array("a.npy".utf8) + extra
+        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        try handle.truncate(atOffset: 0)
+        try handle.write(contentsOf: Data(archive))
+        do { try handle.truncate(atOffset: UInt64(archive.count + size)) } catch { return }  // No sparse files here.
+        try handle.seekToEnd()
+        let start = archive.count + size
+        let record = start + entry.count
+        try handle.write(
+            contentsOf: Data(
+                entry + little(0x0606_4B50, 4) + little(44, 8) + little(45, 4) + little(0, 8) + little(1, 8) + little(1, 8)
+                    + little(entry.count, 8) + little(start, 8) + little(0x0706_4B50, 4) + little(0, 4) + little(record, 8)
+                    + little(1, 4) + little(0x0605_4B50, 4) + little(0, 4) + little(0xFFFF, 2) + little(0xFFFF, 2)
+                    + little(0xFFFF_FFFF, 4) + little(0xFFFF_FFFF, 4) + little(0, 2)))
+        try handle.close()
+        expectRefusal("GiB of memory") { _ = try TensorFile(path: path) }
+    }
+
+    @Test("an archive without arrays is one that holds no tensors; one of more arrays than zip counts is not written")
+    func numbersOfArrays() throws {
+        #expect(try TensorFile(bytes: zip([]), named: "x.npz").entries.isEmpty)
+        let one = try StoredTensor("w", Tensor(shape: [], values: [1]), as: .uint8, source: "x")
+        let many = (0..<65_535).map { index in
+            var tensor = one
+            tensor.name = "\(index)"
+            return tensor
+        }
+        expectRefusal("would hold more than 65534 entries, which is not written as zip; write a .safetensors file") {
+            try TensorFile.write(many, to: folder.file("x.npz"))
+        }
+        #expect(try folder.names().isEmpty)
     }
 }

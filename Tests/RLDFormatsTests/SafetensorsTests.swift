@@ -176,4 +176,47 @@ struct SafetensorsTests {
         #expect(try old.doubles("x") == [1])
         #expect(try SafetensorsFile(path: path).doubles("x") == [2, 3])
     }
+
+    @Test("a file is known by what it holds whatever its name, also where its first byte is that of a pickle")
+    func withoutEnding() throws {
+        let tensor = "{\"w\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}"
+        for length in [0x80, 0x180] {
+            let header = tensor + String(repeating: " ", count: length - tensor.count - 1) + "}"
+            let file = try TensorFile(bytes: safetensors(header: header, body: [5]), named: "weights")
+            #expect(try file.format == .safetensors && file.tensor("w").values == [5])
+        }
+    }
+
+    @Test("names out of a file do not reach a terminal as they are, nor without end", .timeLimit(.minutes(1)))
+    func hostileNames() throws {
+        func file(_ names: [String]) throws -> TensorFile {
+            let tensors = names.map { (name: $0, type: "U8", shape: [1], bytes: [7 as UInt8]) }
+            return try TensorFile(bytes: safetensors(tensors), named: "x.safetensors")
+        }
+        func refused(_ fragment: String, _ body: () throws -> Void) {
+            let error = #expect(throws: InputError.self) { try body() }
+            let text = error?.description ?? ""
+            #expect(text.contains(fragment), "\(text.prefix(500))")
+            #expect(text.unicodeScalars.count < 1000)
+            #expect(!text.unicodeScalars.contains { $0.value < 0x20 || (0x7F..<0xA0).contains($0.value) || $0.value == 0x2028 })
+        }
+        let csi = "weigh\u{9B}31m"
+        refused("did you mean 'weigh\\u009b31m'?") { _ = try file([csi, "y"]).stored("weigh_31m") }
+        refused("did you mean 'weigh\\u009b31m'?") {
+            _ = try SafetensorsFile(bytes: safetensors([(csi, "U8", [1], [7])]), named: "x").stored("weigh_31m")
+        }
+        refused("did you mean 'weigh\\u009b31m'?") { _ = try file(["\(csi).x"]).stateDict(key: "weigh_31m") }
+        refused("it holds a\\u2028b") { _ = try file(["a\u{2028}b.x"]).stateDict(key: "something else") }
+        // One letter with accents without end is one character.
+        let accents = "e" + String(repeating: "\u{301}", count: 100_000)
+        refused("has no tensor '") { _ = try file(["a", "b"]).stored(accents) }
+        refused("it holds ") { _ = try file(["\(accents).x"]).stateDict(key: "something else") }
+        // Not compared letter by letter with what nobody can have meant.
+        refused("has no tensor") {
+            _ = try file([String(repeating: "x", count: 30_000_000), "b"]).stored(String(repeating: "y", count: 200))
+        }
+        // Wrappers around wrappers.
+        #expect(try file(["module._orig_mod.module.w"]).stateDict().names == ["w"])
+        #expect(try file([String(repeating: "module.", count: 100_000) + "w"]).stateDict().names.count == 1)
+    }
 }

@@ -87,6 +87,43 @@ struct TorchRefusalTests {
         refused("pickle protocol 6", [0x80, 6, 0x4E, 0x2E])
     }
 
+    @Test("a view of a storage that lies beyond it, in the archive's format too; each use of a storage is checked")
+    func views() throws {
+        func view(_ pickle: Pickle, _ offset: Int, _ count: Int, of whole: Int) -> Pickle {
+            pickle.global("torch._utils", "_rebuild_tensor").op("((").string("storage").global("torch", "FloatStorage").string(
+                "0"
+            )
+            .string("cpu").int(whole).op("(").string("9").int(offset).int(count).op("ttQ").int(0).ints([1]).ints([1]).op("tR")
+        }
+        refused("storage '0' should hold", Pickle.single { view($0, 1 << 61, 1, of: (1 << 61) + 1) })
+        refused("storage '0' should hold 25 elements", Pickle.single { view($0, 24, 1, of: 25) })
+        let second = view(
+            Pickle().op("}(").string("a").tensor(count: 24, shape: [1], strides: [1]).string("b"), 1 << 61, 1, of: .max)
+        refused("storage '0' should hold", second.op("u.").bytes)
+        let good = Pickle.single { view($0, 23, 1, of: 24) }
+        #expect(try TensorFile(bytes: checkpoint(good, ["0": storage]), named: "x.pth").tensor("w").values == [23])
+    }
+
+    @Test("few bytes cannot ask for much memory or time", .timeLimit(.minutes(1)))
+    func amplification() throws {
+        let many = 200_000
+        func repeated(_ codes: [UInt8], _ count: Int = many) -> [UInt8] { Array(repeating: codes, count: count).flatMap { $0 } }
+        let (h, r) = (UInt8(ascii: "h"), UInt8(ascii: "R"))
+        // One list of pairs, made a dictionary again and again.
+        let pairs = Pickle().string("k").op("N").adding([0x86]).op("q").adding([1]).op("0](")
+            .adding(repeated([h, 1])).op("e").adding([0x85]).op("q").adding([2]).op("0")
+            .global("collections", "OrderedDict").op("q").adding([3]).op("0]")
+        refused("is larger than any checkpoint", pairs.adding(repeated([h, 3, h, 2, r, UInt8(ascii: "a")])).op(".").bytes)
+        // One dictionary without names, looked through again and again.
+        let nameless = Pickle().op("}(").adding(repeated([UInt8(ascii: "N"), UInt8(ascii: "N")])).op("uq").adding([1]).op("0](")
+            .adding(repeated([h, 1])).op("e.").bytes
+        refused("nests its values without end", nameless)
+        // One long name of many tensors.
+        let named = Pickle().op("}").string(String(repeating: "x", count: 1 << 20)).op("](")
+            .tensor(count: 24, shape: [1], strides: [1]).op("q").adding([1]).adding(repeated([h, 1])).op("es.").bytes
+        refused("nests its values without end", named)
+    }
+
     @Test func archives() throws {
         func refused(_ fragment: String, _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
             expectRefusal(fragment, sourceLocation: sourceLocation) {
@@ -107,6 +144,10 @@ struct TorchRefusalTests {
         refused("tar format", Array(repeating: 0, count: 257) + Array("ustar  ".utf8))
         refused("is no file of tensors that can be read", Array("hello, world".utf8))
         refused("is no file of tensors that can be read", [])
+        var large = good
+        let end = good.count - 22
+        large.replaceSubrange(end + 12..<end + 16, with: [0, 0, 0, 127])
+        refused("a zip directory of 2130706432 bytes", large)
         // A stored entry whose deflated size promises 2^60 bytes.
         var lying = zip([("a.npy", Array(repeating: 0, count: 100))], deflated: true)
         let size = try #require(lying.indices.last { lying[$0...].starts(with: little(0x0201_4B50, 4)) }) + 24

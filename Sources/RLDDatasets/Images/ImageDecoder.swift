@@ -1,6 +1,6 @@
 import CPNG
 import CTurboJPEG
-import Foundation
+import RLDFormats
 import RLDGraph
 
 /// A decoded picture: 8 bits per channel, red, green, blue, row by row.
@@ -34,17 +34,14 @@ package enum ImageDecoder {
         image.version = UInt32(PNG_IMAGE_VERSION)
         defer { png_image_free(&image) }
         guard bytes.withUnsafeBytes({ png_image_begin_read_from_memory(&image, $0.baseAddress, $0.count) }) != 0 else {
-            throw InputError(path, "is damaged: \(message(image))")
+            throw InputError(path, "is damaged: \(image.text)")
         }
         return (Int(image.width), Int(image.height))
     }
 
     private static func contents(of path: String) throws(InputError) -> [UInt8] {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            let exists = FileManager.default.fileExists(atPath: path)
-            throw InputError(path, exists ? "cannot be read" : "no such file")
-        }
-        return [UInt8](data)
+        let file = try RandomAccessFile(path: path)
+        return try file.read(from: 0, count: file.size)
     }
 
     package static func picture(_ bytes: [UInt8], named path: String, smallest: Int? = nil) throws(InputError) -> Picture {
@@ -54,6 +51,8 @@ package enum ImageDecoder {
     }
 
     private static let largestSide = 1 << 15
+    /// Pixels of a picture. A few bytes of a file may promise any number of them, and every processor decodes one at a time.
+    private static let largestArea = 1 << 28
 
     private static func damage(_ handle: tjhandle, _ path: String) -> InputError {
         InputError(path, "is damaged: \(String(cString: tjGetErrorStr2(handle)))")
@@ -112,12 +111,12 @@ package enum ImageDecoder {
         // The reader keeps the address of the bytes between the two calls.
         let status = bytes.withUnsafeBytes { bytes -> Int32 in
             guard png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count) != 0 else { return 0 }
-            guard image.width > 0, image.width <= largestSide, image.height > 0, image.height <= largestSide else { return 1 }
+            guard isReadable(Int(image.width), Int(image.height)) else { return 1 }
             image.format = 3  // Red, green, blue, alpha, 8 bits each.
             pixels = [UInt8](repeating: 0, count: Int(image.width) * Int(image.height) * 4)
             return png_image_finish_read(&image, nil, &pixels, 0, nil)
         }
-        guard status != 0 else { throw InputError(path, "is damaged: \(message(image))") }
+        guard status != 0 else { throw InputError(path, "is damaged: \(image.text)") }
         let (width, height) = (Int(image.width), Int(image.height))
         try check(width, height, path)
         var colours = [UInt8](repeating: 0, count: width * height * 3)
@@ -125,27 +124,40 @@ package enum ImageDecoder {
         return Picture(width: width, height: height, pixels: colours)
     }
 
-    private static func message(_ image: png_image) -> String {
-        withUnsafeBytes(of: image.message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    private static func isReadable(_ width: Int, _ height: Int) -> Bool {
+        (1...largestSide).contains(width) && (1...largestSide).contains(height) && width * height <= largestArea
     }
 
     private static func check(_ width: Int, _ height: Int, _ path: String) throws(InputError) {
-        guard width > 0, height > 0, width <= largestSide, height <= largestSide else {
-            throw InputError(path, "is \(width)x\(height) pixels, from 1 to \(largestSide) on a side are read")
+        guard isReadable(width, height) else {
+            throw InputError(
+                path,
+                "is \(width)x\(height) pixels, from 1 to \(largestSide) on a side and \(largestArea >> 20) million in all are read"
+            )
         }
     }
 }
 
 extension Picture {
-    /// Writes a PNG.
+    /// Writes a PNG, whole or not at all.
     func write(png path: String) throws(InputError) {
         var image = png_image()
         image.version = UInt32(PNG_IMAGE_VERSION)
         image.width = UInt32(width)
         image.height = UInt32(height)
         image.format = 2  // Red, green, blue, 8 bits each.
-        guard png_image_write_to_file(&image, path, 0, pixels, 0, nil) != 0 else {
-            throw InputError(path, "cannot be written as a PNG")
+        // Room for what does not compress at all: a filter byte per row, and what zlib and PNG put around each piece.
+        let raw = (3 * width + 1) * height
+        var size = raw + raw / 64 + (1 << 16)
+        var bytes = [UInt8](repeating: 0, count: size)
+        guard png_image_write_to_memory(&image, &bytes, &size, 0, pixels, 0, nil) != 0, size <= bytes.count else {
+            throw InputError(path, "cannot be written as a PNG: \(image.text)")
         }
+        try AtomicFile.write(Array(bytes.prefix(size)), to: path)
     }
+}
+
+extension png_image {
+    /// What libpng says of the last failure.
+    fileprivate var text: String { withUnsafeBytes(of: message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } }
 }

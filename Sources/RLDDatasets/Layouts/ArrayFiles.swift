@@ -22,21 +22,27 @@ struct ArrayFiles {
             throw InputError(
                 path, "is a \(file.format.rawValue)", advice: "give an .npz or .safetensors file of images and labels")
         }
-        // Only what is used is read.
-        func find(_ names: [String]) throws(InputError) -> StoredTensor? {
-            guard let name = names.first(where: { file.entry($0) != nil }) else { return nil }
-            return try file.stored(name)
-        }
+        func find(_ names: [String]) -> String? { names.first { file.entry($0) != nil } }
         var tables: [ImageTable] = []
+        var notes: [String] = []
         var skipping = Skipping(options)
+        var scale = Scale.unknown
         for (index, part) in Self.parts.enumerated() {
-            guard let images = try find(part.images), let labels = try find(part.labels) else {
-                if index > 0 { continue }
+            let names = (find(part.images), find(part.labels))
+            guard let images = names.0, let labels = names.1 else {
+                if index > 0 {
+                    if let unused = names.0 ?? names.1 {
+                        let wanted = names.0 == nil ? part.images : part.labels
+                        notes.append("\(path): \(unused) is not used, for want of \(Self.alternatives(wanted))")
+                    }
+                    continue
+                }
                 throw InputError(
-                    path, "holds \(file.entries.map(\.name).sorted().joined(separator: ", "))",
+                    path, "holds \(listed(file.entries.map(\.name).sorted()))",
                     advice: "expected train_images and train_labels, or images and labels")
             }
-            tables.append(try table(images, labels, &skipping))
+            // Only what is used is read.
+            tables.append(try table(try file.stored(images), try file.stored(labels), &skipping, &scale))
         }
         let classes = tables.map(\.classes).max() ?? 0
         guard classes >= 2 else { throw InputError(path, "has labels of \(classes) class, at least 2 are needed") }
@@ -50,21 +56,27 @@ struct ArrayFiles {
             tables = [tables[0].selecting(Array(order[count...])), tables[0].selecting(Array(order[..<count]))]
         }
         func extents(_ table: ImageTable) -> [Int] { [table.channels, table.height, table.width] }
-        guard tables.allSatisfy({ extents($0) == extents(tables[0]) }) else {
-            throw InputError(path, "has test images of another size than the training images")
+        if let other = tables.first(where: { extents($0) != extents(tables[0]) }) {
+            throw InputError(path, "has images of different sizes: \(extents(tables[0])) and \(extents(other))")
         }
         let (mean, deviation) = tables[0].channelStatistics
-        var transform = ImageTransform(mean: mean, deviation: deviation)
-        if let size = options.imageSize, size != tables[0].height { transform.size = size }
-        var dataset = Dataset(name: name, path: path, train: tables[0], test: tables[1], transform: transform)
+        var dataset = Dataset(
+            name: name, path: path, train: tables[0], test: tables[1], transform: ImageTransform(mean: mean, deviation: deviation)
+        )
         // Alone, a validation part is what there is to judge by.
         if tables.count > 2 { dataset.validation = tables[2] }
-        dataset.skipped = skipping.skipped
+        (dataset.skipped, dataset.notes) = (skipping.skipped, notes)
         return dataset
     }
 
+    /// "a, b or c".
+    private static func alternatives(_ names: [String]) -> String {
+        let last = names.last ?? ""
+        return names.count < 2 ? last : names.dropLast().joined(separator: ", ") + " or " + last
+    }
+
     private func table(
-        _ images: StoredTensor, _ labels: StoredTensor, _ skipping: inout Skipping
+        _ images: StoredTensor, _ labels: StoredTensor, _ skipping: inout Skipping, _ scale: inout Scale
     ) throws(InputError) -> ImageTable {
         let shape = images.shape
         func fail(_ name: String, _ problem: String) -> InputError { InputError("\(path): \(name)", problem) }
@@ -79,7 +91,7 @@ struct ArrayFiles {
             throw fail(images.name, "has shape \(shape), expected [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels")
         }
         guard labels.count == shape[0] else { throw fail(labels.name, "has \(labels.count) labels for \(shape[0]) images") }
-        var pixels = try bytes(images)
+        var pixels = try bytes(images, &scale)
         if channelsLast {
             let stored = pixels
             for n in 0..<shape[0] {
@@ -104,15 +116,34 @@ struct ArrayFiles {
         return kept.count == table.count ? table : table.selecting(kept)
     }
 
+    /// What the numbers of a file's images mean, once its training images have shown it.
+    private enum Scale {
+        case unknown
+        /// From 0 to 255.
+        case whole
+        /// From 0 to 1.
+        case fractions
+    }
+
     /// Bytes as they are; other numbers from 0 to 255, or fractions from 0 to 1, rounded.
-    private func bytes(_ images: StoredTensor) throws(InputError) -> [UInt8] {
+    private func bytes(_ images: StoredTensor, _ scale: inout Scale) throws(InputError) -> [UInt8] {
         if images.type == .uint8 { return images.bytes }
         let values = try images.doubles(source: path)
-        let top = values.max() ?? 0
         guard values.allSatisfy({ $0 >= 0 && $0 <= 255 }) else {
             throw InputError("\(path): \(images.name)", "holds values outside 0...255")
         }
-        let scale = top <= 1 && values.contains { $0 != $0.rounded() } ? 255.0 : 1
-        return values.map { UInt8(($0 * scale).rounded()) }
+        let top = values.max() ?? 0
+        let looksFractional = top <= 1 && values.contains { $0 != $0.rounded() }
+        if scale == .unknown { scale = looksFractional ? .fractions : .whole }
+        // Judged alone, a few test images that hold nothing but 0 and 1 would be taken for almost black ones.
+        guard scale == .whole || top <= 1 else {
+            throw InputError(
+                "\(path): \(images.name)", "holds values up to \(top), the training images are fractions from 0 to 1")
+        }
+        guard scale == .fractions || !looksFractional else {
+            throw InputError(
+                "\(path): \(images.name)", "holds fractions from 0 to 1, the training images numbers up to 255")
+        }
+        return values.map { UInt8(($0 * (scale == .fractions ? 255 : 1)).rounded()) }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 
 /// CIFAR-10 and CIFAR-100 (Krizhevsky 2009): the binary version or the Python version, as a folder, as the folder that holds
@@ -92,7 +93,7 @@ struct CIFARFiles {
                     var files: [String: [UInt8]] = [:]
                     for name in wanted(layout) where FileManager.default.fileExists(atPath: "\(folder)/\(name)") {
                         let reader = try ByteReader(path: "\(folder)/\(name)")
-                        files[name] = try reader.read(reader.largestSize)
+                        files[name] = try reader.read(min(reader.largestSize, TarArchive.maximumBytes))
                     }
                     return (layout, files)
                 }
@@ -125,18 +126,18 @@ struct CIFARFiles {
     }
 
     private func readPickle(_ bytes: [UInt8], _ name: String) throws(InputError) -> Rows {
-        let values = try ArrayPickle.dictionary(bytes, named: "\(path): \(name)")
+        let values = try PickledDictionary(bytes, named: "\(path): \(name)")
         let key = kind == .cifar10 ? "labels" : "fine_labels"
-        guard let (shape, data) = values["data"]?.array, shape.count == 2, shape[1] == Self.imageBytes else {
+        guard let (shape, data) = values.array("data"), shape.count == 2, shape[1] == Self.imageBytes else {
             throw InputError("\(path): \(name)", "holds no array 'data' of N x \(Self.imageBytes) bytes")
         }
-        guard let items = values[key]?.items, items.count == shape[0] else {
+        guard let labels = values.integers(key), labels.count == shape[0] else {
             throw InputError("\(path): \(name)", "holds no list '\(key)' of \(shape[0]) labels")
         }
         var rows = Rows()
-        for (index, item) in items.enumerated() {
+        for (index, label) in labels.enumerated() {
             let pixels = data[index * Self.imageBytes..<(index + 1) * Self.imageBytes]
-            append(pixels, label: item.integer ?? -1, at: index, of: name, to: &rows)
+            append(pixels, label: label ?? -1, at: index, of: name, to: &rows)
         }
         return rows
     }
@@ -156,8 +157,8 @@ struct CIFARFiles {
         guard let bytes else { return [] }
         let names: [String]
         if layout.isPickle {
-            let values = try ArrayPickle.dictionary(bytes, named: "\(path): \(layout.names)")
-            names = (values[kind == .cifar10 ? "label_names" : "fine_label_names"]?.items ?? []).compactMap(\.text)
+            let values = try PickledDictionary(bytes, named: "\(path): \(layout.names)")
+            names = values.texts(kind == .cifar10 ? "label_names" : "fine_label_names") ?? []
         } else {
             names = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
         }

@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 
 /// Pictures in folders: `train/CLASS/*` with `test/` and `val/` or one of them beside it, or `CLASS/*` alone, or Tiny-ImageNet's layout.
@@ -17,9 +18,10 @@ struct ImageFolder {
                 path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
         }
         guard let trainFolder = Self.trainNames.map({ "\(path)/\($0)" }).first(where: Self.isFolder) else {
-            return PictureLists(train: try list(of: path, classes: nil))
+            return try classes(in: path)
         }
-        let train = try list(of: trainFolder, classes: nil)
+        var lists = try classes(in: trainFolder)
+        let train = lists.train
         // A folder of pictures without classes (a contest's test set) says nothing about accuracy.
         func isUsable(_ name: String) -> Bool { isAnnotated(name) || !Self.folders(in: "\(path)/\(name)").isEmpty }
         func part(_ name: String?) throws(InputError) -> ImageList? {
@@ -37,7 +39,7 @@ struct ImageFolder {
         if testName == nil { (testName, validationName) = (validationName, nil) }
         let others = present.filter { ![testName, validationName].contains($0) }
             .map { isUsable($0) ? "\($0)/ is not used" : "\($0)/ holds no classes and is not used" }.joined(separator: ", ")
-        var lists = PictureLists(train: train, validation: try part(validationName), test: try part(testName))
+        (lists.validation, lists.test) = (try part(validationName), try part(testName))
         if let testName, let validationName {
             lists.notes.append("\(path)/\(testName) is the test set, \(path)/\(validationName) the validation part")
         } else if let testName, !Self.testNames.contains(testName) {
@@ -51,6 +53,16 @@ struct ImageFolder {
         FileManager.default.fileExists(atPath: "\(path)/\(name)/val_annotations.txt")
     }
 
+    /// Training pictures, and which classes have none: their folders may hold pictures of another format, or be no classes.
+    private func classes(in folder: String) throws(InputError) -> PictureLists {
+        let train = try list(of: folder, classes: nil)
+        let used = Set(train.labels)
+        let empty = train.classNames.indices.filter { !used.contains(Int32($0)) }.map { train.classNames[$0] }
+        var lists = PictureLists(train: train)
+        if !empty.isEmpty { lists.notes.append("\(folder): no .jpg, .jpeg or .png files in \(listed(empty))") }
+        return lists
+    }
+
     /// Every picture below the folder's own folders, each of which is a class.
     private func list(of folder: String, classes known: [String]?) throws(InputError) -> ImageList {
         let names = Self.folders(in: folder)
@@ -58,6 +70,12 @@ struct ImageFolder {
             throw InputError(
                 folder, "holds \(names.count) folders of classes, at least 2 are needed",
                 advice: "expected \(folder)/CLASS/*.jpg or *.png")
+        }
+        // Letters compare by what they are, not by their bytes, and file systems keep bytes.
+        var seen: Set<String> = []
+        if let twin = names.first(where: { !seen.insert($0).inserted }) {
+            throw InputError(
+                folder, "holds two folders that are one class by their letters: \(quoted(twin))", advice: "rename one")
         }
         let classes = known ?? names
         var list = ImageList(classNames: classes)
@@ -79,10 +97,11 @@ struct ImageFolder {
         }
         let numbers = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
         var list = ImageList(classNames: classes)
-        for (index, line) in text.split(whereSeparator: \.isNewline).enumerated() {
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        for (index, line) in lines.enumerated() where !line.isEmpty {
             let parts = line.split(separator: "\t")
             guard parts.count >= 2, let label = numbers[String(parts[1])] else {
-                throw InputError("\(file):\(index + 1)", "names no known class")
+                throw InputError("\(file):\(index + 1)", "names no class of the training images")
             }
             list.append("\(folder)/images/\(parts[0])", label)
         }
@@ -112,7 +131,9 @@ struct ImageFolder {
     }
 
     private static func pictures(below path: String) -> [String] {
-        let all = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
+        // The folder may be a link, which an enumerator does not follow.
+        let folder = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        let all = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
         return all.filter { name in
             !name.split(separator: "/").contains { $0.hasPrefix(".") }
                 && endings.contains(String(name.split(separator: ".").last ?? "").lowercased())

@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 
 /// `labels.csv`: a line per picture with its file, relative to the file's folder, its class, and perhaps its part (train or
@@ -23,9 +24,10 @@ struct LabelsFile {
         var columns = (file: 0, label: 1, part: 2)
         if let header = lines.first?.cells.map({ $0.lowercased() }) {
             func column(_ names: [String]) -> Int? { header.firstIndex { names.contains($0) } }
-            if let file = column(["file", "filename", "file_name", "image", "path", "image_path"]),
-                let label = column(["label", "class", "category", "target"])
-            {
+            if let file = column(["file", "filename", "file_name", "image", "path", "image_path"]) {
+                guard let label = column(["label", "class", "category", "target"]) else {
+                    throw InputError("\(path):1", "names a column of files, but none of classes", advice: "call it label")
+                }
                 columns = (file, label, column(["part", "split", "set", "subset"]) ?? Int.max)
                 lines.removeFirst()
             }
@@ -41,18 +43,14 @@ struct LabelsFile {
             let part = columns.part < line.cells.count ? line.cells[columns.part].lowercased() : ""
             guard let part = Part(part) else {
                 try skipping.leaveOut(
-                    InputError("\(path):\(line.number)", "has part '\(part)', expected train, validation or test"))
+                    InputError("\(path):\(line.number)", "has part \(quoted(part)), expected train, validation or test"))
                 continue
             }
             let file = line.cells[columns.file]
             rows.append((file.hasPrefix("/") ? file : "\(folder)/\(file)", line.cells[columns.label], part))
         }
         guard !rows.isEmpty else { throw InputError(path, "names no pictures") }
-        // Whole numbers in their order, other names sorted.
-        let names = Set(rows.map(\.label)).sorted { a, b in
-            if let x = Int(a), let y = Int(b) { return x < y }
-            return a.utf8.lexicographicallyPrecedes(b.utf8)
-        }
+        let names = Set(rows.map(\.label)).sorted(by: Self.precedes)
         guard names.count >= 2 else { throw InputError(path, "names only one class, at least 2 are needed") }
         let numbers = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
         func list(_ part: Part) -> ImageList? {
@@ -65,6 +63,15 @@ struct LabelsFile {
         // Alone, a validation part is what there is to judge by.
         return PictureLists(
             train: train, validation: test == nil ? nil : validation, test: test ?? validation, skipped: skipping.skipped)
+    }
+
+    /// Whole numbers by value, then other names by their letters. Every two names have an order: a set gives them in another one
+    /// each time, and the classes of a model must not depend on it.
+    private static func precedes(_ a: String, _ b: String) -> Bool {
+        let (x, y) = (Int(a), Int(b))
+        if let x, let y, x != y { return x < y }
+        if (x == nil) != (y == nil) { return x != nil }
+        return a.utf8.lexicographicallyPrecedes(b.utf8)
     }
 
     private enum Part {

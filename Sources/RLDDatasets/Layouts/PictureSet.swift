@@ -66,7 +66,10 @@ struct PictureSet {
                 "pictures that have not changed were not all read again; what was found of them stands in "
                     + known.joined(separator: ", "))
         }
-        guard tables.allSatisfy({ $0.count > 0 }) else { throw InputError(path, "has no pictures that can be read") }
+        for ((table, part), name) in zip(zip(tables, parts), ["training", "test", "validation"]) where table.count == 0 {
+            let first = skipped.first { error in part.paths.contains(error.subject) }.map { "; the first: \($0)" } ?? ""
+            throw InputError(path, "none of the \(part.count) \(name) pictures can be read\(first)")
+        }
         var transform = transform
         if transform.mean.isEmpty { (transform.mean, transform.deviation) = tables[0].channelStatistics }
         if layout == .folder || layout == .labels { transform.cropPadding = seen / 8 }

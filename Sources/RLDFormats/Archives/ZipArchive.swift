@@ -30,11 +30,15 @@ struct ZipArchive: Sendable {
         path = file.path
         self.file = file
         let directory = try Self.findDirectory(file)
-        guard directory.count <= Self.maximumEntries, directory.size <= Self.maximumDirectory else {
+        guard directory.count <= Self.maximumEntries else {
             throw InputError(
                 path, "is a zip archive of \(directory.count) entries, more than \(Self.maximumEntries) are not read")
         }
-        guard directory.offset >= 0, directory.size >= 0, directory.offset <= file.size - directory.size else {
+        guard directory.size <= Self.maximumDirectory else {
+            throw InputError(
+                path, "has a zip directory of \(directory.size) bytes, more than \(Self.maximumDirectory) are not read")
+        }
+        guard directory.offset <= file.size - directory.size else {
             throw InputError(path, "is truncated: its zip directory lies outside the file")
         }
         var bytes = ByteParser(try file.read(from: directory.offset, count: directory.size))
@@ -133,6 +137,7 @@ struct ZipArchive: Sendable {
             throw InputError(
                 path, "is corrupt: \(entry.packedSize) bytes of \(quoted(entry.name)) cannot unpack to \(entry.size)")
         }
+        try checkMemory(entry.size, path: path)
         let packed = try file.read(from: start, count: entry.packedSize)
         let bytes = entry.isDeflated ? try inflated(packed, entry) : packed
         // PyTorch can be told to leave checksums out; the field is 0 then.

@@ -8,6 +8,7 @@ struct ZipWriter: ~Copyable {
     private var directory: [UInt8] = []
     private var count = 0
     private var names: Set<String> = []
+    private static let maximumEntries = 0xFFFE
 
     init(path: String) { self.path = path }
 
@@ -20,9 +21,12 @@ struct ZipWriter: ~Copyable {
         // Padding goes into an extra field of its own, at least 4 bytes long.
         let padding = 4 + (64 - (start + 4) % 64) % 64
         let end = start + padding + bytes.count
-        guard end < 0xFFFF_0000, count < 0xFFFE, nameBytes.count < 0xFFFF else {
-            throw InputError(path, "would be larger than 4 GiB, which is not written as zip", advice: "write a .safetensors file")
+        func refusal(_ problem: String) -> InputError {
+            InputError(path, "would \(problem), which is not written as zip", advice: "write a .safetensors file")
         }
+        guard count < Self.maximumEntries else { throw refusal("hold more than \(Self.maximumEntries) entries") }
+        guard nameBytes.count < 0xFFFF else { throw refusal("hold a name of \(nameBytes.count) bytes") }
+        guard end < 0xFFFF_0000 else { throw refusal("be larger than 4 GiB") }
         // Version 2.0, UTF-8 names, stored, no date (1980-01-01): the same tensors give the same bytes.
         let common: [UInt8] =
             le(20, 2) + le(0x0800, 2) + le(0, 2) + le(0, 2) + le(0x21, 2) + le(Int(checksum(bytes)), 4) + le(bytes.count, 4)

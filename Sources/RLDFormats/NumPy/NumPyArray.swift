@@ -68,6 +68,12 @@ struct NumPyArray: Sendable {
 
     /// The bytes of a .npy file. bfloat16, which NumPy lacks, is widened to float32.
     static func bytes(_ tensor: StoredTensor, path: String) throws(InputError) -> [UInt8] {
+        guard tensor.shape.count <= NumPyHeader.maximumDimensions else {
+            throw InputError(
+                path,
+                "tensor \(quoted(tensor.name)) has \(tensor.shape.count) dimensions, NumPy has at most \(NumPyHeader.maximumDimensions)"
+            )
+        }
         let tensor = tensor.type == .bfloat16 ? try tensor.converted(to: .float32, source: path) : tensor
         guard let header = NumPyHeader.bytes(type: tensor.type, shape: tensor.shape) else {
             throw InputError(path, "tensor \(quoted(tensor.name)): NumPy has no \(tensor.type.rawValue)")

@@ -10,6 +10,8 @@ struct NumPyHeader: Equatable {
 
     static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
     static let maximumBytes = 1 << 16
+    /// NumPy's own limit.
+    static let maximumDimensions = 64
 
     private static let kinds: [String: ElementType] = [
         "f8": .float64, "f4": .float32, "f2": .float16, "i8": .int64, "i4": .int32, "i2": .int16, "i1": .int8, "u8": .uint64,
@@ -42,7 +44,9 @@ struct NumPyHeader: Equatable {
         isBigEndian = mark == ">" && type.byteCount > 1
     }
 
-    /// The header bytes of a little-endian array in C order, magic and padding to 64 bytes included.
+    /// The header bytes of a little-endian array in C order, magic and padding to 64 bytes included; nil for a type that NumPy
+    /// lacks.
+    /// - Precondition: no more dimensions than NumPy has.
     static func bytes(type: ElementType, shape: [Int]) -> [UInt8]? {
         guard let kind = kinds.first(where: { $0.value == type })?.key else { return nil }
         let extents = shape.count == 1 ? "\(shape[0])," : shape.map(String.init).joined(separator: ", ")
@@ -116,7 +120,7 @@ private struct LiteralParser {
     private mutating func tuple() -> Value? {
         var items: [Int] = []
         while !take(")") {
-            guard let number = number(), items.count < 64 else { return nil }
+            guard let number = number(), items.count < NumPyHeader.maximumDimensions else { return nil }
             items.append(number)
             guard take(",") || next == UInt8(ascii: ")") else { return nil }
         }

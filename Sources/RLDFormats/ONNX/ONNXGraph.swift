@@ -27,7 +27,9 @@ struct ONNXGraph {
                 values.append(normalization.map { normalizing($0.mean, $0.deviation) } ?? Self.inputName)
                 continue
             }
-            values.append(id == network.output ? Self.outputName : node.name)
+            // A layer may be called as the model's input or output are, which no other value may be.
+            let isTaken = [Self.inputName, Self.outputName].contains(node.name)
+            values.append(id == network.output ? Self.outputName : isTaken ? "\(node.name).layer" : node.name)
             try append(node, output: values[id])
         }
     }
@@ -142,27 +144,27 @@ struct ONNXGraph {
     /// A tensor of the state, as float32 under its own name.
     private mutating func parameter(_ name: String) throws(InputError) -> String {
         guard let tensor = state[name] else { throw InputError("state", "lacks \(name)") }
-        constant(name, tensor.shape, tensor.values)
+        let stored = try StoredTensor(name, tensor, as: .float32, source: "network \(network.id)")
+        initializer(name, .float, stored.shape, stored.bytes)
         return name
     }
 
     private mutating func constant(_ name: String, _ shape: [Int], _ values: [Double]) {
-        var tensor = ONNXTensorProto()
-        tensor.name = name
-        tensor.dims = shape.map(Int64.init)
-        tensor.dataType = Int32(ONNXTensorProto.DataType.float.rawValue)
-        tensor.rawData = Data(encode(values.map { Float($0).bitPattern }))
-        message.initializer.append(tensor)
+        initializer(name, .float, shape, encode(values.map { Float($0).bitPattern }))
     }
 
     private mutating func integers(_ name: String, _ values: [Int]) -> String {
+        initializer(name, .int64, [values.count], encode(values.map(Int64.init)))
+        return name
+    }
+
+    private mutating func initializer(_ name: String, _ type: ONNXTensorProto.DataType, _ shape: [Int], _ bytes: [UInt8]) {
         var tensor = ONNXTensorProto()
         tensor.name = name
-        tensor.dims = [Int64(values.count)]
-        tensor.dataType = Int32(ONNXTensorProto.DataType.int64.rawValue)
-        tensor.rawData = Data(encode(values.map(Int64.init)))
+        tensor.dims = shape.map(Int64.init)
+        tensor.dataType = Int32(type.rawValue)
+        tensor.rawData = Data(bytes)
         message.initializer.append(tensor)
-        return name
     }
 
     // MARK: - Small messages

@@ -195,14 +195,15 @@ private struct Parser {
     }
 }
 
-/// A JSON string literal.
+/// A JSON string literal. Control characters of every kind and Unicode's line ends are escaped: it stays one line wherever it is
+/// shown.
 func jsonLiteral(_ text: String) -> String {
     var result = "\""
     for scalar in text.unicodeScalars {
         switch scalar {
         case "\"": result += "\\\""
         case "\\": result += "\\\\"
-        case _ where scalar.value < 0x20:
+        case "\0"..<" ", "\u{7F}"..."\u{9F}", "\u{2028}", "\u{2029}":
             let digits = String(scalar.value, radix: 16)
             result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
         default: result.unicodeScalars.append(scalar)

@@ -12,6 +12,11 @@ public struct SafetensorsFile: Sendable {
     private let bodyOffset: Int
     private let indices: [String: Int]
 
+    /// Whether a file begins like one: a header length within the limit, then JSON. No pickle does.
+    static func matches(_ start: [UInt8]) -> Bool {
+        start.count > 8 && start[4..<8].allSatisfy { $0 == 0 } && start[8] == UInt8(ascii: "{")
+    }
+
     /// - Throws: an error that names the file and what is wrong with it, when the header or the layout breaks the format.
     public init(path: String) throws(InputError) {
         try self.init(RandomAccessFile(path: path))
@@ -55,8 +60,8 @@ public struct SafetensorsFile: Sendable {
     /// A tensor as the file holds it.
     public func stored(_ name: String) throws(InputError) -> StoredTensor {
         guard let entry = entry(name) else {
-            let near = nearestName(to: name, among: names).map { "did you mean '\($0)'?" } ?? ""
-            throw InputError(path, "has no tensor \(quoted(name))", advice: near)
+            throw InputError(
+                path, "has no tensor \(quoted(name))", advice: suggestion(for: name, among: entries.lazy.map(\.name)))
         }
         return try stored(entry)
     }

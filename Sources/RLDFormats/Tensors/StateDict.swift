@@ -32,17 +32,22 @@ extension TensorFile {
         }
         if let indices = groups[[]] ?? (groups.count == 1 ? groups.values.first : nil) { return unwrapped(indices) }
         let found = groups.keys.map { $0.joined(separator: ".") }.sorted()
-        let shown = found.prefix(8).joined(separator: ", ") + (found.count > 8 ? " and \(found.count - 8) more" : "")
-        throw InputError(path, "holds several groups of tensors: \(shown)", advice: "choose one with --key")
+        throw InputError(path, "holds several groups of tensors: \(listed(found))", advice: "choose one with --key")
     }
 
     private func unwrapped(_ indices: [Int]) -> StateDict {
         StateDict(names: Self.unwrapped(indices.map { entries[$0].ownName }), indices: indices)
     }
 
+    /// Wrappers around wrappers; a name of nothing else is no name.
+    private static let maximumWrappers = 8
+
     private static func unwrapped(_ names: [String]) -> [String] {
-        for prefix in ["module.", "_orig_mod."] where !names.isEmpty && names.allSatisfy({ $0.hasPrefix(prefix) }) {
-            return unwrapped(names.map { String($0.dropFirst(prefix.count)) })
+        var names = names
+        for _ in 0..<maximumWrappers {
+            let prefix = ["module.", "_orig_mod."].first { prefix in names.allSatisfy { $0.hasPrefix(prefix) } }
+            guard let prefix, !names.isEmpty else { break }
+            names = names.map { String($0.dropFirst(prefix.count)) }
         }
         return names
     }
@@ -60,10 +65,9 @@ extension TensorFile {
         let chosen = names.filter { $0.name.hasPrefix(key + ".") }
         guard !chosen.isEmpty else {
             let starts = Set(names.flatMap { Self.prefixes(of: $0.name) }).sorted()
-            let near = nearestName(to: key, among: Array(starts.prefix(2000))).map { "did you mean '\($0)'?" }
+            let near = suggestion(for: key, among: starts)
             throw InputError(
-                path, "has no tensors under the key \(quoted(key))",
-                advice: near ?? "it holds \(starts.prefix(6).joined(separator: ", "))")
+                path, "has no tensors under the key \(quoted(key))", advice: near.isEmpty ? "it holds \(listed(starts))" : near)
         }
         return StateDict(
             names: Self.unwrapped(chosen.map { String($0.name.dropFirst(key.count + 1)) }), indices: chosen.map(\.index))

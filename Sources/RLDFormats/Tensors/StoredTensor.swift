@@ -174,13 +174,3 @@ func swappingBytes(_ bytes: [UInt8], size: Int) -> [UInt8] {
     }
     return result
 }
-
-/// A name out of a file, fit for one line of a message.
-func quoted(_ name: String) -> String {
-    let shown = jsonLiteral(String(name.prefix(100)))
-    return "'\(shown.dropFirst().dropLast())\(name.count > 100 ? "..." : "")'"
-}
-
-func shapeText(_ shape: [Int]) -> String {
-    shape.count <= 8 ? "\(shape)" : "of \(shape.count) dimensions"
-}

@@ -2,7 +2,8 @@ import Foundation
 import RLDGraph
 
 /// A file of named tensors in any format that is read: safetensors, PyTorch checkpoints, NumPy arrays (.npy) and archives (.npz).
-/// The format is known by what the file holds; names, types and shapes are read and checked at once, values when asked for.
+/// The format is known by what the file holds, and by its ending only where that is damaged; names, types and shapes are read and
+/// checked at once, values when asked for.
 public struct TensorFile: Sendable {
     public enum Format: String, Sendable, CaseIterable {
         case safetensors
@@ -56,15 +57,15 @@ public struct TensorFile: Sendable {
             self.init(try NumPyArray(file))
         } else if ZipArchive.matches(start) || ending == "npz" {
             let archive = try ZipArchive(file)
-            if archive.entries.contains(where: { $0.name.hasSuffix(".npy") }) {
+            if archive.entries.isEmpty || archive.entries.contains(where: { $0.name.hasSuffix(".npy") }) {
                 try self.init(arrays: archive)
             } else {
                 self.init(try TorchCheckpoint(zip: archive))
             }
-        } else if TorchCheckpoint.matches(start), ending != "safetensors" {
-            self.init(try TorchCheckpoint(file))
-        } else if ending == "safetensors" || start.count > 8 && start[8] == UInt8(ascii: "{") {
+        } else if SafetensorsFile.matches(start) || ending == "safetensors" {
             self.init(try SafetensorsFile(file))
+        } else if TorchCheckpoint.matches(start) {
+            self.init(try TorchCheckpoint(file))
         } else {
             throw InputError(
                 file.path, "is no file of tensors that can be read",
@@ -140,8 +141,8 @@ public struct TensorFile: Sendable {
     public func stored(_ name: String) throws(InputError) -> StoredTensor {
         if format == .npy { return try stored(at: 0) }
         guard let index = entries.firstIndex(where: { $0.name == name }) else {
-            let near = nearestName(to: name, among: entries.prefix(1000).map(\.name)).map { "did you mean '\($0)'?" } ?? ""
-            throw InputError(path, "has no tensor \(quoted(name))", advice: near)
+            throw InputError(
+                path, "has no tensor \(quoted(name))", advice: suggestion(for: name, among: entries.lazy.map(\.name)))
         }
         return try stored(at: index)
     }

@@ -115,7 +115,7 @@ struct WeightFit {
         }
         // A head of which one part fits and the other does not starts anew as a whole.
         if !restarted.isDisjoint(with: head) { restarted.formUnion(head.intersection(wantedNames)) }
-        problems += unexpected.map { "unexpected \(quoted($0).dropFirst().dropLast())" }
+        problems += unexpected.map { "unexpected \(printable($0))" }
         if !options.strict { notes += problems }
         let fresh = restarted
         loaded = wanted.count { shapes[$0.name] != nil && !fresh.contains($0.name) && $0.kind != .counter }
@@ -138,7 +138,7 @@ struct WeightFit {
         if !options.strict {
             advice = "nothing of it fits"
         } else if let hint {
-            advice = "its names begin with '\(hint).': give the key that ends in it (--key)"
+            advice = "its names begin with \(quoted(hint + ".")): give the key that ends in it (--key)"
         } else if let head = network.head, problems.allSatisfy({ $0.hasPrefix(head + ".") }) {
             advice = "it is for another number of classes; --reset-head starts the last layer anew"
         } else {

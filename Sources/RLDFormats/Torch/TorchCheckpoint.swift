@@ -48,10 +48,12 @@ struct TorchCheckpoint: Sendable {
         }
         let folder = String(pickle.name.dropLast("data.pkl".count))
         guard !archive.entries.contains(where: { $0.name.hasPrefix(folder + "code/") }) else {
-            throw InputError(path, "is a TorchScript archive, not a checkpoint of weights", advice: PickleReader.advice)
+            throw InputError(
+                path, "is a TorchScript archive, not a checkpoint of weights", advice: PickleReader.Purpose.weights.advice)
         }
-        guard pickle.size <= PickleReader.maximumBytes else {
-            throw InputError(path, "has a pickle of \(pickle.size) bytes, the limit is \(PickleReader.maximumBytes)")
+        let limit = PickleReader.Purpose.weights.maximumBytes
+        guard pickle.size <= limit else {
+            throw InputError(path, "has a pickle of \(pickle.size) bytes, the limit is \(limit)")
         }
         var bigEndian = false
         if let order = archive[folder + "byteorder"], order.size <= 16 {
@@ -66,10 +68,10 @@ struct TorchCheckpoint: Sendable {
         let root = try reader.read()
         (entries, values) = try TorchTree(reader).flattened(root)
         source = .zip(archive, folder: folder, bigEndian: bigEndian)
-        var checked: Set<String> = []
+        var checked: Set<TorchStorage> = []
         for entry in entries {
             let storage = entry.tensor.storage
-            guard checked.insert(storage.key).inserted else { continue }
+            guard checked.insert(storage).inserted else { continue }
             guard let stored = archive[folder + "data/" + storage.key] else {
                 throw InputError(path, "lacks the storage \(quoted(storage.key)) of \(quoted(entry.path.joined(separator: ".")))")
             }
@@ -88,7 +90,8 @@ struct TorchCheckpoint: Sendable {
             return (value, reader)
         }
         guard try next().0 == .largeInteger([0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19]) else {
-            throw InputError(path, "is a pickle that torch.save did not write", advice: PickleReader.advice)
+            throw InputError(
+                path, "is a pickle that torch.save did not write", advice: PickleReader.Purpose.weights.advice)
         }
         guard try next().0 == .integer(1001) else {
             throw InputError(path, "has a version of the old PyTorch format that is not known")
@@ -126,17 +129,18 @@ struct TorchCheckpoint: Sendable {
         }
         for storage in reader.storages {
             guard let place = places[storage.key] else { throw InputError(path, "lacks the storage \(quoted(storage.key))") }
-            let view = TorchStorage(key: storage.key, type: storage.type, count: storage.count + storage.viewOffset)
-            try Self.check(view, size: place.size, path: path)
+            try Self.check(storage, size: place.size, path: path)
         }
         source = .legacy(file, places: places)
     }
 
     private static func check(_ storage: TorchStorage, size: Int, path: String) throws(InputError) {
-        let (needed, overflow) = storage.count.multipliedReportingOverflow(by: storage.type?.byteCount ?? 1)
+        // The reader of pickles has checked that this sum is a number.
+        let count = storage.viewOffset + storage.count
+        let (needed, overflow) = count.multipliedReportingOverflow(by: storage.type?.byteCount ?? 1)
         guard !overflow, needed <= size else {
             throw InputError(
-                path, "is corrupt: storage \(quoted(storage.key)) should hold \(storage.count) elements and has \(size) bytes")
+                path, "is corrupt: storage \(quoted(storage.key)) should hold \(count) elements and has \(size) bytes")
         }
     }
 
@@ -174,13 +178,15 @@ private struct TorchTree {
     let reader: PickleReader
     private static let maximumDepth = 32
     private static let maximumNodes = 1 << 20
+    /// Of all tensors' names together: one long key may stand before any number of them.
+    private static let maximumNameBytes = 1 << 26
 
     init(_ reader: PickleReader) { self.reader = reader }
 
     func flattened(_ root: PickleValue) throws(InputError) -> ([TorchCheckpoint.Entry], [String: String]) {
         var entries: [TorchCheckpoint.Entry] = []
-        var nodes = 0
-        try walk(root, at: [], &entries, &nodes)
+        var work = (nodes: 0, nameBytes: 0)
+        try walk(root, at: [], &entries, &work)
         var values: [String: String] = [:]
         for (key, value) in members(root) ?? [] { if let text = text(value), key != "format" { values[key] = text } }
         // A later entry of one name replaced the earlier one.
@@ -191,10 +197,15 @@ private struct TorchTree {
     }
 
     private func walk(
-        _ value: PickleValue, at path: [String], _ entries: inout [TorchCheckpoint.Entry], _ nodes: inout Int
+        _ value: PickleValue, at path: [String], _ entries: inout [TorchCheckpoint.Entry],
+        _ work: inout (nodes: Int, nameBytes: Int)
     ) throws(InputError) {
-        nodes += 1
-        guard nodes <= Self.maximumNodes else { throw reader.failure("nests its values without end") }
+        // Whether or not a key gives its value a name, looking at it is work.
+        work.nodes += size(value)
+        if case .tensor = value { work.nameBytes += path.reduce(0) { $0 + $1.utf8.count + 1 } }
+        guard work.nodes <= Self.maximumNodes, work.nameBytes <= Self.maximumNameBytes else {
+            throw reader.failure("nests its values without end")
+        }
         if case .tensor(let index) = value {
             return entries.append(TorchCheckpoint.Entry(path: path, tensor: reader.tensors[index]))
         }
@@ -202,7 +213,17 @@ private struct TorchTree {
         guard path.count < Self.maximumDepth else {
             throw reader.failure("nests its values deeper than \(Self.maximumDepth) levels")
         }
-        for (key, member) in members { try walk(member, at: path + [key], &entries, &nodes) }
+        for (key, member) in members { try walk(member, at: path + [key], &entries, &work) }
+    }
+
+    /// Values in a container; 0 for anything else.
+    private func size(_ value: PickleValue) -> Int {
+        switch value {
+        case .dictionary(let index): reader.dictionaries[index].count / 2
+        case .list(let index): reader.lists[index].count
+        case .tuple(let index): reader.tuples[index].count
+        default: 0
+        }
     }
 
     private func members(_ value: PickleValue) -> [(String, PickleValue)]? {

@@ -1,17 +1,33 @@
 import RLDGraph
 
-/// Reads one pickle (Python's object serialisation, protocols 0 to 5) as far as PyTorch checkpoints need it.
+/// Reads one pickle (Python's object serialisation, protocols 0 to 5) as far as PyTorch checkpoints and CIFAR's files need it.
 ///
 /// A pickle is a program for a stack machine that can name and call any Python function. Here names are looked up in
 /// `PickleGlobal`'s list and stand for themselves, calls of them build values of this reader, and everything else ends the reading
 /// with an error that says what was met. Work and memory are bounded by the size of the input and by the limits below.
 struct PickleReader {
+    /// What a pickle is read for: what messages say, and how large it may be.
+    struct Purpose {
+        let content: String
+        let file: String
+        let advice: String
+        let maximumBytes: Int
+
+        static let weights = Purpose(
+            content: "weights", file: "checkpoint of weights",
+            advice: "save only the weights: torch.save({'model': model.state_dict()}, FILE)", maximumBytes: 1 << 26)
+    }
+
+    let purpose: Purpose
     var lists: [[PickleValue]] = []
     var tuples: [[PickleValue]] = []
     /// Keys and values in turn.
     var dictionaries: [[PickleValue]] = []
     var storages: [TorchStorage] = []
     var tensors: [TorchTensor] = []
+    var arrays: [ByteArray] = []
+    /// Bytes of what calls made out of what was there already: they cost the file next to nothing.
+    var copiedBytes = 0
     private var memo: [Int: PickleValue] = [:]
     private var stack: [PickleValue] = []
     private var marks: [Int] = []
@@ -22,12 +38,12 @@ struct PickleReader {
     static let maximumInstructions = 1 << 23
     /// Containers, and values that are remembered or on the stack.
     static let maximumObjects = 1 << 22
-    static let maximumBytes = 1 << 26
 
     /// - Parameter cursor: at the pickle's first byte.
-    init(_ cursor: FileCursor) {
+    init(_ cursor: FileCursor, for purpose: Purpose = .weights) {
         self.cursor = cursor
-        end = cursor.position + Self.maximumBytes
+        self.purpose = purpose
+        end = cursor.position + purpose.maximumBytes
     }
 
     /// After the pickle's last byte.
@@ -45,11 +61,12 @@ struct PickleReader {
             let code = try cursor.byte()
             if code == UInt8(ascii: ".") { return try pop() }
             try execute(code)
-            guard cursor.position <= end,
-                stack.count + memo.count + lists.count + tuples.count + dictionaries.count <= Self.maximumObjects
+            let containers = lists.count + tuples.count + dictionaries.count + storages.count + tensors.count + arrays.count
+            guard cursor.position <= end, copiedBytes <= purpose.maximumBytes,
+                stack.count + memo.count + containers <= Self.maximumObjects
             else { break }
         }
-        throw failure("is larger than any checkpoint of weights")
+        throw failure("is larger than any \(purpose.file)")
     }
 
     // MARK: - Stack
@@ -171,7 +188,8 @@ struct PickleReader {
             let state = try pop()
             try build(try top(), state)
         default:
-            throw failure("uses the instruction 0x\(String(code, radix: 16)), which weights do not need", advice: Self.advice)
+            throw failure(
+                "uses the instruction 0x\(String(code, radix: 16)), which \(purpose.content) do not need", advice: purpose.advice)
         }
     }
 
@@ -197,7 +215,7 @@ struct PickleReader {
         case "g":
             guard let key = Int(line) else { throw failure("is corrupt: \(quoted(line)) is no place to recall") }
             try recall(key)
-        default: throw failure("refers to something outside by a line of text", advice: Self.advice)
+        default: throw failure("refers to something outside by a line of text", advice: purpose.advice)
         }
     }
 
@@ -267,10 +285,9 @@ struct PickleReader {
     private mutating func pushGlobal(_ module: String, _ name: String) throws(InputError) {
         guard let global = PickleGlobal(module: module, name: name) else {
             throw failure(
-                "refers to \(quoted("\(module).\(name)")), which weights do not need: nothing of it was run", advice: Self.advice)
+                "refers to \(quoted("\(module).\(name)")), which \(purpose.content) do not need: nothing of it was run",
+                advice: purpose.advice)
         }
         stack.append(.global(global))
     }
-
-    static let advice = "save only the weights: torch.save({'model': model.state_dict()}, FILE)"
 }

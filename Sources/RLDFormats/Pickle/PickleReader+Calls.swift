@@ -11,6 +11,15 @@ extension PickleReader {
         }
     }
 
+    /// A string as its bytes: Python 2 wrote text and bytes as the same thing.
+    func byteString(_ value: PickleValue) -> [UInt8]? {
+        switch value {
+        case .string(let text): Array(text.utf8)
+        case .bytes(let bytes): bytes
+        default: nil
+        }
+    }
+
     private func integers(_ value: PickleValue) -> [Int]? {
         guard let items = items(value) else { return nil }
         var result: [Int] = []
@@ -23,7 +32,7 @@ extension PickleReader {
 
     mutating func call(_ function: PickleValue, _ arguments: PickleValue) throws(InputError) -> PickleValue {
         guard case .global(let global) = function, let items = items(arguments) else {
-            throw failure("calls \(function.kind)", advice: Self.advice)
+            throw failure("calls \(function.kind)", advice: purpose.advice)
         }
         switch global {
         case .orderedDictionary:
@@ -35,6 +44,7 @@ extension PickleReader {
                 }
                 flat += pair
             }
+            copiedBytes += flat.count * MemoryLayout<PickleValue>.stride
             return newDictionary(flat)
         case .defaultDictionary: return newDictionary([])
         case .rebuildTensor, .rebuildTensorV2, .rebuildTensorV3: return try tensor(global, items)
@@ -49,8 +59,21 @@ extension PickleReader {
         case .size:
             guard let first = items.first, case .tuple = first else { throw failure("is corrupt: a torch.Size without sizes") }
             return first
+        case .array:
+            arrays.append(ByteArray())
+            return .array(arrays.count - 1)
+        case .arrayType:
+            return items.first.flatMap(byteString).map { .arrayType(String(decoding: $0, as: UTF8.self)) } ?? .object(global.name)
+        case .encode:
+            // Python 3 in protocol 2: bytes, written as text whose code points are the bytes.
+            guard case .string(let text)? = items.first, text.unicodeScalars.allSatisfy({ $0.value < 256 }) else {
+                return .object(global.name)
+            }
+            let bytes = text.unicodeScalars.map { UInt8($0.value) }
+            copiedBytes += bytes.count
+            return .bytes(bytes)
         case .skipped(let name): return .object(name)
-        case .storage, .elementType: throw failure("calls \(global.name)", advice: Self.advice)
+        case .storage, .elementType: throw failure("calls \(global.name)", advice: purpose.advice)
         }
     }
 
@@ -80,7 +103,7 @@ extension PickleReader {
     /// ('storage', class, key, location, elements[, view]) with view (key, offset, elements) or None.
     func storage(_ id: PickleValue) throws(InputError) -> TorchStorage {
         guard case .tuple(let index) = id, tuples[index].count >= 5, case .string("storage") = tuples[index][0] else {
-            throw failure("refers to something outside that is no storage", advice: Self.advice)
+            throw failure("refers to something outside that is no storage", advice: purpose.advice)
         }
         let parts = tuples[index]
         guard case .global(.storage(let type)) = parts[1], case .string(let key) = parts[2], case .integer(let count) = parts[4],
@@ -94,11 +117,19 @@ extension PickleReader {
         return TorchStorage(key: key, type: type, count: viewCount, viewOffset: offset)
     }
 
-    /// Gives an object its attributes: none of them matter for tensors (`_metadata` of a state dict, settings of a script).
-    func build(_ object: PickleValue, _ state: PickleValue) throws(InputError) {
+    /// Gives an object its attributes. None of them matter for tensors (`_metadata` of a state dict, settings of a script); an array
+    /// is made of them.
+    mutating func build(_ object: PickleValue, _ state: PickleValue) throws(InputError) {
         switch object {
-        case .object, .dictionary, .tensor: return
-        default: throw failure("gives attributes to \(object.kind)", advice: Self.advice)
+        case .array(let index):
+            // Version, shape, type, whether columns come first, elements.
+            guard let parts = items(state), parts.count == 5, let shape = integers(parts[1]), parts[2] == .arrayType("u1"),
+                parts[3] == .bool(false) || parts[3] == .integer(0), let bytes = byteString(parts[4]),
+                ElementType.uint8.byteCount(shape: shape) == bytes.count
+            else { return }
+            arrays[index] = ByteArray(shape: shape, bytes: bytes)
+        case .object, .dictionary, .tensor, .arrayType: return
+        default: throw failure("gives attributes to \(object.kind)", advice: purpose.advice)
         }
     }
 }

@@ -1,5 +1,5 @@
-/// The classes and functions that a checkpoint may name: what tensors need, and a few that are harmless to skip. Everything else
-/// is refused by name; nothing is ever called.
+/// The classes and functions that a pickle may name: what tensors and arrays of bytes need, and a few that are harmless to skip.
+/// Everything else is refused by name; nothing is ever called.
 enum PickleGlobal: Equatable {
     case orderedDictionary
     case defaultDictionary
@@ -13,6 +13,11 @@ enum PickleGlobal: Equatable {
     /// An element type as a value ("torch.float32").
     case elementType(ElementType)
     case size
+    /// NumPy's way to make an array, which is filled later, and its element type.
+    case array
+    case arrayType
+    /// Python 3's way to write bytes in protocol 2.
+    case encode
     /// A class whose objects are skipped.
     case skipped(String)
 
@@ -44,6 +49,9 @@ enum PickleGlobal: Equatable {
             "torch._utils._rebuild_parameter_with_state": .rebuildParameter,
             "torch._tensor._rebuild_from_type_v2": .rebuildFromType, "torch.Size": .size,
             "torch.storage.UntypedStorage": .storage(nil), "torch.UntypedStorage": .storage(nil),
+            "numpy.core.multiarray._reconstruct": .array, "numpy._core.multiarray._reconstruct": .array,
+            "numpy.dtype": .arrayType,
+            "_codecs.encode": .encode,
         ]
         let storages: [(String, ElementType)] = [
             ("Double", .float64), ("Float", .float32), ("Half", .float16), ("BFloat16", .bfloat16), ("Long", .int64),
@@ -67,10 +75,10 @@ enum PickleGlobal: Equatable {
     private static let skipped: Set<String> = [
         "argparse.Namespace", "types.SimpleNamespace", "torch.device", "torch._tensor.Tensor", "torch.Tensor",
         "torch.nn.parameter.Parameter", "torch.nn.Parameter", "torch.serialization._get_layout",
-        "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "numpy.ndarray",
-        "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct", "_codecs.encode",
+        "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.ndarray",
         "builtins.set", "builtins.frozenset", "builtins.complex", "builtins.slice", "builtins.bytearray", "builtins.list",
-        "builtins.dict", "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.tuple",
+        "builtins.dict", "builtins.bytes", "__builtin__.bytes", "builtins.int", "builtins.float", "builtins.str", "builtins.bool",
+        "builtins.tuple",
         "__builtin__.set", "__builtin__.frozenset", "__builtin__.list", "__builtin__.dict", "__builtin__.int", "__builtin__.long",
         "__builtin__.float", "__builtin__.str", "__builtin__.bool", "collections.Counter", "pathlib.PosixPath", "pathlib.Path",
         "datetime.datetime", "datetime.timedelta",

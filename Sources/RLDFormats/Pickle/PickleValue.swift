@@ -14,6 +14,9 @@ enum PickleValue: Equatable {
     case dictionary(Int)
     case storage(Int)
     case tensor(Int)
+    case array(Int)
+    /// The element type of an array, by NumPy's name.
+    case arrayType(String)
     case global(PickleGlobal)
     /// Something that no tensor needs and that is harmless to skip, by its name.
     case object(String)
@@ -32,20 +35,28 @@ enum PickleValue: Equatable {
         case .dictionary: "a dictionary"
         case .storage: "a storage"
         case .tensor: "a tensor"
+        case .array: "an array"
+        case .arrayType: "the type of an array"
         case .global(let global): "the class or function \(global.name)"
         case .object(let name): "an object of \(name)"
         }
     }
 }
 
+/// An array of NumPy: shape and elements of one of unsigned bytes in C order; other arrays are not read, and stay empty.
+struct ByteArray: Equatable {
+    var shape: [Int] = []
+    var bytes: [UInt8]?
+}
+
 /// A piece of memory that tensors view, as a checkpoint declares it.
-struct TorchStorage: Equatable {
+struct TorchStorage: Hashable {
     let key: String
     /// Nil for untyped bytes.
     let type: ElementType?
     /// Elements, or bytes when untyped.
     let count: Int
-    /// Where a view of a larger storage begins, in elements (legacy format only).
+    /// Where a view of a larger storage begins, in elements (PyTorch before 0.4).
     var viewOffset = 0
 }
 

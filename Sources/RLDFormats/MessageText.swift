@@ -1,0 +1,30 @@
+import RLDGraph
+
+/// A name out of a file, fit for one line of a message: short, and without what a terminal takes for an instruction.
+func printable(_ name: String) -> String {
+    // Counted in scalars: one character may have accents without end.
+    let start = name.unicodeScalars.prefix(100)
+    let isWhole = start.endIndex == name.unicodeScalars.endIndex
+    return "\(jsonLiteral(String(start)).dropFirst().dropLast())\(isWhole ? "" : "...")"
+}
+
+/// The same in quotation marks.
+package func quoted(_ name: String) -> String { "'\(printable(name))'" }
+
+/// The first few of names out of a file, fit for one line of a message.
+package func listed(_ names: [String]) -> String {
+    let shown = 8
+    return names.prefix(shown).map(printable).joined(separator: ", ")
+        + (names.count > shown ? " and \(names.count - shown) more" : "")
+}
+
+/// Advice that names the known name nearest to one that is not there; empty where none is near.
+func suggestion(for name: String, among known: some Sequence<String>) -> String {
+    // Comparing costs time for each letter of each name, and a file may hold any number of names of any length.
+    let candidates = known.lazy.filter { $0.utf8.count <= 200 }.prefix(2000)
+    return nearestName(to: name, among: Array(candidates)).map { "did you mean \(quoted($0))?" } ?? ""
+}
+
+func shapeText(_ shape: [Int]) -> String {
+    shape.count <= 8 ? "\(shape)" : "of \(shape.count) dimensions"
+}
