@@ -76,13 +76,6 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduc
     JOIN_ALL(JOIN)
 #undef JOIN
     const float counted = (float)words[ACCUMULATOR_ROWS];
-    if (lane == 0) {
-        for (uint k = 0; k < ACCUMULATOR_COUNTS; k++) {
-            found[k] = words[k];
-        }
-        accumulator_add_counts(accumulator + accumulator_offset, found);
-    }
-
     float2 sums[4];
     for (uint k = 0; k < terms; k++) {
         float2 sum = (float2)(0.0f, 0.0f);
@@ -99,6 +92,11 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduc
         sums[k] = has_scale ? pair_times(sum, counted * sum_scale) : sum;
     }
     if (lane == 0) {
+        // Behind the last barrier: PoCL 7.1 runs what is before the loop above, which may have none, twice.
+        for (uint k = 0; k < ACCUMULATOR_COUNTS; k++) {
+            found[k] = words[k];
+        }
+        accumulator_add_counts(accumulator + accumulator_offset, found);
         const float weights[4] = {weight0, weight1, weight2, weight3};
         accumulator_add_sums(accumulator + accumulator_offset, sums, weights, terms);
     }

@@ -3,7 +3,8 @@ import Foundation
 /// Diagnostics of the runtime: asked for by `RLD_DEBUG`, or failures in a `deinit`, where nothing can be thrown.
 package enum StandardError {
     package static func print(_ line: String) {
-        FileHandle.standardError.write(Data("rld: \(line)\n".utf8))
+        // A full disk behind it ends no run.
+        try? FileHandle.standardError.write(contentsOf: Data("rld: \(line)\n".utf8))
     }
 
     /// A release that failed is told and survived: the object is gone for us either way.

@@ -43,7 +43,8 @@ enum Failure {
 
 /// Where words go: results to standard output, everything else to standard error.
 enum Output {
-    static func error(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+    /// A disk that is full behind it ends nothing.
+    static func error(_ line: String) { try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8)) }
 
     /// A result, visible at once even in a pipe.
     static func line(_ text: String) {
