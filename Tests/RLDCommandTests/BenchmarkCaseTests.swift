@@ -92,7 +92,7 @@ import Testing
 
     @Test(
         "layers, products, batches and updates give what the reference gives",
-        .enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: KernelProfile.allCases)
+        .enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: TestDevice.profiles)
     func checks(profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         func layer(_ outputs: Int, stride: Int, groups: Int = 1) -> Network {
@@ -127,7 +127,7 @@ import Testing
 
     @Test(
         "in tf32, products are those of linear layers and steps are held to a reference that rounds",
-        .enabled(if: TestDevice.enabled, "no OpenCL device"))
+        .enabled(if: TestDevice.enabled, "no OpenCL device"), .gpuKernels)
     func reducedPrecision() throws {
         let engine = try DeviceEngine(
             TestDevice.device(), profile: .gpu, registers: nil, precision: .tf32, emulatesMatrixUnits: true)

@@ -69,7 +69,7 @@ struct LossCommandTests {
 
     @Test(
         "every method on a device, both kernel profiles, against the authors' numbers",
-        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: KernelProfile.allCases)
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: TestDevice.profiles)
     func device(_ profile: KernelProfile) throws {
         // One case of each method, and two with standardisation.
         var seen: Set<String> = []

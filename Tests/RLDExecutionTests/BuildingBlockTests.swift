@@ -58,7 +58,7 @@ import Testing
         return x.indices.map { inside.contains($0) ? (x[$0] - largest) / temperature - log(sum) : -.infinity }
     }
 
-    @Test(arguments: KernelProfile.allCases) func softmaxBothWays(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func softmaxBothWays(_ profile: KernelProfile) throws {
         let desk = Desk(engine: try DeviceEngine(TestDevice.device(), profile: profile))
         for (rows, classes) in Self.sizes {
             let count = rows * classes
@@ -116,7 +116,7 @@ import Testing
         #expect(throws: DeviceError.self) { try block.forward(rows: 4, logits: result, into: result) }
     }
 
-    @Test(arguments: KernelProfile.allCases) func divergenceBothWays(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func divergenceBothWays(_ profile: KernelProfile) throws {
         let desk = Desk(engine: try DeviceEngine(TestDevice.device(), profile: profile))
         for (rows, classes) in Self.sizes {
             let all = Array(repeating: true, count: classes)
@@ -154,7 +154,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases) func maskKeepsWhatIsBelowTheLabel(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func maskKeepsWhatIsBelowTheLabel(_ profile: KernelProfile) throws {
         let desk = Desk(engine: try DeviceEngine(TestDevice.device(), profile: profile))
         for (rows, classes) in Self.sizes {
             let teacher = Self.logits(rows, classes, seed: 5)
@@ -173,7 +173,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases) func confidencePairs(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func confidencePairs(_ profile: KernelProfile) throws {
         let desk = Desk(engine: try DeviceEngine(TestDevice.device(), profile: profile))
         for (rows, classes) in Self.sizes {
             let (s, t) = (Self.logits(rows, classes, seed: 6), Self.logits(rows, classes, seed: 7))
@@ -217,7 +217,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases, UnfusedLoss.methodIDs)
+    @Test(arguments: TestDevice.profiles, UnfusedLoss.methodIDs)
     func fusedKernelsGiveWhatTheirPartsGive(_ profile: KernelProfile, _ id: String) throws {
         let desk = Desk(engine: try DeviceEngine(TestDevice.device(), profile: profile))
         let method = try Method.make(id: id).method

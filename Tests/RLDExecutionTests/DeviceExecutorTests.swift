@@ -37,7 +37,7 @@ import Testing
             optimizer: SGD(learningRate: 0.05, weightDecay: 5e-4))
     }
 
-    @Test(arguments: KernelProfile.allCases) func sameSeedSameBits(profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func sameSeedSameBits(profile: KernelProfile) throws {
         func train(seed: UInt64) throws -> (NetworkState, StepMetrics) {
             let executor = try Self.prepare(DeviceEngine(TestDevice.device(), profile: profile), seed: seed)
             for index in 0..<4 { try Self.step(executor, index, seed: seed, size: index == 3 ? 5 : 8) }
@@ -54,7 +54,7 @@ import Testing
 
     /// Plans of teacher and student, of training and evaluation, of all batch sizes lie in the same memory, as much as the largest
     /// needs, and what runs between two steps does not change them.
-    @Test(arguments: KernelProfile.allCases) func plansShareMemory(profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func plansShareMemory(profile: KernelProfile) throws {
         let rld = Method.refinedLogitDistillation(RefinedLogitDistillation())
         func train(disturbed: Bool) throws -> (NetworkState, bytes: Int) {
             let engine = try DeviceEngine(TestDevice.device(), profile: profile)
@@ -92,7 +92,7 @@ import Testing
         #expect(try train(seed: 1) != train(seed: 2))
     }
 
-    @Test(arguments: KernelProfile.allCases, ["rld", "mlkd"])
+    @Test(arguments: TestDevice.profiles, ["rld", "mlkd"])
     func aSteadyStepAllocatesBuildsAndWaitsForNothing(profile: KernelProfile, id: String) throws {
         let method = try Method.make(id: id).method
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
@@ -153,7 +153,7 @@ import Testing
     }
 
     /// A device that allocates at most 1 MiB at once: values spread over several buffers, patches come in chunks.
-    @Test(arguments: KernelProfile.allCases) func smallAllocationsGiveTheSameResult(profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func smallAllocationsGiveTheSameResult(profile: KernelProfile) throws {
         func train(limit: Int?) throws -> NetworkState {
             let executor = try Self.prepare(
                 DeviceEngine(TestDevice.device(), profile: profile, allocationLimit: limit), seed: 1)

@@ -33,7 +33,7 @@ import Testing
         expectClose(try fused.forward(images, batch: 1, training: false), plain, .ofMax(Self.referenceBound), id)
 
         guard TestDevice.enabled else { return }
-        for profile in KernelProfile.allCases where profile == .cpu || Self.families.contains(id) {
+        for profile in TestDevice.profiles where profile == .cpu || Self.families.contains(id) {
             let engine = try DeviceEngine(TestDevice.device(), profile: profile)
             let plan = try DeviceNetwork(network, state: state, role: .teacher, engine: engine).plan(batch: 1, mode: .inference)
             try plan.write(images)

@@ -6,7 +6,7 @@ import Testing
 
 /// The fused losses against what the authors' code gives, at the float32 tolerances of the goldens' README section 7.
 @Suite(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd")) struct FusedLossGoldenTests {
-    @Test(arguments: KernelProfile.allCases)
+    @Test(arguments: TestDevice.profiles)
     func everyCaseAgrees(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         var worst: [String: (ratio: Double, id: String)] = [:]

@@ -18,7 +18,7 @@ struct FusedLossRaceTests {
         (0..<512_000).map { Float(8 * CounterRandom.uniform(seed: 3, stream: stream, counter: UInt64($0))) }
     }
 
-    @Test(arguments: cases, KernelProfile.allCases) func manyRowsRepeatBitForBit(
+    @Test(arguments: cases, TestDevice.profiles) func manyRowsRepeatBitForBit(
         variant: (id: String, half: Bool), profile: KernelProfile
     ) throws {
         let (id, half) = variant

@@ -13,7 +13,7 @@ import Testing
         try DeviceEngine(TestDevice.device(), profile: profile)
     }
 
-    @Test(arguments: KernelProfile.allCases)
+    @Test(arguments: TestDevice.profiles)
     func faultsAreReported(_ profile: KernelProfile) throws {
         let engine = try engine(profile)
         let method = FusedLossTests.refined
@@ -56,7 +56,7 @@ import Testing
     }
 
     /// What a kernel adds up at its end (on a cpu, up to 1,024 rows) and what a launch of its own does.
-    @Test(arguments: KernelProfile.allCases, [1, 2, 7, 8, 9, 15, 16, 17, 33, 100, 1023, 1027])
+    @Test(arguments: TestDevice.profiles, [1, 2, 7, 8, 9, 15, 16, 17, 33, 100, 1023, 1027])
     func sumsAndCountsAreThoseOfTheRows(_ profile: KernelProfile, _ rows: Int) throws {
         let engine = try engine(profile)
         let (method, classes) = (FusedLossTests.refined, 10)

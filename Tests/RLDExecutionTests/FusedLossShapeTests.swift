@@ -56,7 +56,7 @@ import Testing
     }
 
     /// What a GPU gets and a processor with its kernels does not: temperatures as constants, rows of every length that stay whole.
-    @Test func constantsOfGPUsAreTheReferences() throws {
+    @Test(.gpuKernels) func constantsOfGPUsAreTheReferences() throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
         let plain = Self.refined(temperature: 2, confidence: 2)
         for (method, standardize) in [(plain, "0u"), (plain.applyingLSKD(), "1u")] {
@@ -73,7 +73,7 @@ import Testing
     }
 
     /// Rows that are a multiple of four long, but do not begin at one: a gpu cannot read four classes at once.
-    @Test(arguments: [69, 70, 72]) func rowsMayBeginAnywhere(_ guardZone: Int) throws {
+    @Test(.gpuKernels, arguments: [69, 70, 72]) func rowsMayBeginAnywhere(_ guardZone: Int) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
         let methods = try [
             FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "la").method,
@@ -92,7 +92,7 @@ import Testing
     }
 
     /// A loss that is prepared for one temperature takes another, to the same bits as one that was prepared for it.
-    @Test(arguments: KernelProfile.allCases) func temperaturesMayChange(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func temperaturesMayChange(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let (rows, classes) = (5, 100)
         let batch = FusedLossTests.Batch(rows, classes)
@@ -117,7 +117,7 @@ import Testing
     }
 
     /// So steep that every exponential but the largest vanishes.
-    @Test(arguments: KernelProfile.allCases, [1e-3, 1e-9]) func lowTemperaturesStayFinite(_ profile: KernelProfile, _ t: Double)
+    @Test(arguments: TestDevice.profiles, [1e-3, 1e-9]) func lowTemperaturesStayFinite(_ profile: KernelProfile, _ t: Double)
         throws
     {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
@@ -129,7 +129,7 @@ import Testing
     }
 
     /// The largest that an option takes: float32 has no digit of the value left there, but it must stay a number.
-    @Test(arguments: KernelProfile.allCases, ["kd", "rld", "dkd"]) func highTemperaturesStayFinite(
+    @Test(arguments: TestDevice.profiles, ["kd", "rld", "dkd"]) func highTemperaturesStayFinite(
         _ profile: KernelProfile, _ id: String
     )
         throws

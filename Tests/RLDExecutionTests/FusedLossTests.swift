@@ -83,7 +83,7 @@ import Testing
         return max(worst, expectClose(found.gradient.map(Double.init), wanted.gradient, .each(bounds), "\(what): gradient"))
     }
 
-    @Test(arguments: KernelProfile.allCases, methods)
+    @Test(arguments: TestDevice.profiles, methods)
     func awkwardSizes(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
         var worst = 0.0
@@ -101,7 +101,7 @@ import Testing
         print("worst error / bound, \(profile) \(method.effectiveDescription): \(worst)")
     }
 
-    @Test(arguments: [1, 7, 32, 256])
+    @Test(.gpuKernels, arguments: [1, 7, 32, 256])
     func anyWorkGroupSizeIsRight(_ localSize: Int) throws {
         let engine = try engine(.gpu)
         for method in Self.methods {
@@ -114,7 +114,7 @@ import Testing
     }
 
     /// Careful rows cost many times an ordinary one: only what needs them may take them.
-    @Test(arguments: KernelProfile.allCases, methods)
+    @Test(arguments: TestDevice.profiles, methods)
     func ordinaryRowsAreFast(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
         var batch = Batch(65, 100)
@@ -126,7 +126,7 @@ import Testing
         #expect(try device.carefulRows(65) == (["lr", "mlkd"].contains(method.id) ? 0 : 1))
     }
 
-    @Test(arguments: KernelProfile.allCases, methods)
+    @Test(arguments: TestDevice.profiles, methods)
     func rerunsAreBitEqualAndOnlySumsAddUp(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
         let batch = Batch(65, 100)
@@ -150,7 +150,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases, methods)
+    @Test(arguments: TestDevice.profiles, methods)
     func ignoredRowsAreNotThere(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
         var batch = Batch(9, 33)
@@ -167,7 +167,7 @@ import Testing
         #expect(none.gradient.allSatisfy { $0 == 0 })
     }
 
-    @Test(arguments: KernelProfile.allCases, methods)
+    @Test(arguments: TestDevice.profiles, methods)
     func rowWeightsWeighTheMean(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
         var batch = Batch(70, 33)
@@ -194,7 +194,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases, methods)
+    @Test(arguments: TestDevice.profiles, methods)
     func hugeLogitsStayFinite(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
         let huge = method.id == "lr" ? 1e18 : 1e30
@@ -221,7 +221,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases, methods)
+    @Test(arguments: TestDevice.profiles, methods)
     func excludedClassesAreLimits(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)
         var batch = Batch(12, 33)
@@ -240,7 +240,7 @@ import Testing
     }
 
     /// Masks are also made of the lowest number that there is, which a slope above 1 takes to -infinity.
-    @Test(arguments: KernelProfile.allCases, [1, 4])
+    @Test(arguments: TestDevice.profiles, [1, 4])
     func lowestNumbersAreLimits(_ profile: KernelProfile, _ temperature: Double) throws {
         let engine = try engine(profile)
         let lowest = -Double(Float.greatestFiniteMagnitude)
@@ -271,7 +271,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases)
+    @Test(arguments: TestDevice.profiles)
     func aSteadyStateAllocatesAndCompilesNothing(_ profile: KernelProfile) throws {
         let engine = try engine(profile)
         let batch = Batch(8, 10)

@@ -28,7 +28,7 @@ import Testing
     }
 
     /// Every combination of storage for the method whose bounds count; all of it half for the others.
-    @Test(arguments: KernelProfile.allCases) func halfStorageIsTheReferenceOnRoundedLogits(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func halfStorageIsTheReferenceOnRoundedLogits(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let both: [StoredElement] = [.float32, .float16]
         let all = both.flatMap { s in both.flatMap { t in both.map { LossStorage(student: s, teacher: t, gradient: $0) } } }
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    @Test(arguments: KernelProfile.allCases) func auditRowsAreTheReferences(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func auditRowsAreTheReferences(_ profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         var methods = (profile == .cpu ? Method.ids : ["rld", "lr"]).compactMap { try? Method.make(id: $0).method }
         methods += methods.filter { $0.id == "rld" }.map { $0.applyingLSKD() }
@@ -88,7 +88,7 @@ import Testing
     }
 
     /// Properties that hold whatever the reference says, in both profiles: sizes below, at and above a vector and a block.
-    @Test(arguments: KernelProfile.allCases, [6, 50, 1100]) func propertiesHold(_ profile: KernelProfile, classes: Int) throws {
+    @Test(arguments: TestDevice.profiles, [6, 50, 1100]) func propertiesHold(_ profile: KernelProfile, classes: Int) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let rows = 3
         let student = (0..<rows * classes).map { Double(Float(Self.value(7, $0)).rounded(.toNearestOrEven)) / 4 }

@@ -15,10 +15,11 @@ import Testing
 
     /// All networks on the cpu kernels; on the gpu kernels, which are slow on a CPU, one of each family.
     static let steps: [(id: String, profile: KernelProfile)] =
-        ids.dropLast().map { ($0, .cpu) }
-        + ["resnet8x4", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV2", "ResNet50"].map { ($0, .gpu) }
+        (ids.dropLast().map { ($0, .cpu) }
+        + ["resnet8x4", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV2", "ResNet50"].map { ($0, .gpu) })
+        .filter { TestDevice.profiles.contains($0.profile) }
 
-    @Test(arguments: ids, KernelProfile.allCases) func evaluation(id: String, profile: KernelProfile) throws {
+    @Test(arguments: ids, TestDevice.profiles) func evaluation(id: String, profile: KernelProfile) throws {
         let golden = try Goldens.model(id)
         let network = try ModelCatalog.network(id, classes: golden.classes, input: golden.input)
         let state = formulaState(for: network, runningVarScale: golden.runningVarScale ?? 1)

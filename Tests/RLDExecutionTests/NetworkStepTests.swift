@@ -12,7 +12,7 @@ import Testing
 @Suite("Network steps on a device", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct NetworkStepTests {
     static let ids: [(id: String, extent: Int)] = [("ShuffleV1", 16), ("imagenet_MobileNetV1", 64), ("ResNet18", 8)]
 
-    @Test(arguments: ids, KernelProfile.allCases) func stepsAgree(example: (id: String, extent: Int), profile: KernelProfile)
+    @Test(arguments: ids, TestDevice.profiles) func stepsAgree(example: (id: String, extent: Int), profile: KernelProfile)
         throws
     {
         let batch = 3
@@ -48,7 +48,7 @@ import Testing
     }
 
     /// The executor's features are those of the reference, before and after activation, in both profiles; training goes on after.
-    @Test(arguments: ["ShuffleV2", "wrn_16_1", "vgg8"], KernelProfile.allCases)
+    @Test(arguments: ["ShuffleV2", "wrn_16_1", "vgg8"], TestDevice.profiles)
     func featuresAreReadable(id: String, profile: KernelProfile) throws {
         let network = try ModelCatalog.network(id, classes: 5, input: [3, 8, 12])
         let state = formulaState(for: network)

@@ -7,7 +7,7 @@ import Testing
 
 /// Every operation, reference against device, at awkward sizes, in both kernel profiles, with guard zones; backward runs twice.
 @Suite("Operations on a device") struct OperationTests {
-    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: KernelProfile.allCases)
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: TestDevice.profiles)
     func everyOperationMatchesTheReference(profile: KernelProfile) throws {
         let results = try DeviceChecks.run(TestDevice.device(), profile: profile)
         #expect(results.count > OperationCase.all.count)

@@ -78,7 +78,7 @@ import Testing
 
     @Test(
         "a device does what the reference does: each optimiser, clipping, accumulation, the average, soft targets",
-        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: [KernelProfile.cpu, .gpu])
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: TestDevice.profiles)
     func device(profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         for check in DeviceChecks.trainingChecks(tiny: false, engine: engine)

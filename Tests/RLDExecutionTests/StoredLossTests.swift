@@ -66,7 +66,7 @@ import Testing
         _ = try executor.loss(Method.defaults[1], student: student, teacher: teacher, labels: labels)
     }
 
-    @Test(arguments: KernelProfile.allCases) func multiLevelTrainsAsTheReference(_ profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func multiLevelTrainsAsTheReference(_ profile: KernelProfile) throws {
         let method = Method.multiLevelLogitDistillation(MultiLevelLogitDistillation())
         func train(_ executor: any NetworkExecutor) throws -> (NetworkState, StepMetrics) {
             try executor.load(DeviceExecutorTests.table, as: "train")

@@ -13,7 +13,7 @@ import Testing
     /// Error of a logit over the largest: each activation is off by up to 2^-11, most by half of that and either way.
     static let bound = 2e-3
 
-    @Test(arguments: ["resnet8x4", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV2"], KernelProfile.allCases)
+    @Test(arguments: ["resnet8x4", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV2"], TestDevice.profiles)
     func logitsStayNearTheGoldens(id: String, profile: KernelProfile) throws {
         let golden = try Goldens.model(id)
         let network = try ModelCatalog.network(id, classes: golden.classes, input: golden.input)
@@ -36,7 +36,7 @@ import Testing
     }
 
     /// Images, vectors and logits stay float32; so do the weights that some kernels pack on the way.
-    @Test(arguments: ["resnet32x4", "vgg13", "wrn_40_2"]) func activationsTakeHalfTheMemory(id: String) throws {
+    @Test(.gpuKernels, arguments: ["resnet32x4", "vgg13", "wrn_40_2"]) func activationsTakeHalfTheMemory(id: String) throws {
         let original = try ModelCatalog.network(id, classes: 100)
         let network = original.foldingBatchNorm().network.fusingEpilogues(for: .inference)
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)

@@ -24,7 +24,7 @@ import Testing
     /// takes another path than float64, whose gradients are off by up to 5e-4. So a start has to keep the bound, not each.
     private static let starts = 5
 
-    @Test(arguments: [0, 1], KernelProfile.allCases) func eightSteps(run: Int, profile: KernelProfile) throws {
+    @Test(arguments: [0, 1], TestDevice.profiles) func eightSteps(run: Int, profile: KernelProfile) throws {
         let tolerance = Self.runs[run]
         let golden = try Goldens.trajectory(tolerance.name)
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)

@@ -73,7 +73,7 @@ struct DeviceTrainingTests {
 
     @Test(
         "a device trains as the reference does", .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"),
-        arguments: [KernelProfile.cpu, .gpu])
+        arguments: TestDevice.profiles)
     func likeReference(profile: KernelProfile) throws {
         let network = try bandData().network("resnet8")
         let teacher = Trainer.Teacher(network: network, state: network.initialState(seed: 9))

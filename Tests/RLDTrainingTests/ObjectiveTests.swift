@@ -180,7 +180,7 @@ struct ObjectiveTests {
 
     @Test(
         "a device does as the reference, in either profile, and repeats to the last bit",
-        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: [KernelProfile.cpu, .gpu])
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: TestDevice.profiles)
     func device(profile: KernelProfile) throws {
         let (expected, sums) = try step(ReferenceExecutor(), objective, steps: 3)
         let (found, metrics) = try step(DeviceExecutor(TestDevice.device(), profile: profile), objective, steps: 3)

@@ -56,7 +56,7 @@ import Testing
             update: ParameterUpdate(rule, number: index / 2 + 1, share: 0.5, begins: index % 2 == 0, ends: index % 2 == 1))
     }
 
-    @Test(arguments: KernelProfile.allCases) func soundStepsPass(profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func soundStepsPass(profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let executor = try Self.executor(engine, validator, rule)
         for index in 0..<4 { try step(index, executor) }
@@ -72,7 +72,7 @@ import Testing
 
     /// Dark images with something in the middle: most terms of the first layer's gradient are alike, and their sum over all pixels
     /// nearly cancels, so that rounding must not gather along it.
-    @Test(arguments: KernelProfile.allCases) func darkImagesKeepTheirDigits(profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func darkImagesKeepTheirDigits(profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let dark = ImageTable(
             channels: 1, height: 28, width: 28,
@@ -101,7 +101,7 @@ import Testing
     }
 
     /// In tf32 beside a reference with rounded operands; one that does not round finds the first product.
-    @Test func stepsInReducedPrecisionPass() throws {
+    @Test(.gpuKernels) func stepsInReducedPrecisionPass() throws {
         let engine = try DeviceEngine(
             TestDevice.device(), profile: .gpu, registers: nil, precision: .tf32, emulatesMatrixUnits: true)
         let validator = StepValidator(precision: .tf32)
@@ -114,7 +114,7 @@ import Testing
     }
 
     /// A teacher's activations as half are off by their own rounding; an error of a hundredth is still found.
-    @Test(arguments: KernelProfile.allCases) func stepsWithHalfTeachersPass(profile: KernelProfile) throws {
+    @Test(arguments: TestDevice.profiles) func stepsWithHalfTeachersPass(profile: KernelProfile) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
         let executor = try Self.executor(engine, validator, rule, teacherStorage: .half)
         for index in 0..<2 { try step(index, executor) }

@@ -167,7 +167,7 @@ struct StreamingTests {
 
     @Test(
         "a streamed run is the resident run to the last bit, from files and from memory",
-        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: [KernelProfile.cpu, .gpu],
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"), arguments: TestDevice.profiles,
         [false, true])
     func sameOnDevice(profile: KernelProfile, augmented: Bool) throws {
         func executor() throws -> DeviceExecutor { try DeviceExecutor(TestDevice.device(), profile: profile) }

@@ -1,4 +1,5 @@
 import OpenCLRuntime
+import Testing
 
 /// The device that tests run on, and whether there is one.
 ///
@@ -18,6 +19,23 @@ public enum TestDevice {
         return device
     }
 
+    /// Whether its driver compiles the kernels of the gpu profile. PoCL 5 to 7 do not: where work-items wait for each other inside a
+    /// loop they run parts of a kernel twice or give other numbers, or their LLVM ends the process.
+    static let compilesGPUKernels: Bool = {
+        guard let device = try? Device.select(nil), device.isPoCL, device.isCPU else { return true }
+        return !["5.", "6.", "7."].contains { device.driverVersion.hasPrefix($0) }
+    }()
+
+    /// The kernel profiles that can be tested on it.
+    public static var profiles: [KernelProfile] { compilesGPUKernels ? KernelProfile.allCases : [.cpu] }
+
     /// Keeps the driver's context and its programs from test to test.
     private static let held: Context? = (try? Device.select(nil)).flatMap { try? Context($0) }
+}
+
+extension Trait where Self == ConditionTrait {
+    /// For tests of kernels of the gpu profile.
+    public static var gpuKernels: Self {
+        .enabled(if: TestDevice.compilesGPUKernels, "this driver does not compile the gpu kernels")
+    }
 }
