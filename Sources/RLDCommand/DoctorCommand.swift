@@ -7,9 +7,8 @@ struct DoctorCommand: ParsableCommand {
         discussion: """
             Prints for each check the largest error over its bound and the tensor that it was found in; exit code 1 if any
             exceeds it. Kernels come in two profiles, of which a device takes one; `--profile all` checks the other as well, for
-            those who write kernels: drivers compile few programs of that kind and may fail. With the gpu profile convolutions and
-            linear layers are checked in tf32 too, on NVIDIA's matrix units or, where there are none, as an emulation. Run it once
-            on a new machine, and paste its output into reports.
+            those who write kernels. With the gpu profile convolutions and linear layers are checked in tf32 too, on NVIDIA's matrix
+            units or, where there are none, as an emulation. Run it once on a new machine, and paste its output into reports.
 
             Example: rld doctor --device 0
             """)
