@@ -126,7 +126,7 @@ public final class Device: Sendable, CustomStringConvertible {
     private static func platforms() throws(DeviceError) -> [OpaquePointer] {
         DriverSettings.apply
         var count: cl_uint = 0
-        // PoCL from 4 on starts its threads here, before that where it lists its devices.
+        // PoCL 5.0, 6.0 and 7.1 start their threads here, 3.1 where it lists its devices.
         let status = DriverSettings.startingPatientThreads { clGetPlatformIDs(0, nil, &count) }
         // An empty ICD folder gives -1001 with this loader; others say 0 and count 0.
         if CLStatus(rawValue: status) == .platformNotFound || (status == 0 && count == 0) { return [] }

@@ -10,9 +10,10 @@ enum DriverSettings {
         if mayUseEveryProcessor { setenv("POCL_AFFINITY", "1", 0) }
     }()
 
-    /// Runs `start`, in which PoCL starts its threads (and other drivers few or none), so that they let whoever launches something finish doing so: SCHED_BATCH, which
-    /// threads inherit, does not interrupt another one when it is woken. Otherwise that of the same processor did so in the middle of
-    /// a launch, only to wait for the launching thread's locks, and a launch of 9 us took 25 until its end was seen.
+    /// Runs `start`, in which PoCL starts its threads (and other drivers few or none), so that they let whoever launches something
+    /// finish doing so: SCHED_BATCH, which threads inherit, does not interrupt another one when it is woken. Otherwise that of the same
+    /// processor did so in the middle of a launch, only to wait for the launching thread's locks, and a launch of 9 us took 25 until
+    /// its end was seen.
     static func startingPatientThreads<Result>(_ start: () -> Result) -> Result {
         let batch: Int32 = 3  // SCHED_BATCH, in no header that Swift sees
         var parameters = sched_param()
