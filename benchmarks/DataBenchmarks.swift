@@ -61,8 +61,8 @@ private final class AugmentationBenchmarkRun: BenchmarkRun {
 
     func check() throws -> Double {
         let reference = ReferenceExecutor()
-        reference.load(table, as: "benchmark", staged: false)
-        let (images, labels) = try reference.gather(selection)
+        try reference.load(table, as: "benchmark", staged: false)
+        let (images, labels) = try reference.gather(selection, inputShape: buffers.shape)
         let found = Layout.toNCHW(
             try engine.read(buffers.images), batch: labels.count, shape: AugmentationBenchmark.input)
         guard try engine.queue.read(Int32.self, from: buffers.labels, count: labels.count) == labels else { return .infinity }

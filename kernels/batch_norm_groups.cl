@@ -16,12 +16,13 @@
 #else
 #define UNROLL _Pragma("unroll 4") // loads in flight
 #endif
+#include "common/inline.clh"
 #include "common/vector.clh"
 #define HERE(p) (*(p))
 #include "common/batch_norm.clh"
 
 // Every line's value of a channel, added, to all of them. scratch [ITEMS].
-static inline float line_sum(const float value, local float *scratch)
+ALWAYS_INLINE float line_sum(const float value, local float *scratch)
 {
     const int item = (int)get_local_id(0);
     scratch[item] = value;

@@ -3,6 +3,7 @@
 #ifndef LOCAL_SIZE
 #define LOCAL_SIZE 64 // work-items of the one work-group; any value from 1
 #endif
+#include "common/inline.clh"
 #include "common/loss_accumulator.clh"
 
 // Runs JOIN(work-item, another) until work-item 0 has joined all: the upper half into the lower, a middle one stays.
@@ -15,7 +16,7 @@
     }
 
 // The sum of all work-items' pairs, known to each.
-static float2 pair_total(__local float2 *lanes, const float2 mine)
+ALWAYS_INLINE float2 pair_total(__local float2 *lanes, const float2 mine)
 {
     const uint lane = (uint)get_local_id(0);
     lanes[lane] = mine;

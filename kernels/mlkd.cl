@@ -108,7 +108,7 @@ static uint ordered_bits(const float x)
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-static uint median_total(__local uint *counts, const uint mine)
+ALWAYS_INLINE uint median_total(__local uint *counts, const uint mine)
 {
     const uint lane = (uint)get_local_id(0);
     counts[lane] = mine;

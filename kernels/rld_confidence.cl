@@ -4,7 +4,7 @@
 #include "common/loss_terms.clh"
 
 // log(rest / inside) of one class against the others of its row. All work-items of the group must call it.
-static float confidence_gap(
+ALWAYS_INLINE float confidence_gap(
     const __global float *x, const uint classes, const int inside, const float slope, float *other, float *others,
     __local float4 *scratch)
 {

@@ -71,9 +71,10 @@ public final class DeviceExecutor: NetworkExecutor {
     public var residentImageBytes: Int? { min(engine.allocationLimit, engine.memoryLimit / 4) }
 
     public func load(_ images: ImageTable, as name: String, staged: Bool) throws {
+        try ExecutorInputs.check(images, name: name, staged: staged)
         tables[name] = nil
         tables[name] = try DeviceImageTable(images, name: name, staged: staged, engine: engine)
-        watcher?.loads(images, as: name, staged: staged)
+        try watcher?.loads(images, as: name, staged: staged)
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
@@ -101,7 +102,7 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         let classes = student.network.classes
         for table in tables.values { try table.reserve(images: (training + evaluation).max() ?? 0) }
         for size in Set(training) {
@@ -132,13 +133,13 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareUpdates(_ rule: UpdateRule) throws {
-        try prepared(student, "student").store.prepareUpdates(rule)
+        try preparedStudent.store.prepareUpdates(rule)
     }
 
-    public func exchangeWithAverage() throws { try prepared(student, "student").store.exchangeWithAverage() }
+    public func exchangeWithAverage() throws { try preparedStudent.store.exchangeWithAverage() }
 
     public func trainStep(_ selection: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         let batch = try gather(selection, for: student)
         try watcher?.gathered(selection, in: batch, engine: engine)
         // Logits that are known already spare the teacher.
@@ -163,7 +164,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     /// Enqueues one part of a step alone, on whatever the parts before it left: for benchmarks.
     package func enqueue(_ part: StepPart, batch: Int, method: Method, update: ParameterUpdate) throws {
-        let buffers = try buffers(batch, for: prepared(student, "student"))
+        let buffers = try buffers(batch, for: preparedStudent)
         try enqueue(part, batch: buffers, objective: Objective(method), update: update, softTargets: nil, known: [:])
     }
 
@@ -172,7 +173,7 @@ public final class DeviceExecutor: NetworkExecutor {
         _ part: StepPart, batch: BatchBuffers, objective: Objective, update: ParameterUpdate, softTargets: SoftTargets?,
         known: [Int: DeviceSlice]
     ) throws {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
         func teacherPlans() throws -> [(index: Int, plan: NetworkPlan)] {
             try objective.teachers.filter { known[$0] == nil }
@@ -210,7 +211,7 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func teacherLogits(_ selection: BatchSelection, of index: Int) throws -> [Float] {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         let batch = try gather(selection, for: student)
         let plan = try teacherPlan(index, selection.indices.count, for: student, input: batch.images)
         try plan.forward()
@@ -219,9 +220,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     /// Logits that are known already, on the device.
     private func upload(_ logits: [Float], of teacher: Int, rows: Int, classes: Int) throws -> DeviceSlice {
-        guard logits.count == rows * classes else {
-            throw InputError("teacher logits", "are \(logits.count) values for \(rows) rows of \(classes) classes")
-        }
+        try ExecutorInputs.check(teacherLogits: logits, rows: rows, classes: classes)
         let buffer = try knownLogits(of: teacher, count: logits.count)
         try engine.queue.write(logits, to: buffer)
         return DeviceSlice(buffer)
@@ -236,7 +235,7 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func evaluateStep(_ selection: BatchSelection) throws {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         let batch = try gather(selection, for: student)
         let plan = try student.plan(batch: selection.indices.count, mode: .inference, input: batch.images)
         try plan.forward()
@@ -247,28 +246,29 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func lastEvaluated(rows: Int) throws -> [Bool] {
-        try losses.correctRows(rows, classes: prepared(student, "student").network.classes)
+        try losses.correctRows(rows, classes: preparedStudent.network.classes)
     }
 
     public func takeMetrics() throws -> StepMetrics { try losses.takeMetrics() }
 
-    public func studentState() throws -> NetworkState { try prepared(student, "student").store.state() }
+    public func studentState() throws -> NetworkState { try preparedStudent.store.state() }
 
     public func trainingState() throws -> TrainingState {
-        let store = try prepared(student, "student").store
+        let store = try preparedStudent.store
         return TrainingState(weights: try store.state(), slots: try store.optimizerSlots())
     }
 
     public func restore(_ state: TrainingState) throws {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
+        try state.checkSlots(of: student.original)
         try student.load(state.weights)
         try student.store.loadOptimizerSlots(state.slots)
         try losses.reset()
     }
 
     public func studentLogits(_ images: Tensor) throws -> Tensor {
-        let student = try prepared(student, "student")
-        let batch = try batchSize(images, for: student)
+        let student = try preparedStudent
+        let batch = try student.network.batchSize(of: images)
         let plan = try student.plan(batch: batch, mode: .inference)
         try plan.write(images.values)
         try plan.forward()
@@ -276,8 +276,8 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {
-        let student = try prepared(student, "student")
-        let batch = try batchSize(images, for: student)
+        let student = try preparedStudent
+        let batch = try student.network.batchSize(of: images)
         let plan = try student.inspectionPlan(batch: batch, features: names)
         try plan.write(images.values)
         try plan.forward()
@@ -290,24 +290,13 @@ public final class DeviceExecutor: NetworkExecutor {
 
     // MARK: -
 
-    private func batchSize(_ images: Tensor, for network: DeviceNetwork) throws(InputError) -> Int {
-        let batch = images.shape.first ?? 0
-        guard images.shape == [batch] + network.network.inputShape, batch > 0 else {
-            throw InputError("images", "have shape \(images.shape), the network takes [N] + \(network.network.inputShape)")
-        }
-        return batch
-    }
-
-    private func prepared(_ network: DeviceNetwork?, _ role: String) throws(InputError) -> DeviceNetwork {
-        guard let network else { throw InputError(role, "is not prepared", advice: "prepare it before the first step") }
-        return network
+    private var preparedStudent: DeviceNetwork {
+        get throws(InputError) { try ExecutorInputs.prepared(student, "student") }
     }
 
     private func gather(_ selection: BatchSelection, for network: DeviceNetwork) throws -> BatchBuffers {
-        guard let table = tables[selection.table] else {
-            throw InputError.unknown("image table", selection.table, known: tables.keys.sorted())
-        }
-        guard !selection.indices.isEmpty else { throw InputError("batch", "has no images") }
+        let table = try ExecutorInputs.table(selection.table, of: tables)
+        try selection.check(images: table.imageShape, count: table.count, inputShape: network.network.inputShape)
         let buffers = try buffers(selection.indices.count, for: network)
         try buffers.gather(selection, from: table)
         return buffers
@@ -322,14 +311,8 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     private func teacherPlan(_ index: Int, _ batch: Int, for student: DeviceNetwork, input: DeviceSlice) throws -> NetworkPlan {
-        let teacher = try prepared(teachers[index], "teacher")
-        let (own, its) = (student.network, teacher.network)
-        guard its.inputShape == own.inputShape, its.classes == own.classes else {
-            throw InputError(
-                "teacher \(its.id)",
-                "maps \(its.inputShape) to \(its.classes) classes, the student \(own.inputShape) to \(own.classes)",
-                advice: "both need the same input and classes")
-        }
+        let teacher = try ExecutorInputs.prepared(teachers[index], "teacher")
+        try ExecutorInputs.check(teacher: teacher.network, of: student.network)
         return try teacher.plan(batch: batch, mode: .inference, input: input)
     }
 }

@@ -9,6 +9,7 @@ package final class DeviceImageTable {
     let width: Int
     let count: Int
     let labels: Buffer
+    var imageShape: [Int] { [channels, height, width] }
     private let pixels: Pixels
 
     private enum Pixels {
@@ -21,7 +22,6 @@ package final class DeviceImageTable {
         height = table.height
         width = table.width
         count = table.count
-        guard table.count > 0 else { throw InputError("image table '\(name)'", "is empty") }
         labels = try Buffer(engine.context, bytes: table.labels.count * 4, label: "labels of \(name)")
         try engine.queue.write(table.labels, to: labels)
         guard !staged else {
@@ -94,21 +94,9 @@ package final class BatchBuffers {
         pixelsPerItem = engine.profile == .cpu ? 8 * shape[2] : 1
     }
 
-    /// Enqueues the gathering of one batch; returns at once.
+    /// Enqueues the gathering of one batch, which must be one that can be (`BatchSelection.check`); returns at once.
     package func gather(_ selection: BatchSelection, from table: DeviceImageTable) throws {
         let transform = selection.transform
-        let seen = [table.channels, transform.size ?? table.height, transform.size ?? table.width]
-        guard seen == shape else {
-            throw InputError(
-                "images", "are \(seen), the network takes \(shape)",
-                advice: "build the network for this data set")
-        }
-        guard transform.mean.count == table.channels, transform.deviation.count == table.channels else {
-            throw InputError("normalisation", "has \(transform.mean.count) channels, the images have \(table.channels)")
-        }
-        if let bad = selection.indices.first(where: { !(0..<table.count).contains($0) }) {
-            throw InputError("batch", "image index \(bad) is outside 0..<\(table.count)")
-        }
         let constants = transform.mean + transform.deviation
         if written != constants {
             try engine.queue.write(constants, to: normalization)

@@ -15,6 +15,8 @@ package final class ParameterStore {
     /// Running means and variances, flat.
     let running: Buffer
     let parameterCount: Int
+    /// Of those, from the first on, the ones that an optimiser moves.
+    let movingCount: Int
 
     private var offsets: [String: Int] = [:]
     private let runningCount: Int
@@ -38,12 +40,16 @@ package final class ParameterStore {
         var parameterCount = 0
         var runningCount = 0
         var stagingCount = 0
-        for tensor in network.stateTensors {
+        var movingCount = 0
+        let still = trainable ? network.parametersWithoutGradient : []
+        let tensors = network.stateTensors
+        for tensor in tensors.filter({ !still.contains($0.name) }) + tensors.filter({ still.contains($0.name) }) {
             switch tensor.kind {
             case .parameter where packedOnly.contains(tensor.name): stagingCount = max(stagingCount, tensor.count)
             case .parameter:
                 offsets[tensor.name] = parameterCount
                 parameterCount += tensor.count
+                if !still.contains(tensor.name) { movingCount = parameterCount }
             case .buffer:
                 offsets[tensor.name] = runningCount
                 runningCount += tensor.count
@@ -51,6 +57,7 @@ package final class ParameterStore {
             }
         }
         self.parameterCount = parameterCount
+        self.movingCount = movingCount
         self.runningCount = runningCount
         self.packedOnly = packedOnly
         parameters = try engine.makeBuffer(parameterCount, label: "parameters")

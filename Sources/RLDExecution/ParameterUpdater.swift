@@ -8,6 +8,8 @@ import RLDMethods
 final class ParameterUpdater {
     private let engine: DeviceEngine
     private let count: Int
+    /// So many, from the first on, have a gradient.
+    private let moving: Int
     private let runningCount: Int
     private let gradients: Buffer
     private let parameters: Buffer
@@ -21,6 +23,7 @@ final class ParameterUpdater {
     init(store: ParameterStore, gradients: Buffer, running: Buffer, runningCount: Int) {
         engine = store.engine
         count = store.parameterCount
+        moving = store.movingCount
         parameters = store.parameters
         self.gradients = gradients
         self.running = running
@@ -52,8 +55,8 @@ final class ParameterUpdater {
         if rule.accumulation > 1 {
             let total = try slot("accumulated")
             try launch(
-                try kernel("updates.cl", "accumulate_gradients"), count,
-                [.long(count), .buffer(gradients), .buffer(total), .float(update.share), .int(update.begins ? 1 : 0)])
+                try kernel("updates.cl", "accumulate_gradients"), moving,
+                [.long(moving), .buffer(gradients), .buffer(total), .float(update.share), .int(update.begins ? 1 : 0)])
             gradients = total
         }
         guard update.ends else { return false }
@@ -61,18 +64,18 @@ final class ParameterUpdater {
         switch rule.optimizer {
         case .sgd(let sgd):
             try launch(
-                try kernel(rule.optimizer), count,
+                try kernel(rule.optimizer), moving,
                 [
-                    .long(count), .buffer(gradients), .buffer(parameters), .buffer(try slot("momentum")),
+                    .long(moving), .buffer(gradients), .buffer(parameters), .buffer(try slot("momentum")),
                     .float(sgd.learningRate),
                     .float(sgd.momentum), .float(sgd.weightDecay), .int(sgd.nesterov ? 1 : 0),
                 ])
         case .adamW(let adam):
             let t = Double(update.number)
             try launch(
-                try kernel(rule.optimizer), count,
+                try kernel(rule.optimizer), moving,
                 [
-                    .long(count), .buffer(gradients), .buffer(parameters), .buffer(try slot("first_moment")),
+                    .long(moving), .buffer(gradients), .buffer(parameters), .buffer(try slot("first_moment")),
                     .buffer(try slot("second_moment")), .float(1 - adam.learningRate * adam.weightDecay),
                     .float(adam.learningRate / (1 - pow(adam.beta1, t))), .float(1 / (1 - pow(adam.beta2, t)).squareRoot()),
                     .float(adam.beta1), .float(1 - adam.beta1), .float(adam.beta2), .float(1 - adam.beta2), .float(adam.epsilon),
@@ -155,14 +158,15 @@ final class ParameterUpdater {
     }
 
     private func launch(_ kernel: Kernel, _ count: Int, _ arguments: [KernelArgument]) throws(DeviceError) {
+        guard count > 0 else { return }
         try kernel.setArguments(arguments)
         try engine.queue.enqueue(kernel, global: [engine.elementItems(count)])
     }
 
     private func prepareClip() throws(DeviceError) {
         guard clip == nil else { return }
-        let chunk = max(ceilDivide(count, 1024), 256)
-        let chunks = ceilDivide(count, chunk)
+        let chunk = max(ceilDivide(moving, 1024), 256)
+        let chunks = max(ceilDivide(moving, chunk), 1)
         clip = (
             try engine.makeBuffer(chunks, label: "squares of gradients"), try engine.makeBuffer(1, label: "clip factor"), chunk,
             chunks
@@ -175,7 +179,7 @@ final class ParameterUpdater {
         guard let clip else { return }
         let squares = try kernel("updates.cl", "chunk_squares")
         let items = engine.profile == .cpu ? 1 : min(256, squares.maxWorkGroupSize)
-        try squares.setArguments([.long(count), .long(clip.chunk), .buffer(gradients), .buffer(clip.sums), .local(4 * items)])
+        try squares.setArguments([.long(moving), .long(clip.chunk), .buffer(gradients), .buffer(clip.sums), .local(4 * items)])
         try engine.queue.enqueue(squares, global: [clip.chunks * items], local: [items])
         let factor = try kernel("updates.cl", "clip_factor")
         try factor.setArguments([
@@ -183,6 +187,6 @@ final class ParameterUpdater {
         ])
         try engine.queue.enqueue(factor, global: [items], local: [items])
         try launch(
-            try kernel("updates.cl", "scale_gradients"), count, [.long(count), .buffer(clip.factor), .buffer(gradients)])
+            try kernel("updates.cl", "scale_gradients"), moving, [.long(moving), .buffer(clip.factor), .buffer(gradients)])
     }
 }

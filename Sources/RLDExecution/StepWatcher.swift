@@ -5,7 +5,7 @@ import RLDMethods
 /// Sees every training step of a `DeviceExecutor` from inside: the parts that it runs itself, node by node, and what the others
 /// left. For validation; a step that is watched waits for the device all the time.
 package protocol StepWatcher: AnyObject {
-    func loads(_ images: ImageTable, as name: String, staged: Bool)
+    func loads(_ images: ImageTable, as name: String, staged: Bool) throws
     func preparesTeacher(_ network: Network, state: NetworkState, at index: Int)
     /// The batch lies in memory.
     func gathered(_ selection: BatchSelection, in batch: BatchBuffers, engine: DeviceEngine) throws

@@ -52,4 +52,12 @@ extension Network {
         }
         return BackwardPass(steps: steps, nodesWithGradient: Set(nodes.indices.filter { reached[$0] }))
     }
+
+    /// Parameters that no gradient reaches, those of layers that the output does not read: an optimiser leaves them as they are,
+    /// as PyTorch's do with `grad is None`.
+    package var parametersWithoutGradient: Set<String> {
+        let reached = Set(backwardPass().steps.map(\.node))
+        let apart = nodes.indices.filter { !reached.contains($0) }.map { nodes[$0] }
+        return Set(apart.flatMap { $0.operation.stateTensors(named: $0.name, initialization: initialization).map(\.name) })
+    }
 }

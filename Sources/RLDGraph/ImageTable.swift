@@ -43,6 +43,8 @@ public struct ImageTable: Sendable, Equatable {
 
     public var count: Int { labels.count }
     public var classes: Int { classNames.count }
+    /// [channels, height, width] of one image.
+    package var imageShape: [Int] { [channels, height, width] }
     /// Bytes (and values) of one image.
     public var imageSize: Int { channels * height * width }
 }

@@ -56,7 +56,10 @@ public struct ImageTransform: Sendable, Equatable, Codable {
     private var isEvaluation = false
 
     /// [channels, height, width] of what the network sees.
-    public func inputShape(of table: ImageTable) -> [Int] { [table.channels, size ?? table.height, size ?? table.width] }
+    public func inputShape(of table: ImageTable) -> [Int] { inputShape(of: table.imageShape) }
+
+    /// The same for images of [channels, height, width].
+    package func inputShape(of image: [Int]) -> [Int] { [image[0], size ?? image[1], size ?? image[2]] }
 
     /// Whether pixels are more than moved: scaled or changed in colour.
     public var resamples: Bool {

@@ -22,7 +22,7 @@ public enum LossInputs {
     ///   - student, teacher: [rows, classes]; the teacher is not looked at if the method has none.
     ///   - float32: whether logits must be finite in float32.
     /// - Throws: `InputError` for a method that does not validate, shapes that do not fit, labels that are neither ignored nor
-    ///   within 0..<classes, weights and factors that are negative or not finite, and what `check(row:)` throws, rows that are
+    ///   within 0..<classes, weights and factors out of bounds, and what `check(row:)` throws, rows that are
     ///   ignored left aside.
     public static func check(
         _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings, float32: Bool = false
@@ -53,12 +53,17 @@ public enum LossInputs {
         }
     }
 
-    /// Throws for a factor of the distillation terms that is negative or not finite, and an upstream factor that is not finite.
+    /// Throws for a factor of the distillation terms outside 0...1e9, and an upstream factor outside -1e9...1e9.
     public static func check(warmup: Double, scale: Double) throws(InputError) {
-        guard warmup.isFinite, warmup >= 0 else {
-            throw InputError("warm-up factor", "must be finite and at least 0, found \(warmup)")
-        }
+        if let problem = problem(weight: warmup) { throw InputError("warm-up factor", "\(problem), found \(warmup)") }
         guard scale.isFinite else { throw InputError("scale", "must be finite, found \(scale)") }
+        guard abs(scale) <= 1e9 else { throw InputError("scale", "must be from -1e9 to 1e9, found \(scale)") }
+    }
+
+    /// What is wrong with the factor of a term: from 0 to 1e9, so that it stays far from the end of float32.
+    public static func problem(weight: Double) -> String? {
+        if (0...1e9).contains(weight) { return nil }
+        return weight.isFinite && weight > 0 ? "must be from 0 to 1e9" : "must be finite and at least 0"
     }
 
     /// Throws for a label outside 0..<classes, unless it is the one that is ignored.

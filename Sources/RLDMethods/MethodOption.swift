@@ -101,8 +101,8 @@ public enum MethodOption: String, Sendable, CaseIterable {
         let wanted: String
         switch kind {
         case .weight:
-            if value.isFinite && value >= 0 { return }
-            wanted = "must be finite and at least 0"
+            guard let problem = LossInputs.problem(weight: value) else { return }
+            wanted = problem
         case .temperature:
             if (1e-9...1e9).contains(value) { return }
             wanted = value.isFinite && value > 0 ? "must be from 1e-9 to 1e9" : "must be finite and more than 0"

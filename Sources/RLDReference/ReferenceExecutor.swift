@@ -23,7 +23,8 @@ public final class ReferenceExecutor: NetworkExecutor {
         "reference (Double, host)" + (precision == .float32 ? "" : ", \(precision.rawValue) products")
     }
 
-    public func load(_ images: ImageTable, as name: String, staged: Bool) {
+    public func load(_ images: ImageTable, as name: String, staged: Bool) throws(InputError) {
+        try ExecutorInputs.check(images, name: name, staged: staged)
         tables[name] = images
         stagedTables.remove(name)
         guard staged else { return }
@@ -42,26 +43,32 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     /// Nothing to plan: the host allocates as it goes.
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
-        _ = try prepared(student, "student")
+        _ = try preparedStudent
     }
 
     public func prepareUpdates(_ rule: UpdateRule) throws {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         student.updater.prepare(rule, for: student)
     }
 
     public func exchangeWithAverage() throws {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         student.updater.exchangeAverage(of: student)
     }
 
     public func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
-        let student = try prepared(student, "student")
-        let (images, labels) = try gather(batch, for: student)
+        let student = try preparedStudent
+        let (images, labels) = try gather(batch, inputShape: student.network.inputShape)
         try beginSums(of: objective)
         var teacherLogits = batch.teacherLogits.mapValues { $0.map(Double.init) }
-        for index in objective.teachers where teacherLogits[index] == nil {
-            teacherLogits[index] = try teacher(index).forward(images, batch: labels.count, training: false)
+        for index in objective.teachers {
+            if let known = batch.teacherLogits[index] {
+                try ExecutorInputs.check(teacherLogits: known, rows: labels.count, classes: student.network.classes)
+                continue
+            }
+            let teacher = try teacher(index)
+            try ExecutorInputs.check(teacher: teacher.network, of: student.network)
+            teacherLogits[index] = try teacher.forward(images, batch: labels.count, training: false)
         }
         let logits = try student.forward(images, batch: labels.count, training: true)
         guard logits.allSatisfy(\.isFinite) else { return addNonFinite(objective.termNames, rows: labels.count) }
@@ -82,17 +89,17 @@ public final class ReferenceExecutor: NetworkExecutor {
 
     public func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float] {
         let teacher = try teacher(index)
-        let (images, labels) = try gather(batch, for: teacher)
+        let (images, labels) = try gather(batch, inputShape: teacher.network.inputShape)
         return try teacher.forward(images, batch: labels.count, training: false).map(Float.init)
     }
 
     private func teacher(_ index: Int) throws(InputError) -> ReferenceNetwork {
-        try prepared(teachers[index], "teacher")
+        try ExecutorInputs.prepared(teachers[index], "teacher")
     }
 
     public func evaluateStep(_ batch: BatchSelection) throws {
-        let student = try prepared(student, "student")
-        let (images, labels) = try gather(batch, for: student)
+        let student = try preparedStudent
+        let (images, labels) = try gather(batch, inputShape: student.network.inputShape)
         let objective = Objective(.crossEntropy(CrossEntropy()))
         try beginSums(of: objective)
         let logits = try student.forward(images, batch: labels.count, training: false)
@@ -125,10 +132,10 @@ public final class ReferenceExecutor: NetworkExecutor {
         accumulated = objective
     }
 
-    public func studentState() throws -> NetworkState { try prepared(student, "student").state }
+    public func studentState() throws -> NetworkState { try preparedStudent.state }
 
     public func trainingState() throws -> TrainingState {
-        let student = try prepared(student, "student")
+        let student = try preparedStudent
         var slots: [String: NetworkState] = [:]
         for (slot, values) in student.updater.slots {
             var state = NetworkState()
@@ -141,8 +148,8 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     public func restore(_ state: TrainingState) throws {
-        let network = try prepared(student, "student").network
-        for (slot, values) in state.slots.sorted(by: { $0.key < $1.key }) { try Self.check(slot, values, of: network) }
+        let network = try preparedStudent.network
+        try state.checkSlots(of: network)
         let restored = try ReferenceNetwork(network, state: state.weights, precision: precision)
         restored.updater.restore(
             state.slots.mapValues { slot in
@@ -152,29 +159,17 @@ public final class ReferenceExecutor: NetworkExecutor {
         _ = takeMetrics()
     }
 
-    private static func check(_ slot: String, _ values: NetworkState, of network: Network) throws(InputError) {
-        let advice = "it belongs to another network than \(network.id)"
-        let shapes = Dictionary(uniqueKeysWithValues: network.stateTensors.map { ($0.name, $0.shape) })
-        for name in values.names {
-            guard let shape = shapes[name] else { throw InputError(slot, "unexpected \(name)", advice: advice) }
-            let found = values[name]?.shape ?? []
-            guard found == shape else {
-                throw InputError(slot, "\(name): expected shape \(shape), found \(found)", advice: advice)
-            }
-        }
-    }
-
     public func studentLogits(_ images: Tensor) throws -> Tensor {
-        let student = try prepared(student, "student")
-        let batch = try batchSize(images, for: student)
+        let student = try preparedStudent
+        let batch = try student.network.batchSize(of: images)
         return Tensor(
             shape: [batch, student.network.classes],
             values: try student.forward(images.values, batch: batch, training: false))
     }
 
     public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {
-        let student = try prepared(student, "student")
-        let batch = try batchSize(images, for: student)
+        let student = try preparedStudent
+        let batch = try student.network.batchSize(of: images)
         let nodes = try student.network.features(named: names)
         try student.forward(images.values, batch: batch, training: false)
         return nodes.mapValues { node in
@@ -201,62 +196,27 @@ public final class ReferenceExecutor: NetworkExecutor {
             rows: result.rows, audit: audit)
     }
 
-    private func batchSize(_ images: Tensor, for network: ReferenceNetwork) throws(InputError) -> Int {
-        let batch = images.shape.first ?? 0
-        guard images.shape == [batch] + network.network.inputShape, batch > 0 else {
-            throw InputError("images", "have shape \(images.shape), the network takes [N] + \(network.network.inputShape)")
-        }
-        return batch
+    private var preparedStudent: ReferenceNetwork {
+        get throws(InputError) { try ExecutorInputs.prepared(student, "student") }
     }
 
-    private func prepared(_ network: ReferenceNetwork?, _ role: String) throws(InputError) -> ReferenceNetwork {
-        guard let network else { throw InputError(role, "is not prepared", advice: "prepare it before the first step") }
-        return network
-    }
-
-    private func gather(_ batch: BatchSelection, for network: ReferenceNetwork) throws(InputError) -> ([Double], [Int32]) {
-        if let table = tables[batch.table] {
-            let (seen, taken) = (batch.transform.inputShape(of: table), network.network.inputShape)
-            guard seen == taken else {
-                throw InputError(
-                    "images", "are \(seen), the network takes \(taken)", advice: "build the network for this data set")
-            }
-        }
-        return try gather(batch)
-    }
-
-    /// A batch in NCHW, and its labels.
-    package func gather(_ batch: BatchSelection) throws(InputError) -> ([Double], [Int32]) {
-        guard let table = tables[batch.table] else {
-            throw InputError.unknown("image table", batch.table, known: tables.keys.sorted())
-        }
-        guard !batch.indices.isEmpty else { throw InputError("batch", "has no images") }
-        if let bad = batch.indices.first(where: { !(0..<table.count).contains($0) }) {
-            throw InputError("batch", "image index \(bad) is outside 0..<\(table.count)")
-        }
-        let (means, deviations) = (batch.transform.mean.count, batch.transform.deviation.count)
-        guard means == table.channels, deviations == table.channels else {
-            throw InputError(
-                "normalisation",
-                "has means of \(means) channels and deviations of \(deviations), the images have \(table.channels)")
-        }
+    /// A batch in NCHW as the network takes it, and its labels.
+    package func gather(_ batch: BatchSelection, inputShape: [Int]) throws(InputError) -> ([Double], [Int32]) {
+        let table = try ExecutorInputs.table(batch.table, of: tables)
+        try batch.check(images: table.imageShape, count: table.count, inputShape: inputShape)
         var images: [Double] = []
-        images.reserveCapacity(batch.indices.count * batch.transform.inputShape(of: table).reduce(1, *))
+        images.reserveCapacity(batch.indices.count * inputShape.reduce(1, *))
         let isStaged = stagedTables.contains(batch.table)
-        guard isStaged || table.stream == nil else {
-            throw InputError("image table '\(batch.table)'", "stays in its files", advice: "load it staged")
-        }
         let pixels = isStaged ? try batch.stagedPixels(imageSize: table.imageSize) : table.pixels
         let placed = batch.indices.enumerated().map { row, index in
             let start = (isStaged ? row : index) * table.imageSize
             return batch.transform.apply(
                 to: pixels[start..<start + table.imageSize], of: table, index: index, seed: batch.seed, epoch: batch.epoch)
         }
-        let shape = batch.transform.inputShape(of: table)
         for (row, image) in placed.enumerated() {
             let other = placed[placed.count - 1 - row]
             images += batch.transform.normalized(
-                batch.mixing.map { $0.mixed(image, with: other, height: shape[1], width: shape[2]) } ?? image)
+                batch.mixing.map { $0.mixed(image, with: other, height: inputShape[1], width: inputShape[2]) } ?? image)
         }
         return (images, batch.indices.map { table.labels[$0] })
     }

@@ -21,6 +21,14 @@ import Testing
         #expect(message(warmup: -1).contains("warm-up factor"))
         #expect(message(scale: .infinity).contains("scale: must be finite, found inf"))
         #expect(message(scale: -2) == "none")
+        // Far from the end of float32, in which a device takes them.
+        #expect(message(warmup: 1e10).contains("warm-up factor: must be from 0 to 1e9, found 10000000000.0"))
+        #expect(message(scale: -1e10).contains("scale: must be from -1e9 to 1e9, found -10000000000.0"))
+        #expect(message(warmup: 1e9, scale: -1e9) == "none")
+        var method = RefinedLogitDistillation()
+        method.crossEntropyWeight = 1e300
+        let error = #expect(throws: InputError.self) { try Method.refinedLogitDistillation(method).validate() }
+        #expect(error?.description.contains("must be from 0 to 1e9, found 1e+300") == true, "\(String(describing: error))")
     }
 
     /// Every executor refuses a method that makes no loss, with the same words.

@@ -73,6 +73,7 @@ struct ObjectiveTests {
             ("terms: {a: {method: kd, temprature: 2}}", "did you mean 'temperature'?"),
             ("terms: {a: {method: kd, weight: x}}", "terms.a.weight (run.yaml:1): must be a number, found 'x'"),
             ("terms: {a: {method: kd, weight: -1}}", "terms.a.weight: must be finite and at least 0"),
+            ("terms: {a: {method: kd, weight: 1e10}}", "terms.a.weight: must be from 0 to 1e9"),
             ("terms: {a: {method: kd, weight: 0}}", "terms: have no weight above 0"),
             ("terms: {a: {method: kd, temperature: 0}}", "terms.a.temperature (run.yaml:1): must be finite and more than 0"),
             ("terms: {a: {method: kd, teacher: big}}", "terms.a.teacher 'big': is unknown"),

@@ -73,6 +73,9 @@ public struct Checkpoint: Sendable {
         }
     }
 
+    /// What an error advises that is about a version, not about damage.
+    static let otherVersionAdvice = "go on with the program that wrote it"
+
     private static func record(_ json: Data, path: String) throws(InputError) -> CheckpointRecord {
         /// What every version has.
         struct Version: Decodable { var version: Int }
@@ -81,7 +84,7 @@ public struct Checkpoint: Sendable {
         if let version = (try? decoder.decode(Version.self, from: json))?.version, version != CheckpointRecord.version {
             throw InputError(
                 path, "is of version \(version), this program reads version \(CheckpointRecord.version)",
-                advice: "go on with the program that wrote it")
+                advice: Self.otherVersionAdvice)
         }
         do {
             return try decoder.decode(CheckpointRecord.self, from: json)

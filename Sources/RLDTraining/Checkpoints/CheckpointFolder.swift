@@ -36,7 +36,8 @@ struct CheckpointFolder {
 
     /// The newest checkpoint that is whole, together with the best weights that it refers to.
     /// - Returns: nil when there is none at all; `broken` names what was passed over and why.
-    /// - Throws: when there are checkpoints and none is whole.
+    /// - Throws: when there are checkpoints and none is whole, or when one of another version comes first: a run must not fall
+    ///   back behind it.
     func newest() throws(InputError) -> (checkpoint: Checkpoint, best: NetworkState?, broken: [InputError])? {
         var broken: [InputError] = []
         for name in names.reversed() {
@@ -46,6 +47,7 @@ struct CheckpointFolder {
                 if let other = checkpoint.record.bestFile { best = try Checkpoint(reading: file(other)).bestWeights }
                 return (checkpoint, best, broken)
             } catch {
+                guard error.advice != Checkpoint.otherVersionAdvice else { throw error }
                 broken.append(error)
             }
         }

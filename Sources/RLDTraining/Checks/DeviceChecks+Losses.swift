@@ -12,7 +12,7 @@ extension DeviceChecks {
     }
 
     static func lossChecks(tiny: Bool) -> [Check] {
-        fusedChecks(tiny: tiny) + blockChecks(tiny: tiny) + variantChecks(tiny: tiny)
+        fusedChecks(tiny: tiny) + edgeChecks(tiny: tiny) + blockChecks(tiny: tiny) + variantChecks(tiny: tiny)
     }
 
     private static func fusedChecks(tiny: Bool) -> [Check] {
@@ -27,6 +27,12 @@ extension DeviceChecks {
                     try checkLoss(method, rows: rows, classes: classes, engine: $0)
                 }
             }
+        }
+    }
+
+    private static func edgeChecks(tiny: Bool) -> [Check] {
+        methods.filter { name, method in !tiny || name == method.id }.map { name, method in
+            Check(name: "excluded classes and faults of \(name) 4x9") { try checkEdges(method, engine: $0) }
         }
     }
 
@@ -61,6 +67,13 @@ extension DeviceChecks {
         let student = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 31).map { $0 * 8 })
         let teacher = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 32).map { $0 * 8 })
         let labels = (0..<rows).map { Int32(CounterRandom.integer(below: classes, seed: 7, stream: 33, counter: UInt64($0))) }
+        return CheckResult(try compare(method, student: student, teacher: teacher, labels: labels, engine: engine))
+    }
+
+    private static func compare(
+        _ method: Method, student: Tensor, teacher: Tensor, labels: [Int32], engine: DeviceEngine
+    ) throws -> Worst {
+        let (rows, classes) = (student.shape[0], student.shape[1])
         let found = try DeviceExecutor(engine: engine).loss(method, student: student, teacher: teacher, labels: labels)
         let expected = try ReferenceExecutor().loss(method, student: student, teacher: teacher, labels: labels)
         var worst = Worst()
@@ -76,6 +89,42 @@ extension DeviceChecks {
         worst.add(relativeError(found.gradient.values, expected.gradient.values) * largest / allowed, "gradient")
         if (found.top1, found.top5, found.rows) != (expected.top1, expected.top5, expected.rows) {
             worst.add(.infinity, "counts")
+        }
+        return worst
+    }
+
+    /// Rows with an excluded class against the reference, and every fault with its row: what a driver gets wrong that takes
+    /// infinity and nan for numbers that do not occur.
+    private static func checkEdges(_ method: Method, engine: DeviceEngine) throws -> CheckResult {
+        let (rows, classes) = (4, 9)
+        let labels: [Int32] = [0, 3, 8, 5]
+        var student = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 31).map { $0 * 8 })
+        var teacher = Tensor(shape: [rows, classes], values: random(rows * classes, stream: 32).map { $0 * 8 })
+        let whole = (student, teacher)
+        for row in 0..<rows {
+            let place = row * classes + (Int(labels[row]) + 4) % classes
+            (student.values[place], teacher.values[place]) = (-.infinity, -.infinity)
+        }
+        var worst = try compare(method, student: student, teacher: teacher, labels: labels, engine: engine)
+        let batch = try FaultBatch(method, rows: rows, classes: classes, engine: engine)
+        func expect(_ fault: LossFault, _ row: Int, _ change: (inout Tensor, inout Tensor, inout [Int32]) -> Void) throws {
+            var (student, teacher, labels) = (whole.0, whole.1, labels)
+            change(&student, &teacher, &labels)
+            let found = try batch.run(student: student, teacher: teacher, labels: labels)
+            if found.faults != fault || found.faultyRows != 1 || found.firstFaultyRow != row {
+                worst.add(.infinity, "fault \(fault)")
+            }
+        }
+        try expect(.student, 3) { student, _, _ in student.values[3 * classes + 8] = .nan }
+        try expect(.student, 0) { student, _, _ in student.values[2] = .infinity }
+        try expect(.label, 2) { _, _, labels in labels[2] = 9 }
+        // The teacher is right, and the student excludes the label.
+        try expect(.loss, 1) { student, teacher, _ in
+            (student.values[1 * classes + 3], teacher.values[1 * classes + 3]) = (-.infinity, 50)
+        }
+        if method.needsTeacher {
+            try expect(.teacher, 1) { _, teacher, _ in teacher.values[1 * classes + 4] = .nan }
+            try expect(.teacher, 2) { _, teacher, _ in for i in 0..<classes { teacher.values[2 * classes + i] = -.infinity } }
         }
         return CheckResult(worst)
     }

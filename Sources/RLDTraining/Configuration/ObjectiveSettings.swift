@@ -104,7 +104,7 @@ extension TrainingConfiguration {
             if !good { throw InputError(key, problem, advice: advice) }
         }
         func weight(_ value: Double, _ key: String) throws(InputError) {
-            try require(value.isFinite && value >= 0, key, "must be finite and at least 0, found \(value)")
+            if let problem = LossInputs.problem(weight: value) { throw InputError(key, "\(problem), found \(value)") }
         }
         try method.validate()
         let names = teachers.map(\.name)

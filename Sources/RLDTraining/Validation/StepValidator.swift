@@ -14,6 +14,7 @@ package final class StepValidator: StepWatcher {
     private let reference = ReferenceExecutor()
     private var teachers: [Int: (network: Network, state: NetworkState)] = [:]
     private var selection: BatchSelection?
+    private var labels: [Int32] = []
     /// The network of the last forward pass in training mode, as the device computed it.
     private var student: ReferenceNetwork?
     private let updater = ReferenceUpdater()
@@ -31,8 +32,8 @@ package final class StepValidator: StepWatcher {
     /// - Parameter precision: the executor's.
     package init(precision: Precision = .float32) { self.precision = precision }
 
-    package func loads(_ images: ImageTable, as name: String, staged: Bool) {
-        reference.load(images, as: name, staged: staged)
+    package func loads(_ images: ImageTable, as name: String, staged: Bool) throws {
+        try reference.load(images, as: name, staged: staged)
     }
 
     package func preparesTeacher(_ network: Network, state: NetworkState, at index: Int) {
@@ -45,7 +46,8 @@ package final class StepValidator: StepWatcher {
     package func gathered(_ selection: BatchSelection, in batch: BatchBuffers, engine: DeviceEngine) throws {
         step += 1
         self.selection = selection
-        let (images, labels) = try reference.gather(selection)
+        let (images, labels) = try reference.gather(selection, inputShape: batch.shape)
+        self.labels = labels
         let place = Place(step, "batch", "input", "augmentation")
         try beforeComparing("batch", "input", batch.images)
         let found = Layout.toNCHW(try engine.read(batch.images), batch: labels.count, shape: batch.shape)
@@ -101,7 +103,6 @@ package final class StepValidator: StepWatcher {
         try beforeComparing("loss", id, loss.gradient)
         let logits = try engine.read(loss.student)
         let teachers = try loss.teachers.mapValues { try engine.read($0) }
-        let (_, labels) = try reference.gather(selection)
         // A loss that is not finite is the trainer's to report.
         guard logits.allSatisfy(\.isFinite), teachers.values.allSatisfy({ $0.allSatisfy(\.isFinite) }) else { return }
         let place = Place(step, "loss", "loss", id)
