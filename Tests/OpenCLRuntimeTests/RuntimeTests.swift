@@ -120,9 +120,11 @@ struct RuntimeTests {
             try queue.write(values, to: buffer, at: 5)
             #expect(queue.pendingWriteBytes <= 64 << 20)
         }
-        #expect(context.counters.hostSynchronisations == 0)
+        // Of 160 MB at most those wait that a slow device has not taken yet.
+        let waits = context.counters.hostSynchronisations
+        #expect(waits <= 2)
         try queue.write(numbers(count * 2), to: buffer)
-        #expect(context.counters.hostSynchronisations == 1)
+        #expect(context.counters.hostSynchronisations == waits + 1)
         #expect(queue.pendingWriteBytes == 0)
         #expect(try queue.read(Float.self, from: buffer, at: count * 2 - 1, count: 1) == [Float(count * 2 - 1)])
     }
