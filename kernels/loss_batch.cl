@@ -6,6 +6,9 @@
 #include "common/inline.clh"
 #include "common/loss_accumulator.clh"
 
+// Sums of one work-item that grow side by side: alone it would wait for each addition.
+#define PARTS (LOCAL_SIZE == 1 ? 8 : 1)
+
 // Runs JOIN(work-item, another) until work-item 0 has joined all: the upper half into the lower, a middle one stays.
 #define JOIN_ALL(JOIN)                                                        \
     for (uint active = LOCAL_SIZE; active > 1u; active = (active + 1u) / 2u) { \
@@ -79,17 +82,24 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduc
     const float counted = (float)words[ACCUMULATOR_ROWS];
     float2 sums[4];
     for (uint k = 0; k < terms; k++) {
-        float2 sum = (float2)(0.0f, 0.0f);
-        for (uint row = lane; row < rows; row += LOCAL_SIZE) {
-            const float value = term_rows[term_rows_offset + (ulong)k * rows + row];
-            const float scale = has_scale ? row_scale[row_scale_offset + row] : 1.0f;
-            if (!has_scale) {
-                sum = pair_add(sum, value);
-            } else if (scale != 0.0f) {
-                sum = pair_add_pair(sum, pair_times((float2)(value, 0.0f), scale));
+        float2 parts[PARTS];
+        for (uint j = 0; j < PARTS; j++) {
+            parts[j] = (float2)(0.0f, 0.0f);
+        }
+        for (uint first = lane; first < rows; first += LOCAL_SIZE * PARTS) {
+            for (uint j = 0; j < PARTS; j++) {
+                const uint row = first + j * LOCAL_SIZE, place = min(row, rows - 1u);
+                const float value = term_rows[term_rows_offset + (ulong)k * rows + place];
+                const float scale = row >= rows ? 0.0f : has_scale ? row_scale[row_scale_offset + row] : 1.0f;
+                if (scale != 0.0f) {
+                    parts[j] = has_scale ? pair_add_pair(parts[j], pair_times((float2)(value, 0.0f), scale)) : pair_add(parts[j], value);
+                }
             }
         }
-        sum = pair_total(pairs, sum);
+        for (uint j = 1; j < PARTS; j++) {
+            parts[0] = pair_add_pair(parts[0], parts[j]);
+        }
+        const float2 sum = pair_total(pairs, parts[0]);
         sums[k] = has_scale ? pair_times(sum, counted * sum_scale) : sum;
     }
     if (lane == 0) {

@@ -73,8 +73,8 @@ package final class FusedLoss {
         termRows = try Buffer(context, bytes: 4 * terms * capacity, label: "loss terms per row")
         rowStatus = try Buffer(context, bytes: 4 * capacity, label: "loss row status")
         rowScale = try LossRowScale(
-            method, rows: capacity, classes: classes, programs: programs, profile: profile, localSize: rowKernel.layout.items,
-            reduceSize: reduceSize, ignoring: ignoreLabel, variant: variant)
+            method, rows: capacity, classes: classes, programs: programs, layout: rowKernel.layout, reduceSize: reduceSize,
+            ignoring: ignoreLabel, variant: variant)
         if case .multiLevelLogitDistillation = method {
             guard storage == LossStorage() else { throw DeviceError(.shapeMismatch, "method 'mlkd' takes float32 logits") }
             guard let products else { throw DeviceError(.shapeMismatch, "a loss of method 'mlkd' without matrix products") }

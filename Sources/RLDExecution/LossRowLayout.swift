@@ -30,13 +30,14 @@ struct LossRowLayout {
         case .cpu:
             self.items = 1
             // What only threads of a host can do, and only this driver is known to.
-            finishes = keepsBlocks && device.isPoCL && device.isCPU
+            let onThreads = device.isPoCL && device.isCPU
+            finishes = keepsBlocks && onThreads && !method.needsWholeBatch
             (takesConstants, inQuads, options) = (keepsBlocks, false, "")
             // A work-item keeps its block in private memory.
             blockBytes = keepsBlocks ? 16 : nil
             defines =
                 profile.rowDefines(localSize: 1, device: device)
-                + (keepsBlocks ? Self.wholeRows(classes, anyLength: finishes) : []) + (finishes ? [("LOSS_FINISHES", "1")] : [])
+                + (keepsBlocks ? Self.wholeRows(classes, anyLength: onThreads) : []) + (finishes ? [("LOSS_FINISHES", "1")] : [])
         case .gpu:
             let items = min(items ?? Self.fittingItems(classes, keepsBlocks, on: device), device.maxWorkGroupSize)
             let kept = Self.keptClasses(classes, items: items, on: device)
@@ -55,7 +56,7 @@ struct LossRowLayout {
 
     private static func keepsBlocks(_ method: Method) -> Bool {
         switch method {
-        case .labelRevision, .multiLevelLogitDistillation: false
+        case .multiLevelLogitDistillation: false
         default: true
         }
     }

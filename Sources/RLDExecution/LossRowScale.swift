@@ -28,22 +28,20 @@ final class LossRowScale {
     private let reduceSize: Int
 
     init(
-        _ method: Method, rows: Int, classes: Int, programs: ProgramCache, profile: KernelProfile, localSize: Int,
-        reduceSize: Int, ignoring ignoreLabel: Int32?, variant: [(String, String)]
+        _ method: Method, rows: Int, classes: Int, programs: ProgramCache, layout: LossRowLayout, reduceSize: Int,
+        ignoring ignoreLabel: Int32?, variant: [(String, String)]
     ) throws(DeviceError) {
         let context = programs.context
         self.ignoreLabel = ignoreLabel
         self.classes = classes
-        self.localSize = localSize
+        localSize = layout.items
         self.reduceSize = reduceSize
         countKernel = try programs.lossBatchKernel("loss_count_rows", items: reduceSize)
         scaleKernel = try programs.lossBatchKernel("loss_scale_rows", items: reduceSize)
         buffer = try Buffer(context, bytes: 4 * rows, label: "loss row scale")
         if case .labelRevision = method {
             groupKernel = try programs.kernel(
-                "label_revision.cl", "label_revision_group_rows",
-                defines: profile.rowDefines(localSize: localSize, device: context.device) + variant,
-                options: profile.rowOptions(context.device))
+                "label_revision.cl", "label_revision_group_rows", defines: layout.defines + variant, options: layout.options)
             groups = try Buffer(context, bytes: 4 * rows, label: "loss row groups")
         } else {
             (groupKernel, groups) = (nil, nil)

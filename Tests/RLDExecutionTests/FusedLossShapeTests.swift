@@ -16,7 +16,7 @@ import Testing
     /// Around the lengths up to which a cpu keeps a row whole, and beyond the last of them, where it goes block by block.
     @Test(arguments: [8192, 8193, 32_769, 65_537, 163_841]) func longRowsAreTheReferences(_ classes: Int) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .cpu)
-        for method in [FusedLossTests.refined, FusedLossTests.refined.applyingLSKD()] {
+        for method in try [FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "lr").method] {
             let batch = FusedLossTests.Batch(2, classes)
             let device = try LossDevice(engine, method, rows: 2, classes: classes)
             let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
@@ -39,7 +39,7 @@ import Testing
         let engine = try DeviceEngine(TestDevice.device(), profile: .cpu, registers: .avx2)
         let methods = try [
             FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Self.refined(temperature: 3),
-            Method.make(id: "la").method, Method.make(id: "ce").method,
+            Method.make(id: "la").method, Method.make(id: "ce").method, Method.make(id: "lr").method,
         ]
         for method in methods {
             for classes in [2, 7, 8, 9, 16, 33, 100] {
@@ -77,7 +77,7 @@ import Testing
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
         let methods = try [
             FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "la").method,
-            Method.make(id: "ce").method,
+            Method.make(id: "ce").method, Method.make(id: "lr").method,
         ]
         for method in methods {
             for classes in [4, 100, 1000, 2052] {
