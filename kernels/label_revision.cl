@@ -99,7 +99,8 @@
         BLOCK_STORE_##part(i, classes, factor * e * (apart - mean))                           \
     }
 
-// row_groups[row] = the group of a row, 0 for one that does not count. A faulty row is in some group, so that its nan shows. teacher: [rows, classes]; labels, row_groups: [rows].
+// row_groups[row] = the group of a row, 0 for one that does not count. A faulty row is in some group, so that its nan shows.
+// teacher: [rows, classes]; labels, row_groups: [rows].
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void label_revision_group_rows(
     const uint rows, const uint classes,
     __global const teacher_t *restrict teacher, const ulong teacher_offset,
@@ -116,7 +117,9 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void label_revi
     if (status == ROW_COUNTED) {
         const float label_teacher = TEACHER_AT(t, label);
         row_float ahead = zero;
-        ROW_LOOP(i, classes) { ahead += row_ahead(TEACHER_LOAD(t, i, classes, -INFINITY), row_index(i, classes), label_teacher, label); }
+        ROW_LOOP(i, classes) {
+            ahead += row_ahead(TEACHER_LOAD(t, i, classes, -INFINITY), row_index(i, classes), label_teacher, label);
+        }
         group = row_sum4(ahead, zero, zero, zero, scratch).x > 0.0f ? GROUP_WRONG : GROUP_RIGHT;
     }
     if (get_local_id(0) == 0) {
