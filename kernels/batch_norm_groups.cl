@@ -27,11 +27,8 @@ ALWAYS_INLINE float line_sum(const float value, local float *scratch)
     const int item = (int)get_local_id(0);
     scratch[item] = value;
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (int upper = ITEMS / 2; upper >= WIDTH; upper /= 2) {
-        if (item < upper) scratch[item] += scratch[item + upper];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    const float sum = scratch[item % WIDTH];
+    float sum = scratch[item % WIDTH];
+    for (int line = 1; line < LINES; ++line) sum += scratch[line * WIDTH + item % WIDTH];
     barrier(CLK_LOCAL_MEM_FENCE);
     return sum;
 }
@@ -66,6 +63,20 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void batch_norm_statis
     }
 }
 
+// Brings what every item has in scratch [MERGERS] together in scratch[0], known to item 0: PARTS items take a part each, then one of
+// them the parts. (No barrier stands in a loop: PoCL 7.1 would run what is before the loop twice.)
+#define PARTS 8
+#define MERGE_ALL(COMBINE)                                                                    \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                             \
+    if (item < PARTS) {                                                                       \
+        for (int k = item + PARTS; k < MERGERS; k += PARTS) scratch[item] = COMBINE(scratch[item], scratch[k]); \
+    }                                                                                         \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                             \
+    if (item == 0) {                                                                          \
+        for (int k = 1; k < min(PARTS, MERGERS); ++k) scratch[0] = COMBINE(scratch[0], scratch[k]); \
+    }
+#define ADDED(a, b) ((a) + (b))
+
 // Number, mean and sum of squared deviations of two sets together.
 static inline float4 merged(const float4 a, const float4 b)
 {
@@ -94,11 +105,7 @@ kernel __attribute__((reqd_work_group_size(MERGERS, 1, 1))) void batch_norm_stat
         }
     }
     scratch[item] = found;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int upper = MERGERS / 2; upper > 0; upper /= 2) {
-        if (item < upper) scratch[item] = merged(scratch[item], scratch[item + upper]);
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
+    MERGE_ALL(merged)
     if (item == 0) {
         FINISH_STATISTICS(scratch[0].x, scratch[0].y, scratch[0].z)
     }
@@ -156,11 +163,7 @@ kernel __attribute__((reqd_work_group_size(MERGERS, 1, 1))) void batch_norm_grad
         }
     }
     scratch[item] = (float4)(sum, product, 0.0f, 0.0f);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int upper = MERGERS / 2; upper > 0; upper /= 2) {
-        if (item < upper) scratch[item] += scratch[item + upper];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
+    MERGE_ALL(ADDED)
     if (item == 0) {
         gradients[gamma_offset + c] = scratch[0].y;
         gradients[beta_offset + c] = scratch[0].x;

@@ -20,13 +20,10 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_weigh
         sum += g + item / 32 < groups && at < count ? in[(ulong)(g + item / 32) * count] : 0.0f;
     scratch[item] = sum;
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (int upper = ITEMS / 2; upper >= 32; upper /= 2) {
-        if (item < upper) scratch[item] += scratch[item + upper];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
     if (item < 32 && at < count) {
+        for (int line = 1; line < LINES; ++line) sum += scratch[line * 32 + item];
         const ulong o = at / (ulong)(taps * channels);
         const int d = (int)(at % (ulong)(taps * channels));
-        gradient[gradient_offset + (o * channels + d % channels) * taps + d / channels] = scratch[item];
+        gradient[gradient_offset + (o * channels + d % channels) * taps + d / channels] = sum;
     }
 }

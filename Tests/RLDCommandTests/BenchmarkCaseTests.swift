@@ -127,7 +127,7 @@ import Testing
 
     @Test(
         "in tf32, products are those of linear layers and steps are held to a reference that rounds",
-        .enabled(if: TestDevice.enabled, "no OpenCL device"), .gpuKernels)
+        .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func reducedPrecision() throws {
         let engine = try DeviceEngine(
             TestDevice.device(), profile: .gpu, registers: nil, precision: .tf32, emulatesMatrixUnits: true)

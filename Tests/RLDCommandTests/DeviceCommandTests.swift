@@ -26,7 +26,7 @@ struct DeviceCommandTests {
         #expect(try Program.run(["doctor", "--profile", "gqu"]).code == 2)
     }
 
-    @Test("doctor checks both profiles if asked for", .gpuKernels)
+    @Test("doctor checks both profiles if asked for")
     func doctorOfBoth() throws {
         let result = try Program.run(["doctor", "--tiny", "--profile", "all"])
         #expect(result.code == 0, "\(result.error)")

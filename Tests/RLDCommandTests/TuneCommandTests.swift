@@ -43,7 +43,7 @@ import Testing
 
     @Test(
         "a search of the gpu kernels' tiles tries what changes a layer, and leaves what is right",
-        .enabled(if: TestDevice.enabled, "no OpenCL device"), .gpuKernels)
+        .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func groupTiles() throws {
         let device = try TestDevice.device()
         let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 2, input: [3, 8, 8])

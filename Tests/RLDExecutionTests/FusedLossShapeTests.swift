@@ -56,7 +56,7 @@ import Testing
     }
 
     /// What a GPU gets and a processor with its kernels does not: temperatures as constants, rows of every length that stay whole.
-    @Test(.gpuKernels) func constantsOfGPUsAreTheReferences() throws {
+    @Test func constantsOfGPUsAreTheReferences() throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
         let plain = Self.refined(temperature: 2, confidence: 2)
         for (method, standardize) in [(plain, "0u"), (plain.applyingLSKD(), "1u")] {
@@ -73,7 +73,7 @@ import Testing
     }
 
     /// Rows that are a multiple of four long, but do not begin at one: a gpu cannot read four classes at once.
-    @Test(.gpuKernels, arguments: [69, 70, 72]) func rowsMayBeginAnywhere(_ guardZone: Int) throws {
+    @Test(arguments: [69, 70, 72]) func rowsMayBeginAnywhere(_ guardZone: Int) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
         let methods = try [
             FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "la").method,

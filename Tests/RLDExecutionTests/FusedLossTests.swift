@@ -101,7 +101,7 @@ import Testing
         print("worst error / bound, \(profile) \(method.effectiveDescription): \(worst)")
     }
 
-    @Test(.gpuKernels, arguments: [1, 7, 32, 256])
+    @Test(arguments: TestDevice.groupSizes)
     func anyWorkGroupSizeIsRight(_ localSize: Int) throws {
         let engine = try engine(.gpu)
         for method in Self.methods {

@@ -36,7 +36,7 @@ import Testing
     }
 
     /// Images, vectors and logits stay float32; so do the weights that some kernels pack on the way.
-    @Test(.gpuKernels, arguments: ["resnet32x4", "vgg13", "wrn_40_2"]) func activationsTakeHalfTheMemory(id: String) throws {
+    @Test(arguments: ["resnet32x4", "vgg13", "wrn_40_2"]) func activationsTakeHalfTheMemory(id: String) throws {
         let original = try ModelCatalog.network(id, classes: 100)
         let network = original.foldingBatchNorm().network.fusingEpilogues(for: .inference)
         let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)

@@ -10,7 +10,7 @@ import Testing
 
 /// precision tf32: how operands are rounded, how far sums may be off, and that what a device cannot do is refused. Through the
 /// emulation of the matrix units, whose kernels differ from theirs in one function.
-@Suite("Products in tf32", .enabled(if: TestDevice.enabled, "no OpenCL device"), .gpuKernels) struct TensorFloatTests {
+@Suite("Products in tf32", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TensorFloatTests {
     private static func emulation() throws -> DeviceEngine {
         try DeviceEngine(
             TestDevice.device(), profile: .gpu, registers: nil, guardElements: 16, precision: .tf32, emulatesMatrixUnits: true)

@@ -41,7 +41,7 @@ import Testing
 }
 
 /// The tiles of the gpu profile's convolutions.
-@Suite("Sizes of tiles", .enabled(if: TestDevice.enabled, "no OpenCL device"), .gpuKernels) struct TileSizeTests {
+@Suite("Sizes of tiles", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TileSizeTests {
     /// Output, input gradient and weight gradient of one convolution.
     private static func results(_ operation: OperationCase, _ precision: Precision, rows: Int?) throws -> [[Double]] {
         let network = operation.network

@@ -101,7 +101,7 @@ import Testing
     }
 
     /// In tf32 beside a reference with rounded operands; one that does not round finds the first product.
-    @Test(.gpuKernels) func stepsInReducedPrecisionPass() throws {
+    @Test func stepsInReducedPrecisionPass() throws {
         let engine = try DeviceEngine(
             TestDevice.device(), profile: .gpu, registers: nil, precision: .tf32, emulatesMatrixUnits: true)
         let validator = StepValidator(precision: .tf32)
