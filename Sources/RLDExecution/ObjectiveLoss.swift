@@ -44,9 +44,7 @@ final class ObjectiveLoss {
         _ objective: Objective, student: DeviceSlice, teachers: [Int: DeviceSlice], labels: DeviceSlice, gradient: DeviceSlice?,
         rows: Int, classes: Int, softTargets: SoftTargets? = nil
     ) throws {
-        if let accumulated, accumulated.components.map(\.method.id) != objective.components.map(\.method.id) {
-            throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
-        }
+        try ExecutorInputs.check(sumsOf: accumulated, goOnWith: objective)
         accumulated = objective
         try prepareSums(objective.components.count)
         for (index, part) in objective.components.enumerated() {

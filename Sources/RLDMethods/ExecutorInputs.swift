@@ -32,6 +32,12 @@ package enum ExecutorInputs {
         }
     }
 
+    /// Throws where sums of an objective are to go on with another's: terms of one method cannot be added to another's.
+    package static func check(sumsOf accumulated: Objective?, goOnWith objective: Objective) throws(InputError) {
+        guard let accumulated, accumulated.components.map(\.method.id) != objective.components.map(\.method.id) else { return }
+        throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
+    }
+
     /// Throws for teacher logits that are not one per row and class.
     package static func check(teacherLogits: [Float], rows: Int, classes: Int) throws(InputError) {
         guard teacherLogits.count == rows * classes else {

@@ -124,11 +124,8 @@ public final class ReferenceExecutor: NetworkExecutor {
         return metrics
     }
 
-    /// Terms of one method cannot be added to another's.
     private func beginSums(of objective: Objective) throws(InputError) {
-        if let accumulated, accumulated.components.map(\.method.id) != objective.components.map(\.method.id) {
-            throw InputError("metrics", "of \(accumulated.id) have not been taken", advice: "call takeMetrics between methods")
-        }
+        try ExecutorInputs.check(sumsOf: accumulated, goOnWith: objective)
         accumulated = objective
     }
 

@@ -181,4 +181,35 @@ import Testing
             #expect((state.weights["fc.weight"] != fresh["fc.weight"]) == ends)
         }
     }
+
+    /// A network without any parameter that its output reads has nothing to train, and trains.
+    @Test(arguments: makers) func nothingToTrainIsNoError(_ make: Maker) throws {
+        let network = Network("still", input: [2, 4, 4]) { net, x in
+            _ = net.convolution(x, 3, kernel: 1, name: "aside")
+            return net.globalAveragePool(x)
+        }
+        let executor = try make.make()
+        try executor.load(Self.table, as: "train", staged: false)
+        try executor.prepareStudent(network, state: network.initialState(seed: 1))
+        let rule = UpdateRule(.sgd(SGD(learningRate: 0.1, weightDecay: 0.1)), clipNorm: 1, averageDecay: 0.9)
+        try executor.trainStep(
+            batch([0, 1, 3]), method: Method.defaults[0], warmup: 1, update: ParameterUpdate(rule, number: 1))
+        #expect(try executor.takeMetrics().rows == 3)
+        #expect(try executor.studentState() == network.initialState(seed: 1))
+    }
+
+    /// A table's labels are its classes; -100 means nothing there, smoothed or not. (A device reports such a row as a fault.)
+    @Test(arguments: [0, 0.1]) func labelsOfATableAreItsClasses(smoothing: Double) throws {
+        var table = Self.table
+        table.labels[1] = -100
+        let executor = try prepared(Self.makers[0], table)
+        #expect(message(executor, batch { $0.labelSmoothing = smoothing }).contains("label of row 1: is -100, expected 0..<3"))
+        #expect(throws: InputError.self) { try executor.evaluateStep(batch()) }
+    }
+
+    @Test func backwardNeedsAForward() throws {
+        let network = try ReferenceNetwork(Self.network, state: Self.network.initialState(seed: 1))
+        let error = #expect(throws: InputError.self) { try network.backward([0, 0, 0]) }
+        #expect(error?.description.contains("run forward first") == true)
+    }
 }
