@@ -29,13 +29,38 @@
     }
 #endif
 
-// Asks for where row r of the tile `ahead` rows on goes, and for what is added to it.
+// How many rows of tiles before a result it is asked for, from memory into the second-level cache: a tile of few steps is done before
+// memory answers.
+#define AHEAD (4 * ROWS)
+// Asks for where row r of the tile at `next` goes, and for what is added to it.
 #define PREFETCH_ROW(r) \
-    if (p + ahead + r < group) { \
-        const ulong at = PIXEL(ahead + r) * (ulong)outputs + lane0; \
-        TILE_LINES(PREFETCH_TO_WRITE, y + y_offset + at) \
-        if (add_residual) { TILE_LINES(PREFETCH, residual + residual_offset + at) } \
+    { \
+        const ulong at = (next.pixel + r) * (ulong)outputs + next.lane; \
+        TILE_LINES(PREFETCH_LEVEL2, y + y_offset + at) \
+        if (add_residual) { TILE_LINES(PREFETCH_LEVEL2, residual + residual_offset + at) } \
     }
+
+typedef struct {
+    ulong pixel;
+    int lane;
+} tile_place;
+
+// The tile AHEAD rows on, among `group` pixels from `begin` on that are taken once for each BLOCK of outputs; behind the last block the
+// worker goes on with a group `step` pixels on.
+static inline tile_place place_ahead(
+    const ulong begin, const int p, const int lane0, const int group, const int outputs, const ulong step)
+{
+    tile_place next = {begin + (ulong)(p + AHEAD), lane0};
+    if (p + AHEAD >= group) {
+        next.pixel -= group;
+        next.lane += BLOCK;
+        if (next.lane >= outputs) {
+            next.pixel += step;
+            next.lane = 0;
+        }
+    }
+    return next;
+}
 
 // pixels = batch * output_height * output_width; group_pixels: patches per group, a multiple of ROWS;
 // scratch: group_pixels * kernel_size^2 * channels floats per work-item. Global size: [workers]; a work-item takes every
@@ -49,8 +74,6 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
     const ulong scratch_offset, const int add_bias, const int add_residual, const int rectify)
 {
     const int depth = kernel_size * kernel_size * channels;
-    // Memory answers in about the time that a tile of 128 steps takes.
-    const int ahead = depth < 128 ? ROWS : 0;
     // Rows of a 1x1 convolution at stride 1 are the input's, if that is float; only the last tile, if it is not whole, is copied.
 #if X_HALF
     const int plain = 0;
@@ -80,9 +103,15 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
                 global const float *restrict a = rows + (ulong)p * depth;
                 const int a_stride = depth;
 #define PIXEL(r) (begin + p + r)
-                EACH_ROW(PREFETCH_ROW)
+                const tile_place next = place_ahead(begin, p, lane0, group, outputs, step);
                 EACH_ROW(TILE_ZERO)
-                TILE_MULTIPLY(depth, weights)
+                if (depth < 4 * ROWS) {
+                    EACH_ROW(PREFETCH_ROW)
+                    TILE_MULTIPLY(depth, weights)
+                } else if (lane0 == 0 && !copied) {
+                    // Rows that nobody has copied come from memory: those of the next tile, in as many pieces as this one has steps.
+                    TILE_MULTIPLY_ASKING(depth, weights, PREFETCH_ROW, PREFETCH(a + ROWS * depth + k * ROWS))
+                } else TILE_MULTIPLY_ASKING(depth, weights, PREFETCH_ROW, )
                 EACH_ROW(FINISH_ROW)
 #undef PIXEL
             }
