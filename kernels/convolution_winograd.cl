@@ -67,18 +67,20 @@
 #define ALWAYS_THERE(i, j)
 #define IF_INSIDE(i, j) if (row + i < output_height && column + j < output_width)
 
-// Asks for what the tile to the right will read of 16 channels, and for where its results of 16 outputs go and what is added to
-// them: memory answers later than a tile takes.
-#define PREFETCH_INPUTS(origin) \
-    for (int i = 0; i < RESULTS + 2; ++i) \
-        for (int j = RESULTS + 2; j < 2 * RESULTS + 2; ++j) PREFETCH((origin) + ((long)i * width + j) * channels)
-#define PREFETCH_RESULTS(n, row, column, lane) \
-    for (int i = 0; i < RESULTS && (row) + i < output_height; ++i) \
-        for (int j = 0; j < RESULTS && (column) + j < output_width; ++j) { \
-            const ulong at = (((ulong)(n) * output_height + ((row) + i)) * output_width + ((column) + j)) * outputs + (lane); \
-            PREFETCH_TO_WRITE(y + y_offset + at) \
-            if (add_residual) PREFETCH(residual + residual_offset + at) \
-        }
+// Most tiles of a group.
+#define GROUP_TILES (768 / (RESULTS * RESULTS))
+// Asks, for tile t + r at frequency f, for where one of its results goes and for what is added to it, or after those for one pixel that
+// the worker's next group reads: a group multiplies for longer than memory takes to answer.
+#define PREFETCH_PIXEL(r) \
+    if (f < RESULTS * RESULTS) { \
+        const ulong at = (result_pixels[t + r] + (ulong)(f / RESULTS * output_width + f % RESULTS)) * outputs + lane0; \
+        TILE_LINES(PREFETCH_LEVEL2, y + y_offset + at) \
+        if (add_residual) { TILE_LINES(PREFETCH_LEVEL2, residual + residual_offset + at) } \
+    } else if (f < 2 * RESULTS * RESULTS && lane0 == 0) { \
+        const int pixel = f - RESULTS * RESULTS; \
+        const ulong at = (next_pixels[t + r] + (ulong)(pixel / RESULTS * width + pixel % RESULTS)) * channels; \
+        for (int c = 0; c < channels; c += 16) PREFETCH_LEVEL2(x + x_offset + at + c) \
+    }
 
 // group_tiles: tiles per group, a multiple of ROWS. scratch: AREA * (group_tiles * (channels + outputs) + 32) floats per work-item.
 // packed: [AREA][outputs / BLOCK][channels][BLOCK]. The residual may be y itself. Global size: [workers].
@@ -106,15 +108,21 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     for (int begin = (int)get_global_id(0) * group_tiles; begin < tiles; begin += (int)get_global_size(0) * group_tiles) {
         const int count = min(group_tiles, tiles - begin);
         const int padded_count = (count + ROWS - 1) / ROWS * ROWS;
+        // The first pixel of each tile's results, and of what the tile in its place in the next group reads.
+        ulong result_pixels[GROUP_TILES], next_pixels[GROUP_TILES];
         for (int t = 0; t < padded_count; ++t) {
             const int tile = begin + min(t, count - 1);  // rows beyond the last tile repeat it and are dropped
+            const int later = tile + (int)get_global_size(0) * group_tiles;
+            result_pixels[t] = ((ulong)(tile / columns / rows) * output_height + tile / columns % rows * RESULTS) * output_width
+                + tile % columns * RESULTS;
+            next_pixels[t] =
+                ((ulong)(later / columns / rows) * height + later / columns % rows * RESULTS) * width + later % columns * RESULTS;
             const int left = tile % columns * RESULTS - padding, top = tile / columns % rows * RESULTS - padding;
             global const x_t *tile_origin =
                 x + x_offset + (((long)(tile / columns / rows) * height + top) * width + left) * channels;
             for (int c = 0; c < channels; c += LANES) {
                 real_v r[AREA];
                 global const x_t *origin = tile_origin + c;
-                if (c % 16 == 0) { PREFETCH_INPUTS(origin) }
                 READ_TILE(r, origin, zeros, top, left, height, width, channels)
                 global float *restrict to = transformed + t * channels + c;
                 _Pragma("unroll") for (int j = 0; j < RESULTS + 2; ++j) TRANSFORM_COLUMN(j)
@@ -129,21 +137,24 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
                     global float *restrict first = products + f * output_stride + t * outputs + lane0;
                     const int first_stride = outputs;
                     EACH_ROW(TILE_ZERO)
-                    TILE_MULTIPLY_AHEAD(channels, weights, weights + BLOCK * channels)
+                    global const float *next = weights + BLOCK * channels;
+                    if (channels < 4 * ROWS) {
+                        for (int r = 0; r < ROWS; ++r) PREFETCH_PIXEL(r)
+                        TILE_MULTIPLY_AHEAD(channels, weights, next)
+                    } else TILE_MULTIPLY_ASKING(channels, weights, PREFETCH_PIXEL, TILE_LINES(PREFETCH_LEVEL2, next + k * BLOCK))
                     EACH_ROW(TILE_STORE)
                 }
             }
         }
         for (int t = 0; t < count; ++t) {
             const int tile = begin + t;
-            const int column = tile % columns * RESULTS, row = tile / columns % rows * RESULTS, n = tile / columns / rows;
+            const int column = tile % columns * RESULTS, row = tile / columns % rows * RESULTS;
             for (int lane = 0; lane < outputs; lane += LANES) {
-                if (lane % 16 == 0) { PREFETCH_RESULTS(n, row, column + RESULTS, lane) }
                 const real_v start = add_bias ? load_v(bias + bias_offset + lane) : splat_v(0.0f);
                 real_v r[(RESULTS + 2) * RESULTS];
                 global const float *restrict m = products + t * outputs + lane;
                 _Pragma("unroll") for (int i = 0; i < RESULTS + 2; ++i) { RETURN_ROW(i) }
-                const ulong at = (((ulong)n * output_height + row) * output_width + column) * outputs + lane;
+                const ulong at = result_pixels[t] * outputs + lane;
                 if (row + RESULTS <= output_height && column + RESULTS <= output_width) {
                     _Pragma("unroll") for (int j = 0; j < RESULTS; ++j) RETURN_COLUMN(j, ALWAYS_THERE)
                 } else {

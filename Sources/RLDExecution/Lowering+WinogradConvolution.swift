@@ -20,7 +20,7 @@ extension Lowering {
         let tile = engine.registers.forwardTile(block: engine.registers.block(output.channels))
         let tiles = batch * ConvolutionGeometry.winogradTiles(output, results: results)
         let area = (results + 2) * (results + 2)
-        // As many tiles as keep their values in cache, at least two rows of register tiles.
+        // As many tiles as keep their values in cache, at least two rows of register tiles; at most the kernel's GROUP_TILES.
         let perTile = area * (input.channels + output.channels)
         let wanted = max(2, min(768 / (results * results), Self.workerScratch / perTile) / tile.rows)
         let registerTiles = ceilDivide(tiles, tile.rows)
