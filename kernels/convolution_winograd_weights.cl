@@ -20,6 +20,9 @@ static inline void transform_tile(
     for (int c = 0; c < channels; c += LANES) {
         real_v r[36];
         global const float *origin = tile_origin + c;
+        if (c % 16 == 0)
+            for (int i = 2; i < 6; ++i)
+                for (int j = 6; j < 10; ++j) PREFETCH_LEVEL2(origin + ((long)i * width + j) * channels)
         WINOGRAD_READ_TILE(r, origin, zeros, top, left, height, width, channels)
         global float *restrict to = input + c;
         _Pragma("unroll") for (int j = 0; j < 6; ++j) {
@@ -35,6 +38,10 @@ static inline void transform_tile(
     }
     for (int o = 0; o < outputs; o += LANES) {
         real_v r[24];
+        if (o % 16 == 0)
+            for (int i = 0; i < 4; ++i)
+                for (int j = 4; j < 8; ++j)
+                    PREFETCH_LEVEL2(dy + (((ulong)n * output_height + row + i) * output_width + column + j) * outputs + o)
         _Pragma("unroll") for (int i = 0; i < 4; ++i) {
             const int inside = row + i < output_height;
             global const float *p = dy + (((ulong)n * output_height + row + i) * output_width + column) * outputs + o;
@@ -126,7 +133,9 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd_
     global float *restrict gradients = inputs + 36 * input_stride;
     global float *restrict zeros = gradients + 36 * output_stride + get_global_id(0) * 16;
     store_v(splat_v(0.0f), zeros);
-    for (int tile = (int)get_global_id(0); tile < tiles; tile += (int)get_global_size(0))
+    const int each = (tiles + (int)get_global_size(0) - 1) / (int)get_global_size(0);
+    const int begin = (int)get_global_id(0) * each, end = min(begin + each, tiles);
+    for (int tile = begin; tile < end; ++tile)
         transform_tile(
             tile, height, width, channels, output_height, output_width, outputs, padding, x + x_offset, dy + dy_offset, zeros,
             inputs + (ulong)tile * channels, input_stride, gradients + (ulong)tile * outputs, output_stride);
