@@ -4,7 +4,10 @@
 // passes over rows that are still in cache, so nothing cancels), then one work-item per channel merges the chunks in
 // order (Chan, Golub, LeVeque 1979). Same input, same bits. The gpu profile has these sums in batch_norm_groups.cl.
 #include "common/lanes.clh"
+#include "common/prefetch.clh"
 
+// Asks for the same channels some rows on: a processor does not see by itself that rows are read at a distance.
+#define ASK(values) PREFETCH_LEVEL2(values + values##_offset + (r + 32) * channels + c)
 #define HERE(p) load_lanes(p, lanes)
 #include "common/batch_norm.clh"
 
@@ -23,7 +26,10 @@ kernel void batch_norm_statistics_partial(
     global const float *restrict p = x + x_offset + c;
 
     real_v sum = (real_v)(0.0f);
-    for (ulong r = first; r < last; ++r) sum += HERE(p + r * channels);
+    for (ulong r = first; r < last; ++r) {
+        ASK(x)
+        sum += HERE(p + r * channels);
+    }
     const real_v mean = sum / (float)(last - first);
     real_v squares = (real_v)(0.0f);
     for (ulong r = first; r < last; ++r) {
@@ -90,6 +96,9 @@ kernel void batch_norm_normalize(
     const real_v beta = HERE(parameters + beta_offset + c);
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
+        ASK(x)
+        ASK(y)
+        if (add_residual) ASK(residual)
         real_v v = fma(load_x_lanes(x + x_offset + i, lanes) - mean, scale, beta);
         if (add_residual) v += load_residual_lanes(residual + residual_offset + i, lanes);
         if (rectify) v = relu_v(v);
@@ -119,6 +128,9 @@ kernel void batch_norm_gradient_partial(
     real_v sum = (real_v)(0.0f), product = (real_v)(0.0f);
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
+        ASK(x)
+        ASK(dy)
+        if (rectified == 2) ASK(y)
         const real_v g = MASKED(HERE(dy + dy_offset + i), i);
         sum += g;
         product = fma(g, (HERE(x + x_offset + i) - mean) * inverse, product);
@@ -169,6 +181,11 @@ kernel void batch_norm_gradient_input(
     const real_v sum = HERE(gradients + dbeta_offset + c) / (float)rows;
     for (ulong r = first; r < last; ++r) {
         const ulong i = r * channels + c;
+        ASK(x)
+        ASK(dy)
+        if (rectified == 2) ASK(y)
+        if (dx_mode) ASK(dx)
+        if (dresidual_mode) ASK(dresidual)
         const real_v g = MASKED(HERE(dy + dy_offset + i), i);
         if (dx_mode) {
             const real_v normalized = (HERE(x + x_offset + i) - mean) * inverse;

@@ -11,6 +11,7 @@
 #define VECTOR LANES
 #include "common/vector.clh"
 #define splat_v(x) ((real_v)(x))
+#include "common/prefetch.clh"
 #include "common/winograd.clh"
 
 #define FIELDS 7  // per table entry: source, target (elements), outputs, inputs, taps, kind, block
@@ -43,6 +44,8 @@ kernel void pack_weights(
                 for (int t = 0; t < 9; ++t) lanes[(kind == 3 ? 8 - t : t) * LANES + l] = weight[l * outer_step + t];
             global float *restrict out = to + ((ulong)(o / block) * inner + i) * block + o % block;
             const ulong stride = (ulong)outer * inner;
+            // What is written lies in so many places that a processor does not see what comes next.
+            for (int f = 0; f < (kind == 4 ? 16 : 36); ++f) PREFETCH_LEVEL2(out + f * stride + 4 * block)
             if (kind == 4) {
                 real_v r[12];
                 _Pragma("unroll") for (int j = 0; j < 3; ++j) {
