@@ -26,9 +26,17 @@ public final class Buffer: Sendable {
                 "buffer '\(label)' of \(bytes) bytes: \(device) allows at most \(device.maxAllocation) bytes in one buffer; "
                     + "use a smaller batch or spread it over several buffers")
         }
+        let memory = LargePages.serve(device) ? LargePages.allocate(bytes) : nil
+        let flags = CL_MEM_READ_WRITE | (memory == nil ? 0 : CL_MEM_USE_HOST_PTR)
         var status: Int32 = 0
-        let handle = clCreateBuffer(context.handle, cl_mem_flags(CL_MEM_READ_WRITE), bytes, nil, &status)
+        let handle = clCreateBuffer(context.handle, cl_mem_flags(flags), bytes, memory, &status)
+        // Commands that are queued may outlive this object, and need the memory.
+        if let handle, let memory {
+            status = clSetMemObjectDestructorCallback(handle, { _, memory in LargePages.release(memory) }, memory)
+        }
         guard let handle, status == 0 else {
+            if let handle { StandardError.released(clReleaseMemObject(handle), "buffer '\(label)'") }
+            LargePages.release(memory)
             let status = CLStatus(rawValue: status)
             // Of a buffer these say no more than that there is no room for it.
             let lacksRoom = status == .outOfResources || status == .invalidBufferSize

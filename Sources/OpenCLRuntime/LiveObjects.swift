@@ -9,11 +9,13 @@ public struct LiveObjects: Sendable, Equatable {
     public var programs = 0
     public var kernels = 0
     public var events = 0
+    /// Blocks of the host's memory that buffers lie in.
+    public var hostBlocks = 0
 
     /// No objects.
     public init() {}
 
-    public var total: Int { contexts + queues + buffers + programs + kernels + events }
+    public var total: Int { contexts + queues + buffers + programs + kernels + events + hostBlocks }
 
     /// The counts of this moment, over all contexts of the process.
     public static var now: LiveObjects {
@@ -24,6 +26,7 @@ public struct LiveObjects: Sendable, Equatable {
         now.programs = Kind.programs.load()
         now.kernels = Kind.kernels.load()
         now.events = Kind.events.load()
+        now.hostBlocks = Kind.hostBlocks.load()
         return now
     }
 
@@ -37,6 +40,7 @@ public struct LiveObjects: Sendable, Equatable {
         static let programs = Kind()
         static let kernels = Kind()
         static let events = Kind()
+        static let hostBlocks = Kind()
 
         func load() -> Int { count.load(ordering: .relaxed) }
         func created() { count.add(1, ordering: .relaxed) }

@@ -43,7 +43,13 @@ struct Lowering {
             default: continue
             }
         }
-        gradients = pass == nil ? [] : network.nodes.map { builder.value(batch * $0.size) }
+        guard let pass else { return }
+        gradients = network.nodes.map { builder.value(batch * $0.size) }
+        for step in pass.steps {
+            for (index, write) in step.inputGradients.enumerated() where write == .share {
+                gradients[network.nodes[step.node].inputs[index]] = gradients[step.node]
+            }
+        }
     }
 
     func value(_ node: Network.NodeID) -> PlanBuilder.Value { values[node] }
@@ -125,8 +131,9 @@ struct Lowering {
         var reads: [PlanBuilder.Value] { accumulates ? [value] : [] }
     }
 
+    /// nil where nothing is to be written.
     func target(_ step: BackwardPass.Step, input index: Int) -> GradientTarget? {
-        guard index < step.inputGradients.count, let write = step.inputGradients[index] else { return nil }
+        guard index < step.inputGradients.count, let write = step.inputGradients[index], write != .share else { return nil }
         return GradientTarget(
             value: gradients[network.nodes[step.node].inputs[index]], mode: write == .accumulate ? 2 : 1)
     }

@@ -31,7 +31,7 @@ extension ReferenceNetwork {
             for (index, write) in step.inputGradients.enumerated() {
                 let input = network.nodes[step.node].inputs[index]
                 switch write {
-                case .overwrite: valueGradients[input] = contributions(index)
+                case .overwrite, .share: valueGradients[input] = contributions(index)
                 case .accumulate: valueGradients[input] = zip(valueGradients[input], contributions(index)).map { $0 + $1 }
                 case nil: continue
                 }

@@ -33,7 +33,10 @@ import Testing
                     #expect(throws: DeviceError.self) { try Buffer(context, bytes: -1, label: "x") }
                     let live = LiveObjects.now
                     let counts = [live.contexts, live.queues, live.buffers, live.programs, live.kernels, live.events]
-                    #expect(counts == [1, 1, 1, 1, 1, 2])
+                    #expect(counts == [1, 1, 1, 1, 1, 2] && live.hostBlocks == 0)
+                    let large = try Buffer(context, bytes: 5 << 20, label: "large")
+                    #expect(LiveObjects.now.hostBlocks == (context.device.isPoCL && context.device.isCPU ? 1 : 0))
+                    try queue.fill(large, Float(1))
                 }
                 #expect(LiveObjects.now == LiveObjects())
                 #expect(LiveObjects.now.total == 0)

@@ -81,6 +81,24 @@ struct RuntimeTests {
         #expect(context.counters.allocations == 0)
     }
 
+    /// A buffer that lies in memory of ours is let go before the device has come to the commands that use it.
+    @Test func buffersOfQueuedCommandsStayAlive() throws {
+        let count = 3 << 20
+        let target = try Buffer(context, bytes: 4 * count, label: "target")
+        for round in 0..<4 {
+            var source: Buffer? = try Buffer(context, bytes: 4 * count, label: "source")
+            if let source {
+                try queue.fill(source, Float(round))
+                try queue.copy(Float.self, from: source, to: target, count: count)
+            }
+            source = nil
+            // What comes next may get the same memory.
+            let other = try Buffer(context, bytes: 4 * count, label: "other")
+            try queue.fill(other, Float(-1))
+            #expect(try queue.read(Float.self, from: target, count: count).allSatisfy { $0 == Float(round) })
+        }
+    }
+
     @Test func arraysOfPendingWritesStayAlive() throws {
         // The arrays are gone, and their memory is used again, before the queue is flushed.
         let count = 1 << 14

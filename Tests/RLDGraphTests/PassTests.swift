@@ -11,10 +11,51 @@ import Testing
         }
         let pass = network.backwardPass()
         #expect(pass.steps.map(\.node) == [3, 2, 1])
+        // The rectifier adds to y's gradient while it reads its own, so the two lie apart.
         #expect(pass.steps[0].inputGradients == [.overwrite, .overwrite])
         #expect(pass.steps[1].inputGradients == [.accumulate])
         #expect(pass.steps[2].inputGradients == [nil], "nobody asked for the input's gradient")
         #expect(network.backwardPass(includingInput: true).steps[2].inputGradients == [.overwrite])
+    }
+
+    /// What an addition would only copy has one place, as long as nothing is added to it before all have read it.
+    @Test func gradientsOfAdditionsShareTheirPlace() throws {
+        // A chain of preactivation blocks: everything lies in the gradient of the last sum.
+        let chain = Network("chain", input: [2, 2, 2]) { net, x in
+            var y = net.convolution(x, 2, kernel: 1, name: "stem")
+            for block in 1...2 {
+                let branch = net.convolution(net.relu(y), 2, kernel: 1, name: "branch\(block)")
+                y = net.add(branch, y)
+            }
+            return net.relu(y)
+        }
+        let additions = chain.backwardPass().steps.filter { chain.nodes[$0.node].operation == .add }
+        #expect(additions.map(\.inputGradients) == [[.share, .share], [.share, .share]])
+
+        // The output's gradient comes from outside and stays; the input's is read from outside.
+        let bare = Network("bare", input: [2, 2, 2]) { net, x in net.add(net.convolution(x, 2, kernel: 1, name: "c"), x) }
+        #expect(bare.backwardPass(includingInput: true).steps[0].inputGradients == [.overwrite, .overwrite])
+        let inner = Network("inner", input: [2, 2, 2]) { net, x in
+            net.relu(net.add(net.convolution(x, 2, kernel: 1, name: "c"), x))
+        }
+        #expect(inner.backwardPass(includingInput: true).steps[1].inputGradients == [.share, .overwrite])
+
+        // Both inputs are one value: the second copy adds to the first.
+        let doubled = Network("doubled", input: [2, 2, 2]) { net, x in
+            let y = net.convolution(x, 2, kernel: 1, name: "c")
+            return net.relu(net.add(y, y))
+        }
+        #expect(doubled.backwardPass().steps[1].inputGradients == [.overwrite, .accumulate])
+
+        // A value that is added to while the sum's other input is still to be read.
+        let crossing = Network("crossing", input: [2, 2, 2]) { net, x in
+            let y = net.convolution(x, 2, kernel: 1, name: "y")
+            let early = net.convolution(y, 2, kernel: 1, name: "early")
+            let late = net.convolution(y, 2, kernel: 1, name: "late")
+            return net.relu(net.add(net.add(early, y), late))
+        }
+        let writes = crossing.backwardPass().steps.filter { crossing.nodes[$0.node].operation == .add }.map(\.inputGradients)
+        #expect(writes == [[.share, .share], [.share, .overwrite]])
     }
 
     @Test func foldingAndFusingLeaveConvolutionsOnly() throws {
