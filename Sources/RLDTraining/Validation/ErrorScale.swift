@@ -57,6 +57,13 @@ enum ErrorScale {
         }
     }
 
+    /// Of what a batch adds to a batch norm's running mean, by the tensor's name: the mean of values that cancel, behind a layer whose
+    /// input is normalised, is 0 but for their rounding. Squares do not cancel.
+    static func statistics(_ node: Network.Node, input: [Double]) -> [String: Double] {
+        guard case .batchNorm(let b) = node.operation else { return [:] }
+        return ["\(node.name).running_mean": b.momentum * largest(input)]
+    }
+
     /// Of the gradient that a node gives its first input, and of its parameters' gradients.
     static func backward(
         _ node: Network.Node, x: [Double], dy: [Double], input: Extent, batch: Int, parameter: (String) -> [Double]

@@ -69,6 +69,7 @@ package final class StepValidator: StepWatcher {
         let own = try ReferenceNetwork(plan.network, state: state, precision: precision)
         let batch = plan.batch
         plan.beginForward()
+        var scales: [String: Double] = [:]
         try own.forward(try plan.currentValue(of: 0), batch: batch, training: plan.mode == .training) { id, expected in
             try plan.runForward(id)
             let node = plan.network.nodes[id]
@@ -78,6 +79,7 @@ package final class StepValidator: StepWatcher {
             let scale = ErrorScale.forward(
                 node, inputs: inputs, input: Extent(plan.network.nodes[node.inputs[0]].shape), batch: batch
             ) { state["\(node.name).\($0)"]?.values ?? [] }
+            scales.merge(ErrorScale.statistics(node, input: inputs.first ?? [])) { $1 }
             let allowed = DeviceChecks.bound * max(ErrorScale.largest(expected), scale)
             let stored = plan.place(of: id).element
             try self.compare(
@@ -91,8 +93,8 @@ package final class StepValidator: StepWatcher {
         for tensor in plan.network.stateTensors where tensor.kind != .parameter {
             let name = tensor.name.split(separator: ".").dropLast().joined(separator: ".")
             try compare(
-                after[tensor.name]?.values ?? [], own.state[tensor.name]?.values ?? [], scale: 0, shape: tensor.shape,
-                Place(step, part, name, "batch_norm"), tensor.name)
+                after[tensor.name]?.values ?? [], own.state[tensor.name]?.values ?? [], scale: scales[tensor.name] ?? 0,
+                shape: tensor.shape, Place(step, part, name, "batch_norm"), tensor.name)
         }
     }
 
