@@ -29,8 +29,7 @@
     }
 #endif
 
-// How many rows of tiles before a result it is asked for, from memory into the second-level cache: a tile of few steps is done before
-// memory answers.
+// How many rows ahead a tile asks for results, from memory into the second-level cache: it may be done before memory answers.
 #define AHEAD (4 * ROWS)
 // Asks for where row r of the tile at `next` goes, and for what is added to it.
 #define PREFETCH_ROW(r) \
