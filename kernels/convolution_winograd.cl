@@ -67,8 +67,9 @@
 #define ALWAYS_THERE(i, j)
 #define IF_INSIDE(i, j) if (row + i < output_height && column + j < output_width)
 
-// Most tiles of a group.
-#define GROUP_TILES (768 / (RESULTS * RESULTS))
+#ifndef GROUP_TILES
+#define GROUP_TILES 192  // most tiles of a group
+#endif
 // Asks, for tile t + r at frequency f, for where one of its results goes and for what is added to it, or after those for one pixel that
 // the worker's next group reads: a group multiplies for longer than memory takes to answer.
 #define PREFETCH_PIXEL(r) \
@@ -82,7 +83,7 @@
         for (int c = 0; c < channels; c += 16) PREFETCH_LEVEL2(x + x_offset + at + c) \
     }
 
-// group_tiles: tiles per group, a multiple of ROWS. scratch: AREA * (group_tiles * (channels + outputs) + 32) floats per work-item.
+// group_tiles: tiles per group, a multiple of ROWS, at most GROUP_TILES. scratch: AREA * (group_tiles * (channels + outputs) + 32) floats per work-item.
 // packed: [AREA][outputs / BLOCK][channels][BLOCK]. The residual may be y itself. Global size: [workers].
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,

@@ -6,7 +6,7 @@
 #include "common/winograd.clh"
 
 // One tile of x and of dy, transformed: the 36 values of channel c at input[f * input_stride + c], of output o at
-// output[f * output_stride + o]. `tile` counts from x's and dy's first image on.
+// output[f * output_stride + o]. `tile` counts from x's and dy's first image on. The tile to its right is asked for meanwhile.
 static inline void transform_tile(
     const int tile, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int padding, global const float *restrict x, global const float *restrict dy,

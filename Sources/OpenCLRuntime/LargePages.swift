@@ -4,7 +4,7 @@ import Glibc
 /// Memory of the host in the system's large pages, for devices that compute in it.
 ///
 /// PoCL's own buffers lie in pages of 4 KiB, wherever the system finds them: the same training step took up to 1.5 times as long in one
-/// process as in another. In large pages it did in none of ten, and is some hundredths faster.
+/// process as in another. In large pages it did in none of ten, and is a few per cent faster.
 enum LargePages {
     private static let size = 2 << 20
 

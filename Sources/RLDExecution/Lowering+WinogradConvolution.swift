@@ -20,9 +20,10 @@ extension Lowering {
         let tile = engine.registers.forwardTile(block: engine.registers.block(output.channels))
         let tiles = batch * ConvolutionGeometry.winogradTiles(output, results: results)
         let area = (results + 2) * (results + 2)
-        // As many tiles as keep their values in cache, at least two rows of register tiles; at most the kernel's GROUP_TILES.
+        // As many tiles as keep their values in cache, at least two rows of register tiles.
         let perTile = area * (input.channels + output.channels)
-        let wanted = max(2, min(768 / (results * results), Self.workerScratch / perTile) / tile.rows)
+        let most = 768 / (results * results)
+        let wanted = max(2, min(most, Self.workerScratch / perTile) / tile.rows)
         let registerTiles = ceilDivide(tiles, tile.rows)
         // Two rows of register tiles share what is read of the weights.
         let least = min(2, ceilDivide(registerTiles, engine.device.computeUnits))
@@ -34,7 +35,8 @@ extension Lowering {
             [
                 try engine.launch(
                     network.nodes[id].name, "convolution_winograd.cl", "convolution_winograd",
-                    defines: tile.defines + [("RESULTS", "\(results)")] + finish.storageDefines(memory, x: x, y: y),
+                    defines: tile.defines + [("RESULTS", "\(results)"), ("GROUP_TILES", "\(most)")]
+                        + finish.storageDefines(memory, x: x, y: y),
                     global: [workers], heavyItems: true,
                     [
                         .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),
