@@ -1,6 +1,6 @@
 // Convolution of any size, stride and padding for GPU devices (the gpu profile), as a product whose tiles are gathered from the
 // images into local memory when they are needed: no patches in global memory. Channels-last values; packed weights
-// (pack_weights.cl) [blocks of TILE_LANES outputs][taps][channels][TILE_LANES].
+// (pack_weights.cl) [blocks of TILE_LANES outputs][taps][channels][TILE_LANES], for tf32 rounded.
 //
 // A work-group of ITEMS items computes a tile of TILE_ROWS pixels by TILE_LANES channels, DEPTH products at a time, and reads the
 // next ones from global memory meanwhile. The depth runs over (kernel position, channel). Every sum is added in one order, whatever
@@ -26,6 +26,7 @@
 #define ROWS_FIRST 1
 #include "common/storage.clh"
 #include "common/tile_product.clh"
+#include "common/distance.clh"
 
 #if X_HALF
 #define load_x_quad(p) vloada_half4(0, p)
@@ -80,11 +81,13 @@ static inline place_t further(place_t at, const place_t by, const int channels, 
 #define GATHERED ((TILE_ROWS + ROW_STEP - 1) / ROW_STEP)
 #define WEIGHT_STEP (ITEMS / (TILE_LANES / 4))
 #define WEIGHTS (DEPTH / WEIGHT_STEP)
+// Whether gathered row r is one of the tile's.
+#define OF_TILE(row) (TILE_ROWS % ROW_STEP == 0 || (row) < TILE_ROWS)
 // One element, where the 4 are no neighbours, and on to the next.
 #define GATHER(s) { \
         const int h = h_from[r] + one.row * turn, w = w_from[r] + one.column * turn; \
         if (one.row < kh_taps && INSIDE(h, height) && INSIDE(w, width)) \
-            v[r].s = load_x(x + (from[r] + (one.row * width + one.column) * turn * channels + one.channel)); \
+            v[r].s = load_x(x + (from[r] + (distance_t)(one.row * width + one.column) * turn * channels + one.channel)); \
         one = further(one, next, channels, kw_taps); \
     }
 
@@ -124,15 +127,17 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     const int own_row = item / (DEPTH / 4), own_element = item % (DEPTH / 4) * 4;
     const int weight_element = item / (TILE_LANES / 4), weight_lane = item % (TILE_LANES / 4) * 4;
     int h_from[GATHERED], w_from[GATHERED];
-    long from[GATHERED];
+    distance_t from[GATHERED];
+    const int first_image = row0 / columns / lines;
+    x += x_offset + (ulong)first_image * height * width * channels;
     UNROLL for (int r = 0; r < GATHERED; ++r) {
         const int row = own_row + ROW_STEP * r, result = row0 + row;
-        const int inside = row < TILE_ROWS && result < results;
+        const int inside = OF_TILE(row) && result < results;
         const int b = inside ? result % columns : 0, a = inside ? result / columns % lines : 0;
         h_from[r] = inside ? a * move + h_start : -(1 << 30);
         w_from[r] = b * move + w_start;
-        const long image = inside ? result / columns / lines : 0;
-        from[r] = (long)x_offset + ((image * height + (inside ? h_from[r] : 0)) * width + w_from[r]) * channels;
+        const int image = inside ? result / columns / lines - first_image : 0;
+        from[r] = (((distance_t)image * height + (inside ? h_from[r] : 0)) * width + w_from[r]) * channels;
     }
     const place_t chunk_step = place(DEPTH, channels, max(kw_taps, 1));
     place_t at = place(own_element, channels, max(kw_taps, 1));
@@ -147,16 +152,15 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     const place_t next = {1, 0, 0};
 #endif
 
-    run_t sum[ITEM_ROWS][ITEM_RUNS];
-    UNROLL for (int r = 0; r < ITEM_ROWS; ++r)
-        UNROLL for (int u = 0; u < ITEM_RUNS; ++u) sum[r][u] = (run_t)(0.0f);
+    run_t sum[ITEM_ROWS];
+    UNROLL for (int r = 0; r < ITEM_ROWS; ++r) sum[r] = (run_t)(0.0f);
 
-    float4 v[GATHERED], weight[WEIGHTS];
     for (int first = 0;; first += DEPTH) {
+        float4 v[GATHERED], weight[WEIGHTS];
         if (first < depth) {
             // All rows move alike; beyond the last position, out of the image.
             const int h_move = at.row < kh_taps ? at.row * turn : INT_MIN, w_move = at.column * turn;
-            const long moved = (long)(at.row * width + at.column) * turn * channels + at.channel;
+            const distance_t moved = (distance_t)(at.row * width + at.column) * turn * channels + at.channel;
             UNROLL for (int r = 0; r < GATHERED; ++r) {
                 v[r] = (float4)(0.0f);
 #if QUADS_READ
@@ -189,10 +193,10 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
         barrier(CLK_LOCAL_MEM_FENCE);
         UNROLL for (int r = 0; r < GATHERED; ++r) {
             const int row = own_row + ROW_STEP * r;
-            if (row < TILE_ROWS) put_local_quad(OPERANDS(v[r]), rows + row * ROW_STRIDE + own_element);
+            if (OF_TILE(row)) put_local_quad(OPERANDS(v[r]), rows + row * ROW_STRIDE + own_element);
         }
         UNROLL for (int q = 0; q < WEIGHTS; ++q)
-            put_local_quad(OPERANDS(weight[q]), lanes + (weight_element + WEIGHT_STEP * q) * LANE_STRIDE + weight_lane);
+            put_lanes(weight[q], lanes, weight_element + WEIGHT_STEP * q, weight_lane);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
@@ -205,29 +209,27 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
 #else
             const ulong pixel = result;
 #endif
-            UNROLL for (int u = 0; u < ITEM_RUNS; ++u) {
-                const int lane = lane0 + TILE_LANE(item, u);
-                const ulong to = pixel * outputs + lane;
-                run_t z = sum[r][u];
+            const int lane = lane0 + TILE_LANE(item);
+            const ulong to = pixel * outputs + lane;
+            run_t z = sum[r];
 #if QUADS_WRITTEN
-                if (lane < outputs) {
-                    if (add_bias) z += load_run(bias + bias_offset + lane);
-                    if (add_residual) z += load_residual_run(residual + residual_offset + to);
-                    store_y_run(rectify ? relu_run(z) : z, y + y_offset + to);
-                }
-#else
-                float ends[RUN];
-                store_run(z, ends);
-                UNROLL for (int e = 0; e < RUN; ++e) {
-                    if (lane + e < outputs) {
-                        float s = ends[e];
-                        if (add_bias) s += bias[bias_offset + lane + e];
-                        if (add_residual) s += load_residual(residual + residual_offset + to + e);
-                        store_y(rectify && s < 0.0f ? 0.0f : s, y + y_offset + to + e);
-                    }
-                }
-#endif
+            if (lane < outputs) {
+                if (add_bias) z += load_run(bias + bias_offset + lane);
+                if (add_residual) z += load_residual_run(residual + residual_offset + to);
+                store_y_run(rectify ? relu_run(z) : z, y + y_offset + to);
             }
+#else
+            float ends[RUN];
+            store_run(z, ends);
+            UNROLL for (int e = 0; e < RUN; ++e) {
+                if (lane + e < outputs) {
+                    float s = ends[e];
+                    if (add_bias) s += bias[bias_offset + lane + e];
+                    if (add_residual) s += load_residual(residual + residual_offset + to + e);
+                    store_y(rectify && s < 0.0f ? 0.0f : s, y + y_offset + to + e);
+                }
+            }
+#endif
         }
     }
 }

@@ -13,6 +13,7 @@
 #define TILE_LANES 64
 #define ROWS_FIRST 0
 #include "common/tile_product.clh"
+#include "common/distance.clh"
 #define SPAN (8 * DEPTH)
 // What an item gathers: 4 columns of the patches of every PATCH_STEPth pixel, 4 outputs of every DY_STEPth.
 #define PATCH_STEP (ITEMS / (TILE_LANES / 4))
@@ -39,55 +40,55 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     const int own = column0 + own_column, own_output = output0 + own_row;
     const int patch_pixel = item / (TILE_LANES / 4), dy_pixel = item / (TILE_ROWS / 4);
     int h_start[4], w_start[4];
-    long from[4];
+    distance_t from[4];
     UNROLL for (int e = 0; e < 4; ++e) {
         const int tap = (own + e) / channels;
         h_start[e] = own + e < depth ? tap / kernel_size - padding : -(1 << 30);
         w_start[e] = tap % kernel_size - padding;
-        from[e] = (long)x_offset;
-        if (own + e < depth) from[e] += ((long)h_start[e] * width + w_start[e]) * channels + (own + e) % channels;
+        from[e] = own + e < depth ? ((distance_t)h_start[e] * width + w_start[e]) * channels + (own + e) % channels : 0;
     }
-    // A pixel's place in the images, without kernel position: line h and column w; x follows it.
+    // A pixel's place in the images, without kernel position: line h and column w, `at` elements from x.
     const int w_end = output_width * stride, h_end = output_height * stride;
     int w = (begin + patch_pixel) % output_width * stride, h = (begin + patch_pixel) / output_width % output_height * stride;
     const int w_step = PATCH_STEP % output_width * stride, h_step = PATCH_STEP / output_width % output_height * stride;
     const int image_step = PATCH_STEP / output_width / output_height;
-    const long x_step = (((long)image_step * height + h_step) * width + w_step) * channels;
-    const long next_line = ((long)stride * width - w_end) * channels, next_image = (long)(height - h_end) * width * channels;
-    x += (((long)((begin + patch_pixel) / output_width / output_height) * height + h) * width + w) * channels;
+    const distance_t at_step = (((distance_t)image_step * height + h_step) * width + w_step) * channels;
+    const distance_t next_line = ((distance_t)stride * width - w_end) * channels;
+    const distance_t next_image = (distance_t)(height - h_end) * width * channels;
+    x += x_offset + (((ulong)((begin + patch_pixel) / output_width / output_height) * height + h) * width + w) * channels;
+    distance_t at = 0;
     dy += dy_offset + (ulong)(begin + dy_pixel) * outputs + own_output;
 
     // Sums of SPAN pixels are added to the total: one sum over a whole group would gather the rounding of every pixel.
-    run_t sum[ITEM_ROWS][ITEM_RUNS], total[ITEM_ROWS][ITEM_RUNS];
-    UNROLL for (int r = 0; r < ITEM_ROWS; ++r)
-        UNROLL for (int u = 0; u < ITEM_RUNS; ++u) sum[r][u] = total[r][u] = (run_t)(0.0f);
+    run_t sum[ITEM_ROWS], total[ITEM_ROWS];
+    UNROLL for (int r = 0; r < ITEM_ROWS; ++r) sum[r] = total[r] = (run_t)(0.0f);
 
-    float4 v[PATCHES], g[DY_QUADS];
     for (int first = begin;; first += DEPTH) {
+        float4 v[PATCHES], g[DY_QUADS];
         if (first < end) {
             UNROLL for (int q = 0; q < PATCHES; ++q) {
                 v[q] = (float4)(0.0f);
                 const int inside = first + patch_pixel + PATCH_STEP * q < end;
 #define INSIDE(e) (inside && (uint)(h + h_start[e]) < (uint)height && (uint)(w + w_start[e]) < (uint)width)
 #if QUADS_X
-                if (INSIDE(0)) v[q] = quad(x + from[0]);
+                if (INSIDE(0)) v[q] = quad(x + (at + from[0]));
 #else
-                if (INSIDE(0)) v[q].s0 = x[from[0]];
-                if (INSIDE(1)) v[q].s1 = x[from[1]];
-                if (INSIDE(2)) v[q].s2 = x[from[2]];
-                if (INSIDE(3)) v[q].s3 = x[from[3]];
+                if (INSIDE(0)) v[q].s0 = x[at + from[0]];
+                if (INSIDE(1)) v[q].s1 = x[at + from[1]];
+                if (INSIDE(2)) v[q].s2 = x[at + from[2]];
+                if (INSIDE(3)) v[q].s3 = x[at + from[3]];
 #endif
                 w += w_step;
                 h += h_step;
-                x += x_step;
+                at += at_step;
                 if (w >= w_end) {
                     w -= w_end;
                     h += stride;
-                    x += next_line;
+                    at += next_line;
                 }
                 if (h >= h_end) {
                     h -= h_end;
-                    x += next_image;
+                    at += next_image;
                 }
             }
             UNROLL for (int q = 0; q < DY_QUADS; ++q) {
@@ -109,37 +110,33 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
         if (first > begin) {
             multiply_tile(sum, rows, lanes, item, memory + EXCHANGE);
             if ((first - begin) % SPAN == 0 || first >= end) {
-                UNROLL for (int r = 0; r < ITEM_ROWS; ++r)
-                    UNROLL for (int u = 0; u < ITEM_RUNS; ++u) {
-                        total[r][u] += sum[r][u];
-                        sum[r][u] = (run_t)(0.0f);
-                    }
+                UNROLL for (int r = 0; r < ITEM_ROWS; ++r) {
+                    total[r] += sum[r];
+                    sum[r] = (run_t)(0.0f);
+                }
             }
         }
         if (first >= end) break;
         barrier(CLK_LOCAL_MEM_FENCE);
         UNROLL for (int q = 0; q < PATCHES; ++q)
-            put_local_quad(OPERANDS(v[q]), lanes + (patch_pixel + PATCH_STEP * q) * LANE_STRIDE + own_column);
+            put_lanes(OPERANDS(v[q]), lanes, patch_pixel + PATCH_STEP * q, own_column);
         UNROLL for (int q = 0; q < DY_QUADS; ++q)
             put_local_quad(OPERANDS(g[q]), rows + (dy_pixel + DY_STEP * q) * ROW_STRIDE + own_row);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
     UNROLL for (int r = 0; r < ITEM_ROWS; ++r) {
-        const int o = output0 + TILE_ROW(item, r);
-        UNROLL for (int u = 0; u < ITEM_RUNS; ++u) {
-            const int at = column0 + TILE_LANE(item, u);
-            if (o < outputs && at < depth) {
-                global float *const to = partial + partial_offset + ((ulong)get_group_id(2) * outputs + o) * depth + at;
+        const int o = output0 + TILE_ROW(item, r), column = column0 + TILE_LANE(item);
+        if (o < outputs && column < depth) {
+            global float *const to = partial + partial_offset + ((ulong)get_group_id(2) * outputs + o) * depth + column;
 #if QUADS_X
-                *(global run_t *)to = total[r][u];
+            *(global run_t *)to = total[r];
 #else
-                float ends[RUN];
-                store_run(total[r][u], ends);
-                UNROLL for (int e = 0; e < RUN; ++e)
-                    if (at + e < depth) to[e] = ends[e];
+            float ends[RUN];
+            store_run(total[r], ends);
+            UNROLL for (int e = 0; e < RUN; ++e)
+                if (column + e < depth) to[e] = ends[e];
 #endif
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 // Packed copies of convolution weights, all layers in one launch after the optimiser. `outer` are the
 // channels that a convolution computes, `inner` those that it sums over: forward the output and the input channels, for the
 // input gradient (transposed) the other way round. Lanes beyond the last outer channel are 0.
-//   kind 0, 1 (transposed): [blocks of outer][taps][inner][block]
+//   kind 0, 1 (transposed): [blocks of outer][taps][inner][block], with TF32 rounded to operands of its products
 //   kind 2, 3 (transposed, taps turned): Winograd's G w G^T for F(4x4, 3x3), [36][blocks of outer][inner][block]; outer is a
 //   multiple of 16
 //   kind 4: the same for F(2x2, 3x3), [16][blocks of outer][inner][block]
@@ -9,11 +9,17 @@
 #define LANES 16  // outer channels at a time; divides every block
 #endif
 #define VECTOR LANES
+#include "common/tf32.clh"
 #include "common/vector.clh"
 #define splat_v(x) ((real_v)(x))
 #include "common/prefetch.clh"
 #include "common/winograd.clh"
 
+#if TF32
+#define OPERAND(w) round_tf32(w)
+#else
+#define OPERAND(w) (w)
+#endif
 #define FIELDS 7  // per table entry: source, target (elements), outputs, inputs, taps, kind, block
 
 // Global size: [any, entries from first_entry on]; the first dimension strides over an entry, `run` neighbours at a time.
@@ -37,7 +43,7 @@ kernel void pack_weights(
             global float *restrict out = to + ((ulong)(o / block) * taps * inner + i) * block + o % block;
             for (int t = 0; t < taps; ++t)
                 for (int l = 0; l < LANES; ++l)
-                    out[(ulong)t * inner * block + l] = o + l < outer ? weight[l * outer_step + t] : 0.0f;
+                    out[(ulong)t * inner * block + l] = o + l < outer ? OPERAND(weight[l * outer_step + t]) : 0.0f;
         } else {
             float lanes[9 * LANES];
             for (int l = 0; l < LANES; ++l)

@@ -189,9 +189,7 @@ struct BenchCommand: ParsableCommand {
     }
 
     private func knownPrecision() throws(InputError) -> Precision {
-        guard let known = Precision(rawValue: precision) else {
-            throw .unknown("precision", precision, known: Precision.allCases.map(\.rawValue))
-        }
+        let known = try Precision.named(precision)
         guard known == .float32 || !["losses", "elementwise"].contains(group) else {
             throw InputError(
                 "--precision \(precision)", "says nothing about \(group), which computes in float32",
@@ -199,5 +197,4 @@ struct BenchCommand: ParsableCommand {
         }
         return known
     }
-
 }

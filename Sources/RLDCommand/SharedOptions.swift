@@ -29,6 +29,14 @@ extension KernelProfile {
     }
 }
 
+extension Precision {
+    /// The precision that an option names.
+    static func named(_ name: String) throws(InputError) -> Precision {
+        guard let known = Precision(rawValue: name) else { throw .unknown("precision", name, known: allCases.map(\.rawValue)) }
+        return known
+    }
+}
+
 /// What every training run has.
 struct RunOptions: ParsableArguments {
     @Option(

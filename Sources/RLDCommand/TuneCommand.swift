@@ -34,6 +34,11 @@ struct TuneCommand: ParsableCommand {
     @Option(help: "Kernels to tune for: cpu or gpu; by default those for the device.")
     var profile: String?
 
+    @Option(
+        help: "Precision of the training: float32, tf32; each has tiles of its own.",
+        completion: .list(Precision.allCases.map(\.rawValue)))
+    var precision = Precision.float32.rawValue
+
     @Flag(help: "Print what was found and store nothing.")
     var dryRun = false
 
@@ -49,11 +54,12 @@ struct TuneCommand: ParsableCommand {
             throw InputError("cache folder", "is not known, so nothing could be stored", advice: "set HOME or XDG_CACHE_HOME")
         }
         let profile = try profile.map(KernelProfile.named)
+        let precision = try Precision.named(precision)
         let step = try StepBenchmark(.whole, teacher: teacher, student: student, batch: batch)
         let device = try Device.select(device)
         let line = ProgressLine.standardError(quiet: quiet)
         let tuner = try Tuner(
-            step, device: device, profile: profile, budget: budget,
+            step, device: device, profile: profile, precision: precision, budget: budget,
             progress: { progress in
                 let share = NumberText.fixed(100 * progress.best, decimals: 0)
                 line.show(

@@ -45,11 +45,11 @@ public final class DeviceEngine {
     /// - Parameters:
     ///   - registers: the cpu profile's tiles; those that fit the device if nil.
     ///   - emulatesMatrixUnits: compute tf32 in portable code.
-    ///   - tileRows: pixels of a tile of the gpu profile's convolutions in units of 16: 2, 4 or 8; by their size if nil.
+    ///   - forcedTiles: of the gpu profile's convolutions.
     package init(
         _ device: Device, profile: KernelProfile? = nil, registers: RegisterClass?, profiling: Bool = false,
         memoryLimit: Int? = nil, allocationLimit: Int? = nil, guardElements: Int = 0, tuning: ChosenTuning? = nil,
-        precision: Precision = .float32, emulatesMatrixUnits: Bool = false, tileRows: Int? = nil
+        precision: Precision = .float32, emulatesMatrixUnits: Bool = false, forcedTiles: TileChoices.Forced = .init()
     ) throws(DeviceError) {
         self.device = device
         if let profile { self.profile = profile } else { self.profile = try KernelProfile.automatic(for: device) }
@@ -60,7 +60,7 @@ public final class DeviceEngine {
         self.registers =
             registers.map { RegisterTiles($0) }
             ?? RegisterTiles(RegisterClass(nativeFloatWidth: device.nativeFloatWidth), rows: chosen.tuning.tiles)
-        tiles = TileChoices(device, values: chosen.tuning.tiles, rows: tileRows)
+        tiles = TileChoices(device, product: tileProduct, values: chosen.tuning.tiles, forced: forcedTiles)
         self.memoryLimit = memoryLimit ?? device.globalMemory
         self.allocationLimit = min(allocationLimit ?? device.maxAllocation, device.maxAllocation)
         self.guardElements = guardElements
@@ -68,7 +68,9 @@ public final class DeviceEngine {
         queue = try CommandQueue(context, profiling: profiling)
         let step = ProgramCache.Bundle(
             file: "step.cl",
-            defines: ["ITEM": "\(self.profile.elementsPerItem)", "LANES": "\(self.profile.packingLanes(self.registers))"])
+            defines: Dictionary(
+                [("ITEM", "\(self.profile.elementsPerItem)"), ("LANES", "\(self.profile.packingLanes(self.registers))")]
+                    + tileProduct.defines, uniquingKeysWith: { $1 }))
         // The tiles of another class of processor are only checked.
         let options = registers == nil ? "" : device.optionsOfChecks
         programs = ProgramCache(context, options: options, bundle: step) { KernelSources.source($0) }

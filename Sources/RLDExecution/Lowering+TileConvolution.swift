@@ -19,6 +19,16 @@ extension Lowering {
         count % 4 == 0 && slices.allSatisfy { $0.offset % 4 == 0 } ? [(name, "1")] : []
     }
 
+    /// Whether distances between values that a work-group reads take more than 32 bits.
+    /// - Parameters:
+    ///   - results: that a work-group follows each other through.
+    ///   - plane: results of an image.
+    private func far(_ c: Convolution, _ input: Extent, results: Int, plane: Int) -> [(String, String)] {
+        let images = (results - 1) / max(plane, 1) + 3
+        let distance = (images * input.plane + c.kernel * (input.width + c.kernel)) * input.channels
+        return engine.tiles.isFar(distance) ? [("FAR", "1")] : []
+    }
+
     /// The forward pass, or with dy and dx in the places of x and y the input gradient.
     /// - Parameters:
     ///   - input: extent of what is read.
@@ -31,7 +41,7 @@ extension Lowering {
         let step = transposed ? c.stride : 1
         let results = batch * ceilDivide(output.height, step) * ceilDivide(output.width, step)
         let size = engine.tiles.fitting(
-            results: results, channels: output.channels, phases: step * step, product: engine.tileProduct)
+            results: results, channels: output.channels, phases: step * step)
         let items = size.items(engine.tileProduct)
         builder.step(reads: [x] + finish.reads, writes: [y]) { memory throws(DeviceError) in
             [
@@ -40,8 +50,9 @@ extension Lowering {
                     defines: size.defines + (transposed ? [("TRANSPOSED", "1")] : []) + engine.tileProduct.defines
                         + quads("QUADS_READ", input.channels, memory[x])
                         + quads("QUADS_WRITTEN", output.channels, memory[y], finish.residual.map { memory[$0] } ?? memory[y])
-                        + finish.storageDefines(memory, x: x, y: y),
-                    options: engine.tileProduct.options(on: engine.device),
+                        + finish.storageDefines(memory, x: x, y: y)
+                        + far(c, input, results: size.pixels, plane: (output.height / step) * (output.width / step)),
+                    options: engine.tileProduct.options(on: engine.device, items: items),
                     global: [
                         ceilDivide(results, size.pixels) * items, ceilDivide(output.channels, size.channels), step * step,
                     ],
@@ -78,8 +89,9 @@ extension Lowering {
                     node.name, "convolution_tiles_weights.cl", "convolution_tiles_weight_partial",
                     defines: [("LANES", "\(size.lanes)")] + engine.tileProduct.defines
                         + quads("QUADS_X", c.inputChannels, memory[x], memory[partial])
-                        + quads("QUADS_DY", c.outputChannels, memory[dy]),
-                    options: engine.tileProduct.options(on: engine.device),
+                        + quads("QUADS_DY", c.outputChannels, memory[dy])
+                        + far(c, g.input, results: groupPixels, plane: g.output.plane),
+                    options: engine.tileProduct.options(on: engine.device, items: items),
                     global: [tiles.columns * items, tiles.outputs, groups], local: [items, 1, 1],
                     [
                         .int(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),

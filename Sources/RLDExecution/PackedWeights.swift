@@ -144,8 +144,8 @@ struct PackedWeights {
         let (items, run) = engine.profile == .cpu ? (16, 1024) : (2048, 1)
         func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
-                "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")], global: [items, count],
-                heavyItems: true, [.int(first), .int(run), .buffer(list), .buffer(parameters), .buffer(buffer)])
+                "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")] + engine.tileProduct.defines,
+                global: [items, count], heavyItems: true, [.int(first), .int(run), .buffer(list), .buffer(parameters), .buffer(buffer)])
         }
         if together { return launches.append(try launch(0, entries.count)) }
         for (index, entry) in entries.enumerated() { single["\(entry.key.node).weight"] = try launch(index, 1) }

@@ -1,4 +1,5 @@
 import OpenCLRuntime
+import RLDMethods
 
 /// Which tiles the gpu profile's convolutions take on a device: as measured by counting, but for what a tuning chose.
 package struct TileChoices: Sendable, Equatable {
@@ -6,24 +7,30 @@ package struct TileChoices: Sendable, Equatable {
     package enum Use: String, CaseIterable, Sendable {
         /// Most channels of a tile.
         case channels = "group_channels"
-        /// Work-groups per compute unit below which forward passes and input gradients take smaller tiles, by the tile's channels.
+        /// Work-groups per compute unit below which forward passes and input gradients take smaller tiles, by the tile's channels (64 or
+        /// more).
         case groups16 = "groups_16"
         case groups32 = "groups_32"
         case groups64 = "groups_64"
         /// Work-groups per compute unit to which a weight gradient's pixels are given.
         case weightGroups = "weight_groups"
 
-        package var values: [Int] {
+        /// The name of the choice for products of a precision.
+        package func name(_ precision: Precision) -> String {
+            precision == .float32 ? rawValue : "\(precision.rawValue)_\(rawValue)"
+        }
+
+        package func values(_ precision: Precision) -> [Int] {
             switch self {
-            case .channels: [16, 32, 64]
+            case .channels: [16, 32, 64, 128].filter { $0 <= 16 * TileSize.mostLanes(precision) }
             case .groups16, .groups32, .groups64: [0, 1, 2, 4, 16]
             case .weightGroups: [2, 4, 8, 16, 32]
             }
         }
 
-        package var standard: Int {
+        package func standard(_ precision: Precision) -> Int {
             switch self {
-            case .channels: 64
+            case .channels: 16 * TileSize.mostLanes(precision)
             case .groups16, .groups32, .groups64: 1
             case .weightGroups: 8
             }
@@ -36,31 +43,47 @@ package struct TileChoices: Sendable, Equatable {
         fileprivate static func groups(lanes: Int) -> Use { lanes == 1 ? .groups16 : lanes == 2 ? .groups32 : .groups64 }
     }
 
+    /// What tests and `rld doctor` compute with, whatever a layer's size.
+    package struct Forced: Sendable, Equatable {
+        /// Pixels of a tile in units of 16 of forward passes and input gradients (`TileSize.rowChoices`); nil: by the size.
+        var rows: Int?
+        /// Distances between what a work-group reads take 64 bits.
+        var far: Bool
+
+        package init(rows: Int? = nil, far: Bool = false) { (self.rows, self.far) = (rows, far) }
+    }
+
     private let chosen: [Use: Int]
-    /// Pixels of a tile in units of 16, of a test; nil: by the size of a layer.
-    private let rows: Int?
+    private let product: TileProduct
+    private let forced: Forced
     private let computeUnits: Int
     private let maxWorkGroupSize: Int
     private let localMemory: Int
 
     /// - Parameters:
-    ///   - values: by use; others than a use has are left out.
-    ///   - rows: pixels of a tile in units of 16 of forward passes and input gradients (`TileSize.rowChoices`), whatever a layer's size.
-    package init(_ device: Device, values: [String: Int] = [:], rows: Int? = nil) {
+    ///   - values: by name of a use; others than a use has are left out.
+    package init(
+        _ device: Device, product: TileProduct = .float32, values: [String: Int] = [:], forced: Forced = Forced()
+    ) {
         (computeUnits, maxWorkGroupSize, localMemory) = (device.computeUnits, device.maxWorkGroupSize, device.localMemory)
-        self.rows = rows
+        (self.product, self.forced) = (product, forced)
         var known: [Use: Int] = [:]
-        for (name, value) in values {
-            if let use = Use(rawValue: name), use.values.contains(value) { known[use] = value }
+        for use in Use.allCases {
+            if let value = values[use.name(product.precision)], use.values(product.precision).contains(value) {
+                known[use] = value
+            }
         }
         chosen = known
     }
 
-    package func value(_ use: Use) -> Int { chosen[use] ?? use.standard }
+    package func value(_ use: Use) -> Int { chosen[use] ?? use.standard(product.precision) }
 
     /// Sixteens of channels of a tile over `channels`: as few empty lanes as work-groups on the device allow.
     func lanes(_ channels: Int) -> Int {
-        [1, 2].first { channels <= 16 * $0 || maxWorkGroupSize < 128 * $0 || value(.channels) <= 16 * $0 } ?? 4
+        let most = value(.channels) / 16
+        let lanes = [1, 2, 4].first { channels <= 16 * $0 || maxWorkGroupSize < 128 * $0 || most <= $0 } ?? 8
+        // Twice 64 channels only where they leave none of the last 128 empty.
+        return lanes == 8 && (channels - 1) % 128 < 64 ? 4 : lanes
     }
 
     /// Channels of a tile over `channels`, in whose blocks weights are packed.
@@ -69,9 +92,9 @@ package struct TileChoices: Sendable, Equatable {
     /// Of a forward pass or an input gradient. Large tiles read each value of a neighbour's fewer times; small ones leave no compute
     /// unit without work.
     /// - Parameter results: pixels that are computed, by phase.
-    package func fitting(results: Int, channels: Int, phases: Int, product: TileProduct) -> TileSize {
+    package func fitting(results: Int, channels: Int, phases: Int) -> TileSize {
         let lanes = lanes(channels)
-        if let rows { return TileSize(rows: rows, lanes: lanes) }
+        if let rows = forced.rows { return TileSize(rows: rows, lanes: lanes) }
         let columns = ceilDivide(channels, 16 * lanes) * phases
         let wanted = value(.groups(lanes: lanes)) * computeUnits
         for size in [TileSize(rows: 8, lanes: lanes), TileSize(rows: 4, lanes: lanes)] {
@@ -82,6 +105,9 @@ package struct TileChoices: Sendable, Equatable {
         }
         return TileSize(rows: 2, lanes: lanes)
     }
+
+    /// Whether distances of so many elements take 64 bits.
+    func isFar(_ distance: Int) -> Bool { forced.far || distance >= 1 << 31 }
 
     /// Whether a choice can change how a layer is computed.
     /// - Parameter channels: those that its tiles go over.

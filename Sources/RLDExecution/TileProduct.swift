@@ -15,8 +15,16 @@ package enum TileProduct: Int, Sendable {
     /// float32 adds none, so that its programs stay what they are.
     var defines: [(String, String)] { self == .float32 ? [] : [("TF32", "\(rawValue)")] }
 
-    /// Compiler options.
-    func options(on device: Device) -> String { self == .emulation ? device.optionsOfChecks : "" }
+    /// Compiler options. A compute unit's 65,536 registers are three work-groups' of 128 items with 160 each, two groups' of 256 with
+    /// 128; unasked, a compiler takes up to 178.
+    func options(on device: Device, items: Int) -> String {
+        switch self {
+        case .float32: ""
+        case .matrixUnits:
+            device.extensions.contains("cl_nv_compiler_options") ? "-cl-nv-maxrregcount=\(items > 128 ? 128 : 160)" : ""
+        case .emulation: device.optionsOfChecks
+        }
+    }
 
     /// - Parameter emulated: take the emulation, whatever the device has.
     /// - Throws: `.unsupported` where the device cannot do what is asked for.

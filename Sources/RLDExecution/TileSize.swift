@@ -1,3 +1,5 @@
+import RLDMethods
+
 /// What a work-group of the gpu profile's convolutions computes (`kernels/convolution_tiles.cl`): 16 `rows` pixels by 16 `lanes`
 /// channels. Sums are added in one order whatever the size.
 package struct TileSize: Equatable {
@@ -12,8 +14,11 @@ package struct TileSize: Equatable {
 
     package init(rows: Int, lanes: Int) { (self.rows, self.lanes) = (rows, lanes) }
 
+    /// Most `lanes`. With matrix units memory is what wide tiles spare; in float32 an item would run out of registers.
+    static func mostLanes(_ precision: Precision) -> Int { precision == .float32 ? 4 : 8 }
+
     /// Work-items of a group (ITEMS of `kernels/common/tile_product.clh`).
-    func items(_ product: TileProduct) -> Int { product == .float32 ? 64 * lanes : min(64 * lanes, 128) }
+    func items(_ product: TileProduct) -> Int { product == .float32 || lanes < 4 ? 64 * lanes : 32 * lanes }
 
     var pixels: Int { 16 * rows }
     var channels: Int { 16 * lanes }
@@ -22,7 +27,7 @@ package struct TileSize: Equatable {
 
     /// Bytes of local memory of a forward pass or an input gradient: both sides of its products, and more to spread the banks.
     func memory(_ product: TileProduct) -> Int {
-        4 * (pixels * (Self.depth + 4) + Self.depth * (channels + product.padding) + product.exchange * items(product))
+        4 * (pixels * (Self.depth + product.rowPadding) + Self.depth * (channels + product.padding) + product.exchange * items(product))
     }
 
     /// Bytes of local memory of a weight gradient, whose tile is `channels` outputs by 64 columns.
@@ -32,8 +37,9 @@ package struct TileSize: Equatable {
 }
 
 extension TileProduct {
-    /// Lanes between the rows of a tile in local memory.
-    fileprivate var padding: Int { self == .float32 ? 0 : 8 }
+    /// Values by which rows of a tile in local memory are longer where they run along the depth, and those that run across it.
+    fileprivate var rowPadding: Int { self == .float32 ? 4 : 0 }
+    fileprivate var padding: Int { self == .float32 ? 0 : 4 }
     /// Values per work-item through which the emulation of matrix units exchanges.
     fileprivate var exchange: Int { self == .emulation ? 6 : 0 }
 }

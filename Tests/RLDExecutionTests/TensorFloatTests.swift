@@ -89,6 +89,7 @@ import Testing
         Shape(channels: 1, outputs: 5, kernel: 7), Shape(channels: 3, outputs: 33, kernel: 3, stride: 2),
         Shape(channels: 5, outputs: 17, kernel: 1), Shape(channels: 17, outputs: 3, kernel: 1, stride: 2),
         Shape(channels: 33, outputs: 33, kernel: 3), Shape(channels: 16, outputs: 1, kernel: 7, stride: 2, batch: 3),
+        Shape(channels: 72, outputs: 130, kernel: 3, stride: 2), Shape(channels: 130, outputs: 128, kernel: 1, batch: 4),
         Shape(channels: 33, outputs: 17, kernel: 1, size: nil, batch: 65), Shape(channels: 5, outputs: 40, kernel: 1, size: nil),
     ]
 

@@ -43,10 +43,12 @@ import Testing
 /// The tiles of the gpu profile's convolutions.
 @Suite("Sizes of tiles", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TileSizeTests {
     /// Output, input gradient and weight gradient of one convolution.
-    private static func results(_ operation: OperationCase, _ precision: Precision, rows: Int?) throws -> [[Double]] {
+    private static func results(
+        _ operation: OperationCase, _ precision: Precision, _ forced: TileChoices.Forced = .init()
+    ) throws -> [[Double]] {
         let network = operation.network
         let engine = try DeviceEngine(
-            TestDevice.device(), profile: .gpu, registers: nil, precision: precision, emulatesMatrixUnits: true, tileRows: rows)
+            TestDevice.device(), profile: .gpu, registers: nil, precision: precision, emulatesMatrixUnits: true, forcedTiles: forced)
         let device = try DeviceNetwork(
             network, state: DeviceChecks.randomState(network), role: .student, engine: engine, inputGradient: true)
         let plan = try NetworkPlan(
@@ -63,13 +65,15 @@ import Testing
     /// Every sum is added in one order: a device with more compute units, whose tiles are smaller, gives the same.
     @Test(arguments: Precision.allCases) func everySizeGivesTheSameBits(precision: Precision) throws {
         for operation in OperationCase.tiles {
-            let expected = try Self.results(operation, precision, rows: nil)
+            let expected = try Self.results(operation, precision)
             #expect(expected.allSatisfy { $0.contains { $0 != 0 } })
             for rows in TileSize.rowChoices {
                 #expect(
-                    try Self.results(operation, precision, rows: rows) == expected,
+                    try Self.results(operation, precision, .init(rows: rows)) == expected,
                     "tiles of \(16 * rows) pixels: \(operation.name)")
             }
+            // Values of a batch of which a work-group's may lie 2^31 elements apart.
+            #expect(try Self.results(operation, precision, .init(far: true)) == expected, "far: \(operation.name)")
         }
     }
 
@@ -77,8 +81,7 @@ import Testing
         let device = try TestDevice.device()
         func rows(groups: Int, channels: Int, tuned: [String: Int] = [:]) -> Int {
             // As many of the smallest tiles as that.
-            TileChoices(device, values: tuned).fitting(results: 32 * groups, channels: channels, phases: 1, product: .float32)
-                .rows
+            TileChoices(device, values: tuned).fitting(results: 32 * groups, channels: channels, phases: 1).rows
         }
         #expect(rows(groups: 1, channels: 64) == 2)
         #expect(rows(groups: 2 * device.computeUnits, channels: 64) == 4)
@@ -91,6 +94,20 @@ import Testing
         #expect(rows(groups: 1, channels: 64, tuned: ["groups_64": 0]) == 8)
         #expect(rows(groups: 8 * device.computeUnits, channels: 64, tuned: ["group_channels": 16]) == 4)
         #expect(TileChoices(device, values: ["groups_64": 3, "unknown": 1]) == TileChoices(device))
+    }
+
+    /// In tf32 tiles of 128 channels, where they leave none of the last 64 empty; as tuned for this precision.
+    @Test func wideTilesAreOfMatrixUnits() throws {
+        let device = try TestDevice.device()
+        func channels(_ count: Int, _ product: TileProduct, _ tuned: [String: Int] = [:]) -> Int {
+            TileChoices(device, product: product, values: tuned).block(count)
+        }
+        for (count, narrow, wide) in [(16, 16, 16), (64, 64, 64), (65, 64, 128), (128, 64, 128), (192, 64, 64), (200, 64, 128)] {
+            #expect(channels(count, .float32) == narrow && channels(count, .matrixUnits) == wide, "\(count) channels")
+        }
+        #expect(channels(256, .matrixUnits, ["group_channels": 32]) == 128)
+        #expect(channels(256, .matrixUnits, ["tf32_group_channels": 32]) == 32)
+        #expect(channels(256, .float32, ["tf32_group_channels": 32, "group_channels": 128]) == 64)
     }
 
     /// Weights are packed for the tiles that a tuning chose.

@@ -1,5 +1,6 @@
 import OpenCLRuntime
 import RLDExecution
+import RLDMethods
 
 /// Searches CLBlast's parameters and the tiles of convolutions for the shapes of a training, one kernel after the other, within a time
 /// budget. A candidate is checked against the reference before it is timed, and has to be faster by more than noise.
@@ -32,6 +33,7 @@ package final class Tuner {
     package let work: TuningWork
     private let device: Device
     private let profile: KernelProfile
+    private let product: TileProduct
     private let deadline: ContinuousClock.Instant
     private let effort: BenchmarkSession.Effort
     private let candidates: (String) -> [ProductCandidates.Parameters]
@@ -44,17 +46,20 @@ package final class Tuner {
     private static let margin = 0.03
 
     /// - Parameters:
+    ///   - precision: of the training, whose tiles have choices of their own.
     ///   - budget: seconds, after which no further candidate is begun.
     ///   - candidates: of CLBlast's kernels by name; nil for those that suit the device.
     ///   - tiles: of a use by its name, and all that it can have: those to try; nil for all.
     package init(
-        _ step: StepBenchmark, device: Device, profile: KernelProfile?, budget: Double, effort: BenchmarkSession.Effort = .quick,
+        _ step: StepBenchmark, device: Device, profile: KernelProfile?, precision: Precision = .float32, budget: Double,
+        effort: BenchmarkSession.Effort = .quick,
         candidates: ((String) -> [ProductCandidates.Parameters])? = nil, tiles: ((String, [Int]) -> [Int])? = nil,
         progress: @escaping (Progress) -> Void = { _ in }
     ) throws {
         let profile = try profile ?? KernelProfile.automatic(for: device)
-        let engine = try DeviceEngine(device, profile: profile)
+        let engine = try DeviceEngine(device, profile: profile, precision: precision)
         (self.device, self.profile, self.effort, self.progress) = (device, profile, effort, progress)
+        product = engine.tileProduct
         self.candidates = candidates ?? { ProductCandidates.candidates($0, profile: device.isCPU ? .cpu : .gpu) }
         self.tiles = tiles ?? { $1 }
         tuning = engine.tuning.tuning
@@ -85,10 +90,11 @@ package final class Tuner {
                     text: { "\($0) rows" }, layers: work.layers(use, kind))
             }
         case .gpu:
-            let present = TileChoices(device, values: tuning.tiles)
+            let present = TileChoices(device, product: product, values: tuning.tiles)
             return TileChoices.Use.allCases.map { use in
-                TileSearch(
-                    use: use.rawValue, values: tiles(use.rawValue, use.values).filter { $0 != present.value(use) },
+                let name = use.name(product.precision)
+                return TileSearch(
+                    use: name, values: tiles(name, use.values(product.precision)).filter { $0 != present.value(use) },
                     text: use.text, layers: work.layers(use, present))
             }
         }
@@ -186,7 +192,7 @@ package final class Tuner {
     /// Seconds that the cases take, each as often as a step does; nil if one of them is wrong.
     private func time(_ cases: [(any BenchmarkCase, Int)], _ tuning: Tuning, checked: Bool = true) throws -> Double? {
         let session = try BenchmarkSession(
-            device, profile: profile, effort: effort, tuning: ChosenTuning(tuning, source: "being tuned"))
+            device, profile: profile, effort: effort, tuning: ChosenTuning(tuning, source: "being tuned"), precision: product.precision)
         var sum = 0.0
         for (benchmark, count) in cases {
             do { sum += Double(count) * (try session.run(benchmark, checked: checked).device.p50) } catch is BenchmarkError {

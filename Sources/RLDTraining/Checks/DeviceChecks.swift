@@ -46,7 +46,7 @@ public enum DeviceChecks {
         ) throws -> [CheckResult] {
             let engine = try DeviceEngine(
                 device, profile: .gpu, registers: nil, guardElements: 16, precision: precision,
-                emulatesMatrixUnits: !device.hasMatrixUnits, tileRows: rows)
+                emulatesMatrixUnits: !device.hasMatrixUnits, forcedTiles: TileChoices.Forced(rows: rows))
             return try operations.map { operation in
                 let result = try Check(name: name(operation.name)) { try check(operation, engine: $0) }.run(engine)
                 progress(result)
