@@ -15,6 +15,9 @@
 #ifndef TRANSPOSED
 #define TRANSPOSED 0  // 0: the forward pass. 1: the input gradient, x is dy and y is dx
 #endif
+#ifndef PLANES
+#define PLANES 0  // 1: the third dimension are pixelwise convolutions one after the other, each of x, weights and y of its own
+#endif
 #ifndef QUADS_READ
 #define QUADS_READ 0  // 4 channels of x are neighbours from a multiple of 16 bytes on (8 for half)
 #endif
@@ -122,6 +125,11 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
 #endif
     const int results = batch * lines * columns;
     const int depth = kh_taps * kw_taps * channels;
+#if PLANES
+    x += get_global_id(2) * (ulong)results * channels;
+    weights += get_global_id(2) * (ulong)get_num_groups(1) * TILE_LANES * channels;
+    y += get_global_id(2) * (ulong)results * outputs;
+#endif
 
     // Where they begin: row `own_row` with element `own_element`, and the weights of element `weight_element` with lane `weight_lane`.
     const int own_row = item / (DEPTH / 4), own_element = item % (DEPTH / 4) * 4;

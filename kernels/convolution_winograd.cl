@@ -4,68 +4,8 @@
 // A work-item takes every get_global_size(0)-th group of tiles and carries each through all three steps in scratch memory of
 // its own that stays in cache: AREA transformed values per tile and channel, AREA matrix products, the way back with bias,
 // residual and rectifier. A tile's result depends on nothing but the tile.
-#ifndef RESULTS
-#define RESULTS 4  // rows and columns of a tile of results: 4 or 2
-#endif
-#define AREA ((RESULTS + 2) * (RESULTS + 2))
 #include "common/tile.clh"
-#include "common/winograd.clh"
-
-#if RESULTS == 4
-#define READ_TILE WINOGRAD_READ_TILE
-#define TRANSFORM_COLUMN(j) { \
-        real_v o0, o1, o2, o3, o4, o5; \
-        WINOGRAD_INPUT(r[j], r[6 + j], r[12 + j], r[18 + j], r[24 + j], r[30 + j], o0, o1, o2, o3, o4, o5) \
-        store_v(o0, to + j * input_stride); \
-        store_v(o1, to + (6 + j) * input_stride); \
-        store_v(o2, to + (12 + j) * input_stride); \
-        store_v(o3, to + (18 + j) * input_stride); \
-        store_v(o4, to + (24 + j) * input_stride); \
-        store_v(o5, to + (30 + j) * input_stride); \
-    }
-#define RETURN_ROW(i) WINOGRAD_OUTPUT( \
-        load_v(m + i * 6 * output_stride), load_v(m + (i * 6 + 1) * output_stride), load_v(m + (i * 6 + 2) * output_stride), \
-        load_v(m + (i * 6 + 3) * output_stride), load_v(m + (i * 6 + 4) * output_stride), \
-        load_v(m + (i * 6 + 5) * output_stride), r[i * 4], r[i * 4 + 1], r[i * 4 + 2], r[i * 4 + 3])
-#define RETURN_COLUMN(j, IF_THERE) { \
-        real_v y0, y1, y2, y3; \
-        WINOGRAD_OUTPUT(r[j], r[4 + j], r[8 + j], r[12 + j], r[16 + j], r[20 + j], y0, y1, y2, y3) \
-        IF_THERE(0, j) FINISH(y0, 0, j) \
-        IF_THERE(1, j) FINISH(y1, 1, j) \
-        IF_THERE(2, j) FINISH(y2, 2, j) \
-        IF_THERE(3, j) FINISH(y3, 3, j) \
-    }
-#else
-#define READ_TILE WINOGRAD2_READ_TILE
-#define TRANSFORM_COLUMN(j) { \
-        real_v o0, o1, o2, o3; \
-        WINOGRAD2_INPUT(r[j], r[4 + j], r[8 + j], r[12 + j], o0, o1, o2, o3) \
-        store_v(o0, to + j * input_stride); \
-        store_v(o1, to + (4 + j) * input_stride); \
-        store_v(o2, to + (8 + j) * input_stride); \
-        store_v(o3, to + (12 + j) * input_stride); \
-    }
-#define RETURN_ROW(i) WINOGRAD2_OUTPUT( \
-        load_v(m + i * 4 * output_stride), load_v(m + (i * 4 + 1) * output_stride), load_v(m + (i * 4 + 2) * output_stride), \
-        load_v(m + (i * 4 + 3) * output_stride), r[i * 2], r[i * 2 + 1])
-#define RETURN_COLUMN(j, IF_THERE) { \
-        real_v y0, y1; \
-        WINOGRAD2_OUTPUT(r[j], r[2 + j], r[4 + j], r[6 + j], y0, y1) \
-        IF_THERE(0, j) FINISH(y0, 0, j) \
-        IF_THERE(1, j) FINISH(y1, 1, j) \
-    }
-#endif
-
-// Result (i, j) of the tile whose first one is at `at`.
-#define FINISH(value, i, j) { \
-        const long here = ((i) * (long)output_width + (j)) * outputs; \
-        real_v v = value + start; \
-        if (add_residual) v += load_residual_v(residual + residual_offset + at + here); \
-        v = select(v, least, v < least); \
-        store_y_v(v, y + y_offset + at + here); \
-    }
-#define ALWAYS_THERE(i, j)
-#define IF_INSIDE(i, j) if (row + i < output_height && column + j < output_width)
+#include "common/winograd_tile.clh"
 
 #ifndef GROUP_TILES
 #define GROUP_TILES 192  // most tiles of a group
@@ -83,8 +23,8 @@
         for (int c = 0; c < channels; c += 16) PREFETCH_LEVEL2(x + x_offset + at + c) \
     }
 
-// group_tiles: tiles per group, a multiple of ROWS, at most GROUP_TILES. scratch: AREA * (group_tiles * (channels + outputs) + 32) floats per work-item.
-// packed: [AREA][outputs / BLOCK][channels][BLOCK]. The residual may be y itself. Global size: [workers].
+// group_tiles: tiles per group, a multiple of ROWS, at most GROUP_TILES. scratch: AREA * (group_tiles * (channels + outputs) + 32)
+// floats per work-item. packed: [AREA][outputs / BLOCK][channels][BLOCK]. The residual may be y itself. Global size: [workers].
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_winograd(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int padding, const int group_tiles,

@@ -32,8 +32,7 @@ struct ConvolutionGeometry {
         ceilDivide(extent.height, results) * ceilDivide(extent.width, results)
     }
 
-    /// Whether the cpu profile takes Winograd's F(results x results, 3x3) where `extent` is computed (the output, or the input's
-    /// gradient).
+    /// Whether Winograd's F(results x results, 3x3) suits where `extent` is computed (the output, or the input's gradient).
     private func prefersWinograd(_ extent: Extent, results: Int = 4) -> Bool {
         c.kernel == 3 && c.stride == 1 && c.padding <= 2 && c.inputChannels % 16 == 0 && c.outputChannels % 16 == 0
             // A tile costs all its products: at least half of its results must be wanted.
@@ -45,4 +44,11 @@ struct ConvolutionGeometry {
     /// F(2x2, 3x3) in a forward pass that is differentiated.
     var smallWinogradForward: Bool { prefersWinograd(output, results: 2) }
     var winogradInputGradient: Bool { prefersWinograd(input) }
+
+    /// Whether the gpu profile takes it for a frozen forward pass or, transposed, an input gradient.
+    func winograd(_ tiles: TileChoices, transposed: Bool) -> Bool {
+        let channels = transposed ? c.inputChannels : c.outputChannels
+        return tiles.takesWinograd(min(c.inputChannels, c.outputChannels)) && channels % tiles.block(channels) == 0
+            && prefersWinograd(transposed ? input : output)
+    }
 }

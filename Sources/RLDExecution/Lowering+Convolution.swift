@@ -1,7 +1,8 @@
 import OpenCLRuntime
 import RLDGraph
 
-/// Convolution: Winograd's algorithm and patches in register tiles on the cpu profile, tiles in local memory on the gpu profile.
+/// Convolution: Winograd's algorithm and patches in register tiles on the cpu profile, Winograd's algorithm and tiles in local memory
+/// on the gpu profile.
 extension Lowering {
     func lowerConvolution(_ id: Network.NodeID, _ c: Convolution) throws(DeviceError) {
         let node = network.nodes[id]
@@ -13,6 +14,10 @@ extension Lowering {
         let packed = try store.packedWeights(node.name, transposed: false)
         if engine.profile == .gpu {
             try checkTiles(g)
+            if packed.winogradResults != nil {
+                return lowerTileWinograd(
+                    id, c, from: x, g.input, to: value(id), g.output, padding: c.padding, packed: packed.slice, finish: finish)
+            }
             return lowerTiles(
                 id, c, from: x, g.input, to: value(id), g.output, packed: packed.slice, transposed: false, finish: finish)
         }
@@ -48,6 +53,11 @@ extension Lowering {
         let finish = ConvolutionFinish(bias: nil, residual: target.accumulates ? target.value : nil, relu: false)
         let packed = try store.packedWeights(name, transposed: true)
         if engine.profile == .gpu {
+            if packed.winogradResults != nil {
+                return lowerTileWinograd(
+                    id, c, from: dy, g.output, to: target.value, g.input, padding: c.kernel - 1 - c.padding, packed: packed.slice,
+                    finish: finish)
+            }
             return lowerTiles(
                 id, c, from: dy, g.output, to: target.value, g.input, packed: packed.slice, transposed: true, finish: finish)
         }
@@ -72,14 +82,23 @@ struct ConvolutionFinish {
 
     var reads: [PlanBuilder.Value] { residual.map { [$0] } ?? [] }
 
-    /// The bias and the residual; where there is none any address does.
-    func addends(_ memory: PlanBuilder.Memory, otherwise: DeviceSlice) -> [KernelArgument] {
-        [.slice(bias ?? otherwise), .slice(residual.map { memory[$0] } ?? otherwise)]
+    func placed(_ memory: PlanBuilder.Memory) -> PlacedFinish {
+        PlacedFinish(bias: bias, residual: residual.map { memory[$0] }, relu: relu)
     }
+}
+
+/// The same, once values have places.
+struct PlacedFinish {
+    var bias: DeviceSlice?
+    var residual: DeviceSlice?
+    var relu = false
+
+    /// The bias and the residual; where there is none any address does.
+    func addends(otherwise: DeviceSlice) -> [KernelArgument] { [.slice(bias ?? otherwise), .slice(residual ?? otherwise)] }
 
     /// What the kernel is built with for how values are stored.
-    func storageDefines(_ memory: PlanBuilder.Memory, x: PlanBuilder.Value, y: PlanBuilder.Value) -> [(String, String)] {
-        DeviceSlice.storageDefines(x: memory[x], residual: residual.map { memory[$0] }, y: memory[y])
+    func storageDefines(x: DeviceSlice, y: DeviceSlice) -> [(String, String)] {
+        DeviceSlice.storageDefines(x: x, residual: residual, y: y)
     }
 
     var flags: [KernelArgument] { [.int(bias == nil ? 0 : 1), .int(residual == nil ? 0 : 1), .int(relu ? 1 : 0)] }

@@ -24,12 +24,14 @@ extension Lowering {
             [
                 try engine.launch(
                     network.nodes[id].name, "convolution_patches.cl", "convolution_patches_forward",
-                    defines: tile.defines + finish.storageDefines(memory, x: x, y: y), global: [workers], heavyItems: true,
+                    defines: tile.defines + finish.placed(memory).storageDefines(x: memory[x], y: memory[y]), global: [workers],
+                    heavyItems: true,
                     [
                         .long(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
                         .int(g.output.width), .int(c.outputChannels), .int(c.kernel), .int(c.stride), .int(c.padding),
                         .int(group), .slice(memory[x]), .slice(packed),
-                    ] + finish.addends(memory, otherwise: packed) + [.slice(memory[y]), .slice(memory[scratch])] + finish.flags)
+                    ] + finish.placed(memory).addends(otherwise: packed) + [.slice(memory[y]), .slice(memory[scratch])]
+                        + finish.placed(memory).flags)
             ]
         }
     }

@@ -38,34 +38,39 @@ extension Lowering {
         _ id: Network.NodeID, _ c: Convolution, from x: PlanBuilder.Value, _ input: Extent, to y: PlanBuilder.Value,
         _ output: Extent, packed: DeviceSlice, transposed: Bool, finish: ConvolutionFinish
     ) {
-        let step = transposed ? c.stride : 1
-        let results = batch * ceilDivide(output.height, step) * ceilDivide(output.width, step)
-        let size = engine.tiles.fitting(
-            results: results, channels: output.channels, phases: step * step)
-        let items = size.items(engine.tileProduct)
         builder.step(reads: [x] + finish.reads, writes: [y]) { memory throws(DeviceError) in
             [
-                try engine.launch(
-                    network.nodes[id].name, "convolution_tiles.cl", "convolution_tiles",
-                    defines: size.defines + (transposed ? [("TRANSPOSED", "1")] : []) + engine.tileProduct.defines
-                        + quads("QUADS_READ", input.channels, memory[x])
-                        + quads("QUADS_WRITTEN", output.channels, memory[y], finish.residual.map { memory[$0] } ?? memory[y])
-                        + finish.storageDefines(memory, x: x, y: y)
-                        + far(c, input, results: size.pixels, plane: (output.height / step) * (output.width / step)),
-                    options: engine.tileProduct.options(on: engine.device, items: items),
-                    global: [
-                        ceilDivide(results, size.pixels) * items, ceilDivide(output.channels, size.channels), step * step,
-                    ],
-                    local: [items, 1, 1],
-                    [
-                        .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),
-                        .int(output.width), .int(output.channels), .int(c.kernel), .int(c.stride), .int(c.padding),
-                        .slice(memory[x]), .slice(packed),
-                    ] + finish.addends(memory, otherwise: packed) + [.slice(memory[y])] + finish.flags + [
-                        .local(size.memory(engine.tileProduct))
-                    ])
+                try tileLaunch(
+                    network.nodes[id].name, c, batch: batch, from: memory[x], input, to: memory[y], output, packed: packed,
+                    transposed: transposed, finish: finish.placed(memory))
             ]
         }
+    }
+
+    /// - Parameter planes: how many convolutions of one pixel, which follow each other in x, y and `packed`.
+    func tileLaunch(
+        _ node: String, _ c: Convolution, batch: Int, from x: DeviceSlice, _ input: Extent, to y: DeviceSlice, _ output: Extent,
+        packed: DeviceSlice, transposed: Bool = false, planes: Int = 1, finish: PlacedFinish = PlacedFinish()
+    ) throws(DeviceError) -> Launch {
+        let step = transposed ? c.stride : 1
+        let results = batch * ceilDivide(output.height, step) * ceilDivide(output.width, step)
+        let size = engine.tiles.fitting(results: results, channels: output.channels, phases: planes * step * step)
+        let items = size.items(engine.tileProduct)
+        return try engine.launch(
+            node, "convolution_tiles.cl", "convolution_tiles",
+            defines: size.defines + (transposed ? [("TRANSPOSED", "1")] : []) + (planes > 1 ? [("PLANES", "1")] : [])
+                + engine.tileProduct.defines + quads("QUADS_READ", input.channels, x)
+                + quads("QUADS_WRITTEN", output.channels, y, finish.residual ?? y) + finish.storageDefines(x: x, y: y)
+                + far(c, input, results: size.pixels, plane: (output.height / step) * (output.width / step)),
+            options: engine.tileProduct.options(on: engine.device, items: items),
+            global: [
+                ceilDivide(results, size.pixels) * items, ceilDivide(output.channels, size.channels), planes * step * step,
+            ],
+            local: [items, 1, 1],
+            [
+                .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height), .int(output.width),
+                .int(output.channels), .int(c.kernel), .int(c.stride), .int(c.padding), .slice(x), .slice(packed),
+            ] + finish.addends(otherwise: packed) + [.slice(y)] + finish.flags + [.local(size.memory(engine.tileProduct))])
     }
 
     func lowerTileWeightGradient(_ id: Network.NodeID, _ g: ConvolutionGeometry, _ dweight: DeviceSlice) {

@@ -36,13 +36,14 @@ extension Lowering {
                 try engine.launch(
                     network.nodes[id].name, "convolution_winograd.cl", "convolution_winograd",
                     defines: tile.defines + [("RESULTS", "\(results)"), ("GROUP_TILES", "\(most)")]
-                        + finish.storageDefines(memory, x: x, y: y),
+                        + finish.placed(memory).storageDefines(x: memory[x], y: memory[y]),
                     global: [workers], heavyItems: true,
                     [
                         .int(batch), .int(input.height), .int(input.width), .int(input.channels), .int(output.height),
                         .int(output.width), .int(output.channels), .int(padding), .int(groupTiles), .slice(memory[x]),
                         .slice(packed),
-                    ] + finish.addends(memory, otherwise: packed) + [.slice(memory[y]), .slice(memory[scratch])] + finish.flags)
+                    ] + finish.placed(memory).addends(otherwise: packed) + [.slice(memory[y]), .slice(memory[scratch])]
+                        + finish.placed(memory).flags)
             ]
         }
     }

@@ -85,7 +85,7 @@ struct PackedWeights {
                     Entry(
                         key: Key(node: node.name, transposed: transposed),
                         kind: Self.kind(
-                            ConvolutionGeometry(network, id, c), engine.profile, trainable: trainable, transposed: transposed),
+                            ConvolutionGeometry(network, id, c), engine, trainable: trainable, transposed: transposed),
                         c: c, source: offset("\(node.name).weight"),
                         block: engine.profile == .cpu
                             ? engine.registers.block(channels) : engine.tiles.block(channels)))
@@ -116,9 +116,10 @@ struct PackedWeights {
         }
     }
 
-    private static func kind(_ g: ConvolutionGeometry, _ profile: KernelProfile, trainable: Bool, transposed: Bool) -> Kind {
-        switch (profile, transposed) {
-        case (.gpu, _): transposed ? .patchesTransposed : .patches
+    private static func kind(_ g: ConvolutionGeometry, _ engine: DeviceEngine, trainable: Bool, transposed: Bool) -> Kind {
+        switch (engine.profile, transposed) {
+        case (.gpu, true): g.winograd(engine.tiles, transposed: true) ? .winogradTransposed : .patchesTransposed
+        case (.gpu, false): !trainable && g.winograd(engine.tiles, transposed: false) ? .winograd : .patches
         case (.cpu, true): g.winogradInputGradient ? .winogradTransposed : .patchesTransposed
         case (.cpu, false) where trainable: g.smallWinogradForward ? .smallWinograd : .patches
         case (.cpu, false): g.winogradForward ? .winograd : .patches
@@ -145,7 +146,8 @@ struct PackedWeights {
         func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
                 "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")] + engine.tileProduct.defines,
-                global: [items, count], heavyItems: true, [.int(first), .int(run), .buffer(list), .buffer(parameters), .buffer(buffer)])
+                global: [items, count], heavyItems: true,
+                [.int(first), .int(run), .buffer(list), .buffer(parameters), .buffer(buffer)])
         }
         if together { return launches.append(try launch(0, entries.count)) }
         for (index, entry) in entries.enumerated() { single["\(entry.key.node).weight"] = try launch(index, 1) }

@@ -14,6 +14,9 @@ package struct TileChoices: Sendable, Equatable {
         case groups64 = "groups_64"
         /// Work-groups per compute unit to which a weight gradient's pixels are given.
         case weightGroups = "weight_groups"
+        /// Least channels on both sides from which 3x3 convolutions in float32, of frozen forward passes and input gradients, take
+        /// Winograd's algorithm; 0: none does.
+        case winograd = "winograd_channels"
 
         /// The name of the choice for products of a precision.
         package func name(_ precision: Precision) -> String {
@@ -25,6 +28,7 @@ package struct TileChoices: Sendable, Equatable {
             case .channels: [16, 32, 64, 128].filter { $0 <= 16 * TileSize.mostLanes(precision) }
             case .groups16, .groups32, .groups64: [0, 1, 2, 4, 16]
             case .weightGroups: [2, 4, 8, 16, 32]
+            case .winograd: precision == .float32 ? [0, 32, 64, 128, 256] : [0]
             }
         }
 
@@ -33,11 +37,19 @@ package struct TileChoices: Sendable, Equatable {
             case .channels: 16 * TileSize.mostLanes(precision)
             case .groups16, .groups32, .groups64: 1
             case .weightGroups: 8
+            // A value of 128 channels costs a plain sum 2,304 operations, this one 576 and 44 bytes of memory, most of them cached.
+            case .winograd: precision == .float32 ? 128 : 0
             }
         }
 
         /// A value in words.
-        package func text(_ value: Int) -> String { self == .channels ? "up to \(value) channels" : "\(value) groups per unit" }
+        package func text(_ value: Int) -> String {
+            switch self {
+            case .channels: "up to \(value) channels"
+            case .groups16, .groups32, .groups64, .weightGroups: "\(value) groups per unit"
+            case .winograd: value == 0 ? "none" : "from \(value) channels"
+            }
+        }
 
         /// Of tiles of so many lanes.
         fileprivate static func groups(lanes: Int) -> Use { lanes == 1 ? .groups16 : lanes == 2 ? .groups32 : .groups64 }
@@ -116,11 +128,15 @@ package struct TileChoices: Sendable, Equatable {
         case .channels: channels > 16
         case .groups16, .groups32, .groups64: !weightGradient && use == .groups(lanes: lanes(channels))
         case .weightGroups: weightGradient
+        case .winograd: !weightGradient && channels >= 32
         }
     }
 
     /// Work-groups to which the pixels of a weight gradient of so many tiles are given.
     func weightGroups(tiles: Int) -> Int { ceilDivide(value(.weightGroups) * computeUnits, tiles) }
+
+    /// Whether a 3x3 convolution of which both sides have at least so many channels takes Winograd's algorithm.
+    func takesWinograd(_ channels: Int) -> Bool { value(.winograd) > 0 && channels >= value(.winograd) }
 
     /// Of a weight gradient over so many output channels.
     func weightTile(_ channels: Int) -> TileSize { TileSize(rows: 4, lanes: lanes(channels)) }

@@ -27,7 +27,9 @@ package struct TileSize: Equatable {
 
     /// Bytes of local memory of a forward pass or an input gradient: both sides of its products, and more to spread the banks.
     func memory(_ product: TileProduct) -> Int {
-        4 * (pixels * (Self.depth + product.rowPadding) + Self.depth * (channels + product.padding) + product.exchange * items(product))
+        4
+            * (pixels * (Self.depth + product.rowPadding) + Self.depth * (channels + product.padding) + product.exchange
+                * items(product))
     }
 
     /// Bytes of local memory of a weight gradient, whose tile is `channels` outputs by 64 columns.

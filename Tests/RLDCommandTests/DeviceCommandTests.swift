@@ -42,7 +42,10 @@ struct DeviceCommandTests {
         let group = try Program.run(["bench", "losses", "--precision", "tf32"])
         #expect(group.code == 2 && group.error.contains("gemm, convolution, step and epoch"))
         guard try !TestDevice.device().hasMatrixUnits else { return }
-        for arguments in [train + ["--set", "precision=tf32"], ["bench", "convolution", "--precision", "tf32"], ["tune", "--dry-run", "--precision", "tf32"]] {
+        for arguments in [
+            train + ["--set", "precision=tf32"], ["bench", "convolution", "--precision", "tf32"],
+            ["tune", "--dry-run", "--precision", "tf32"],
+        ] {
             let result = try Program.run(arguments)
             #expect(result.code == 3 && result.error.contains("precision tf32"), "\(result.error)")
         }

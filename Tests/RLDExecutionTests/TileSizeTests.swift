@@ -48,7 +48,8 @@ import Testing
     ) throws -> [[Double]] {
         let network = operation.network
         let engine = try DeviceEngine(
-            TestDevice.device(), profile: .gpu, registers: nil, precision: precision, emulatesMatrixUnits: true, forcedTiles: forced)
+            TestDevice.device(), profile: .gpu, registers: nil, precision: precision, emulatesMatrixUnits: true,
+            forcedTiles: forced)
         let device = try DeviceNetwork(
             network, state: DeviceChecks.randomState(network), role: .student, engine: engine, inputGradient: true)
         let plan = try NetworkPlan(

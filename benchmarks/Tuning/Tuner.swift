@@ -192,7 +192,8 @@ package final class Tuner {
     /// Seconds that the cases take, each as often as a step does; nil if one of them is wrong.
     private func time(_ cases: [(any BenchmarkCase, Int)], _ tuning: Tuning, checked: Bool = true) throws -> Double? {
         let session = try BenchmarkSession(
-            device, profile: profile, effort: effort, tuning: ChosenTuning(tuning, source: "being tuned"), precision: product.precision)
+            device, profile: profile, effort: effort, tuning: ChosenTuning(tuning, source: "being tuned"),
+            precision: product.precision)
         var sum = 0.0
         for (benchmark, count) in cases {
             do { sum += Double(count) * (try session.run(benchmark, checked: checked).device.p50) } catch is BenchmarkError {

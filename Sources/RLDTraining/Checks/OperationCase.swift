@@ -42,6 +42,10 @@ package struct OperationCase: Sendable {
             OperationCase("tiny 3x3 convolution, 128 channels", input: [128, 3, 4], batch: 1) {
                 $0.convolution($1, 128, kernel: 3, name: "c")
             },
+            // So many channels that the gpu profile takes Winograd's algorithm, here and in the gradient of the one above.
+            OperationCase("tiny 3x3 convolution, 128 channels, folded", input: [128, 2, 3], batch: 1, folded: true) {
+                $0.relu($0.add($0.convolution($1, 128, kernel: 3, bias: true, name: "c"), $1))
+            },
             OperationCase("tiny 1x1 convolution", input: [4, 3, 3], batch: 1) { $0.convolution($1, 3, kernel: 1, name: "c") },
             OperationCase("tiny residual block", input: [2, 4, 4], batch: 3) { net, x in
                 residualBlock(&net, x, width: 4, stride: 2)
@@ -64,10 +68,10 @@ package struct OperationCase: Sendable {
             (16, [9, 10], 32, 3, 2, 1, 3), (17, [5, 7], 33, 3, 1, 1, 2), (32, [6, 6], 64, 1, 2, 0, 3),
             (31, [4, 4], 7, 1, 1, 0, 5), (5, [11, 3], 13, 3, 2, 0, 4), (64, [8, 8], 64, 3, 1, 1, 2),
             (2, [1, 1], 3, 3, 1, 1, 1), (4, [12, 12], 6, 5, 2, 2, 2), (8, [6, 5], 16, 3, 3, 1, 2), (40, [3, 3], 257, 3, 1, 1, 1),
-            // Multiples of 16 channels: Winograd's algorithm on the cpu profile, borders of every width.
+            // Multiples of 16 channels: Winograd's algorithm on the cpu profile, from 128 on the gpu profile, borders of every width.
             (32, [7, 9], 48, 3, 1, 1, 3), (16, [6, 8], 32, 3, 1, 0, 2), (48, [5, 6], 16, 3, 1, 2, 2),
             (16, [3, 4], 16, 3, 1, 1, 33),
-            (128, [16, 16], 96, 3, 1, 1, 1),
+            (128, [16, 16], 96, 3, 1, 1, 1), (192, [6, 9], 128, 3, 1, 0, 2),
         ]
         return shapes.flatMap { s in
             [false, true].map { bias in
@@ -86,7 +90,7 @@ package struct OperationCase: Sendable {
     private static let frozenConvolutions: [OperationCase] =
         [
             (32, [7, 9], 48, 1, 3), (16, [6, 8], 32, 0, 2), (48, [5, 6], 16, 2, 2), (16, [3, 4], 16, 1, 33),
-            (128, [16, 16], 96, 1, 1),
+            (128, [16, 16], 96, 1, 1), (128, [9, 6], 192, 1, 2),
         ].map { channels, size, outputs, padding, batch in
             OperationCase(
                 "frozen convolution 3x3/1 pad \(padding), \(batch)x\(channels)x\(size[0])x\(size[1]) to \(outputs)",
