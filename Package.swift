@@ -42,10 +42,10 @@ let package = Package(
             dependencies: ["RLDGraph", "RLDMethods", "OpenCLRuntime", "KernelSources", "CCLBlast"]),
         .target(
             name: "RLDFormats",
-            dependencies: ["RLDGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            dependencies: ["RLDGraph", "CZlib", "CPNG", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             exclude: ["ONNX/onnx.proto"]),
         .target(name: "RLDDatasets", dependencies: ["RLDGraph", "RLDFormats", "CZlib", "CTurboJPEG", "CPNG"]),
-        .target(name: "RLDReports", dependencies: ["CPNG"]),
+        .target(name: "RLDReports", dependencies: ["RLDFormats"]),
         .target(
             name: "RLDTraining",
             dependencies: [

@@ -110,7 +110,10 @@ extension BenchCommand {
                 let id = isUnfused ? String(name.dropLast("-unfused".count)) : name
                 let benchmark = LossBenchmark(try Method.make(id: id).method, rows: rows, classes: classes)
                 // By default no larger than what fits and can be checked.
-                let limit = isUnfused ? UnfusedLossBenchmark.largest : id == "mlkd" ? LossBenchmark.largestAlignment : Int.max
+                let limit =
+                    isUnfused
+                    ? UnfusedLossBenchmark.largest
+                    : benchmark.method.needsWholeBatch ? LossBenchmark.largestAlignment : Int.max
                 guard chosen != nil || rows * classes <= limit else { return nil }
                 return isUnfused ? UnfusedLossBenchmark(benchmark) : benchmark
             }

@@ -7,8 +7,9 @@ struct TuneCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tune", abstract: "Searches the fastest parameters for a training's shapes on a device, and stores them.",
         discussion: """
-            Searched are the tiles of the convolutions (cpu kernels: the rows of their register tiles; gpu kernels: their channels, and
-            from how many work-groups per compute unit on they are large) and CLBlast's parameters (Xgemm, XgemmDirect, the size that
+            Searched are the tiles of the convolutions (cpu kernels: the rows of their register tiles; gpu kernels: their channels,
+            from how many work-groups per compute unit on they are large, and from how many channels on 3x3 convolutions take
+            Winograd's algorithm) and CLBlast's parameters (Xgemm, XgemmDirect, the size that
             divides them, Copy, Pad, Transpose). Every candidate is checked against the reference before it is
             timed. The winners lie in the user's cache folder, one file per device and driver ('rld devices' shows them), and all
             later runs use them. Another choice sums in another order: results repeat to the last bit only under the same one.

@@ -75,7 +75,13 @@ public enum ShippedTuning {
         guard let clblast = products(name) else {
             return ChosenTuning(Tuning(), source: "CLBlast's own, nothing is measured for \(name)")
         }
-        return ChosenTuning(Tuning(clblast: clblast), source: "shipped for \(name)")
+        return ChosenTuning(Tuning(clblast: clblast, tiles: tiles(name)), source: "shipped for \(name)")
+    }
+
+    /// From compute capability 9 on NVIDIA's level-2 caches hold what Winograd's algorithm has between its launches: there 64 channels
+    /// are enough for it. Counted, not measured.
+    package static func tiles(_ deviceClass: String) -> [String: Int] {
+        deviceClass == "gpu-nvidia-9" ? [TileChoices.Use.winograd.name(.float32): 64] : [:]
     }
 
     /// CLBlast ships no parameters for CPU devices. Work-groups of one, each with a register tile, no local memory. AVX-512 was

@@ -1,5 +1,5 @@
-import CPNG
 import Foundation
+import RLDFormats
 
 /// A bar per value as a small PNG: 0 at the bottom, 1 at the top, lines at each quarter.
 public struct BarImage: Sendable {
@@ -24,20 +24,7 @@ public struct BarImage: Sendable {
                 pixels += inside ? [38, 110, 173] : isLine ? [205, 205, 205] : [255, 255, 255]
             }
         }
-        png = Self.encode(pixels, width: width, height: height)
-    }
-
-    private static func encode(_ pixels: [UInt8], width: Int, height: Int) -> Data {
-        var image = png_image()
-        image.version = UInt32(PNG_IMAGE_VERSION)
-        (image.width, image.height) = (UInt32(width), UInt32(height))
-        image.format = 2  // Red, green, blue, 8 bits each.
-        // Room for what does not compress at all: a filter byte per row, and what zlib and PNG put around each piece.
-        let raw = (3 * width + 1) * height
-        var size = raw + raw / 64 + (1 << 16)
-        var png = [UInt8](repeating: 0, count: size)
         // A run does not end for want of a picture.
-        let isWritten = png_image_write_to_memory(&image, &png, &size, 0, pixels, 0, nil) != 0
-        return isWritten ? Data(png.prefix(size)) : Data()
+        png = (try? PNGImage.encode(pixels, width: width, height: height)).map { Data($0) } ?? Data()
     }
 }

@@ -27,6 +27,7 @@ import Testing
     func deviceClasses(vendor: String, capability: [Int], name: String) {
         #expect(ShippedTuning.gpuClass(vendor: vendor, computeCapability: capability) == name)
         #expect((ShippedTuning.products(name) != nil) == (name == "gpu-nvidia-9"))
+        #expect(ShippedTuning.tiles(name) == (name == "gpu-nvidia-9" ? ["winograd_channels": 64] : [:]))
     }
 
     @Test func tilesThatNoKernelHasAreLeftOut() {

@@ -141,23 +141,12 @@ package enum ImageDecoder {
 extension Picture {
     /// Writes a PNG, whole or not at all.
     func write(png path: String) throws(InputError) {
-        var image = png_image()
-        image.version = UInt32(PNG_IMAGE_VERSION)
-        image.width = UInt32(width)
-        image.height = UInt32(height)
-        image.format = 2  // Red, green, blue, 8 bits each.
-        // Room for what does not compress at all: a filter byte per row, and what zlib and PNG put around each piece.
-        let raw = (3 * width + 1) * height
-        var size = raw + raw / 64 + (1 << 16)
-        var bytes = [UInt8](repeating: 0, count: size)
-        guard png_image_write_to_memory(&image, &bytes, &size, 0, pixels, 0, nil) != 0, size <= bytes.count else {
-            throw InputError(path, "cannot be written as a PNG: \(image.text)")
+        let png: [UInt8]
+        do {
+            png = try PNGImage.encode(pixels, width: width, height: height)
+        } catch {
+            throw InputError(path, "cannot be written as a PNG: \(error.reason)")
         }
-        try AtomicFile.write(Array(bytes.prefix(size)), to: path)
+        try AtomicFile.write(png, to: path)
     }
-}
-
-extension png_image {
-    /// What libpng says of the last failure.
-    fileprivate var text: String { withUnsafeBytes(of: message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } }
 }

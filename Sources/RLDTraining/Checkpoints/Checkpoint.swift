@@ -73,21 +73,29 @@ public struct Checkpoint: Sendable {
         }
     }
 
-    /// What an error advises that is about a version, not about damage.
-    static let otherVersionAdvice = "go on with the program that wrote it"
+    /// Whether a file that cannot be read is not damaged, but another version's.
+    static func isOfOtherVersion(_ path: String) -> Bool {
+        guard let text = try? SafetensorsFile(path: path).metadata["record"] else { return false }
+        return otherVersion(Data(text.utf8)) != nil
+    }
 
-    private static func record(_ json: Data, path: String) throws(InputError) -> CheckpointRecord {
+    /// The version that a record says it has, if this program reads another.
+    private static func otherVersion(_ json: Data) -> Int? {
         /// What every version has.
         struct Version: Decodable { var version: Int }
-        let decoder = RecordJSON.decoder(keys: .useDefaultKeys)
+        let version = (try? RecordJSON.decoder(keys: .useDefaultKeys).decode(Version.self, from: json))?.version
+        return version == CheckpointRecord.version ? nil : version
+    }
+
+    private static func record(_ json: Data, path: String) throws(InputError) -> CheckpointRecord {
         // The version alone first: a later one may have a record of another form.
-        if let version = (try? decoder.decode(Version.self, from: json))?.version, version != CheckpointRecord.version {
+        if let version = otherVersion(json) {
             throw InputError(
                 path, "is of version \(version), this program reads version \(CheckpointRecord.version)",
-                advice: Self.otherVersionAdvice)
+                advice: "go on with the program that wrote it")
         }
         do {
-            return try decoder.decode(CheckpointRecord.self, from: json)
+            return try RecordJSON.decoder(keys: .useDefaultKeys).decode(CheckpointRecord.self, from: json)
         } catch {
             throw InputError(path, "has a record that cannot be read")
         }

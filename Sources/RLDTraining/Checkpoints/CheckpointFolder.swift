@@ -47,7 +47,7 @@ struct CheckpointFolder {
                 if let other = checkpoint.record.bestFile { best = try Checkpoint(reading: file(other)).bestWeights }
                 return (checkpoint, best, broken)
             } catch {
-                guard error.advice != Checkpoint.otherVersionAdvice else { throw error }
+                if Checkpoint.isOfOtherVersion(error.subject) { throw error }
                 broken.append(error)
             }
         }
