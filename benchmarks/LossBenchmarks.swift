@@ -96,7 +96,7 @@ final class LossBenchmarkRun: BenchmarkRun {
     /// A few rows, first and last among them, each as a batch of its own in Double; for `mlkd`, whose rows depend on each other,
     /// within the whole batch.
     func check() throws -> Double {
-        if method.needsWholeBatch { return try checkWithinBatch() }
+        if method.comparesRows { return try checkWithinBatch() }
         let perRow = try loss.perRow(on: engine.queue)
         let count = max(2, min(16, 200_000 / classes))
         let chosen = Set((0..<count).map { $0 * (rows - 1) / (count - 1) })

@@ -113,7 +113,7 @@ extension BenchCommand {
                 let limit =
                     isUnfused
                     ? UnfusedLossBenchmark.largest
-                    : benchmark.method.needsWholeBatch ? LossBenchmark.largestAlignment : Int.max
+                    : benchmark.method.comparesRows ? LossBenchmark.largestAlignment : Int.max
                 guard chosen != nil || rows * classes <= limit else { return nil }
                 return isUnfused ? UnfusedLossBenchmark(benchmark) : benchmark
             }

@@ -48,6 +48,9 @@ public enum Method: Sendable, Equatable {
     /// Whether a term looks at more than one row at a time, so that a batch cannot be computed in parts.
     public var needsWholeBatch: Bool { type(of: settings).needsWholeBatch }
 
+    /// Whether a term compares rows with each other, which takes work by the square of the batch.
+    package var comparesRows: Bool { if case .multiLevelLogitDistillation = self { true } else { false } }
+
     /// What sums of the terms over rows are stored times in float32, so that large ones are not beyond it.
     package var sumScale: Double { type(of: settings).sumScale }
 

@@ -126,6 +126,19 @@ import Testing
     }
 
     @Test(
+        "every method's loss gives what the reference gives, label revision with means over some of the rows",
+        .enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: TestDevice.profiles)
+    func losses(profile: KernelProfile) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        for method in Method.defaults {
+            let run = try LossBenchmark(method, rows: 21, classes: 30).prepare(on: engine)
+            try run.enqueue()
+            let worst = try run.check()
+            #expect(worst > 0 && worst <= 1, "\(method.id): \(worst)")
+        }
+    }
+
+    @Test(
         "in tf32, products are those of linear layers and steps are held to a reference that rounds",
         .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func reducedPrecision() throws {

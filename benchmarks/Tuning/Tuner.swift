@@ -181,7 +181,7 @@ package final class Tuner {
             }
             finding.before = 1e3 * Spread(pairs.map(\.0)).p50
             finding.after = 1e3 * Spread(pairs.map(\.1)).p50
-            if !(finding.after < finding.before) {
+            if !pairs.allSatisfy({ $0.1 < $0.0 }) {
                 tuning = before
                 (finding.choice, finding.after) = ("as before", finding.before)
             }

@@ -21,7 +21,7 @@ extension DeviceChecks {
             let long: [(Int, Int)] =
                 tiny
                 ? ["ce", "la", "rld", "rld, standardised"].contains(name) ? [(1, 4100)] : []
-                : method.needsWholeBatch ? [] : [(2, 5000), (2, 5001)]
+                : method.comparesRows ? [] : [(2, 5000), (2, 5001)]
             return ((tiny ? [(3, 5), (2, 12)] : [(1, 2), (5, 10), (7, 33), (65, 100), (3, 1000)]) + long).map { rows, classes in
                 Check(name: "loss \(name) \(rows)x\(classes)") {
                     try checkLoss(method, rows: rows, classes: classes, engine: $0)
