@@ -60,7 +60,8 @@ let package = Package(
                 "RLDDatasets", "RLDFormats", "RLDReports", "RLDTraining",
             ]),
         .target(
-            name: "RLDBenchmarks", dependencies: ["RLD"], path: "benchmarks", exclude: ["results", "peers", "run", "gpu", "README.md"]),
+            name: "RLDBenchmarks", dependencies: ["RLD"], path: "benchmarks",
+            exclude: ["results", "peers", "run", "gpu", "README.md"]),
         .executableTarget(
             name: "RLDCommand",
             dependencies: [
