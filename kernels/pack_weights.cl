@@ -37,7 +37,11 @@ kernel void pack_weights(
     global float *restrict to = packed + entry[1];
     const int count = padded / LANES * inner, items = (int)get_global_size(0);
     for (int e = (int)get_global_id(0) * run; e < count; e += e % run == run - 1 ? (items - 1) * run + 1 : 1) {
+#if LANES == 1  // a GPU: neighbouring items write neighbours
+        const int i = e / padded, o = e % padded;
+#else
         const int i = e % inner, o = e / inner * LANES;
+#endif
         global const float *restrict weight = from + o * outer_step + i * inner_step;
         if (kind < 2) {
             global float *restrict out = to + ((ulong)(o / block) * taps * inner + i) * block + o % block;

@@ -43,8 +43,19 @@ enum KernelArgument {
     case slice(DeviceSlice)
     /// A buffer alone.
     case buffer(Buffer)
+    /// `ulong`: where something begins in such a buffer, in elements.
+    case offset(Int)
     /// Local memory, in bytes.
     case local(Int)
+
+    /// Whether what it points at begins at a multiple of four elements.
+    var isQuad: Bool {
+        switch self {
+        case .slice(let slice): slice.offset % 4 == 0
+        case .offset(let offset): offset % 4 == 0
+        case .int, .long, .float, .buffer, .local: true
+        }
+    }
 }
 
 /// Sets a kernel's arguments one after the other.
@@ -82,7 +93,7 @@ extension Kernel {
         for argument in arguments {
             switch argument {
             case .int(let value): try setter.value(Int32(value))
-            case .long(let value): try setter.value(UInt64(value))
+            case .long(let value), .offset(let value): try setter.value(UInt64(value))
             case .float(let value): try setter.value(Float(value))
             case .buffer(let buffer): try setter.buffer(buffer)
             case .local(let bytes): try setter.localMemory(bytes)

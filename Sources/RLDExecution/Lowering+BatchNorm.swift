@@ -4,13 +4,19 @@ import RLDGraph
 extension Lowering {
     private func statistics(_ id: Network.NodeID) -> PlanBuilder.Value { batchNormStatistics[id] ?? value(id) }
 
-    private func perChannel(
-        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], groups: Int, channels: Int,
+    /// A kernel over all rows whose arguments begin with their number, that of channels, and the rows per work-item.
+    private func perRow(
+        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], rows: Int, channels: Int,
         _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
-        try engine.launch(
-            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
-            global: [ceilDivide(channels, engine.laneWidth), groups], heavyItems: true, arguments)
+        let quads = engine.profile == .gpu && channels % 4 == 0 && arguments.allSatisfy(\.isQuad)
+        let width = quads ? 4 : engine.laneWidth
+        let columns = ceilDivide(channels, width)
+        let groups = engine.rowGroups(columns: columns, rows: rows)
+        return try engine.launch(
+            network.nodes[id].name, "batch_norm.cl", function,
+            defines: [("VECTOR", "\(width)")] + (quads ? [("QUADS", "1")] : []) + defines, global: [columns, groups.count],
+            heavyItems: true, [.long(rows), .int(channels), .int(groups.perItem)] + arguments)
     }
 
     private func merging(
@@ -27,7 +33,10 @@ extension Lowering {
         _ id: Network.NodeID, _ sums: BatchNormSums, chunks: Int, channels: Int, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         guard engine.profile == .gpu else {
-            return try perChannel(id, "batch_norm_\(sums)_partial", groups: chunks, channels: channels, arguments)
+            return try engine.launch(
+                network.nodes[id].name, "batch_norm.cl", "batch_norm_\(sums)_partial",
+                defines: [("VECTOR", "\(engine.laneWidth)")], global: [ceilDivide(channels, engine.laneWidth), chunks],
+                heavyItems: true, arguments)
         }
         let width = channels <= 16 ? 16 : 32
         let items = engine.device.maxWorkGroupSize >= 256 ? 256 : 64
@@ -35,10 +44,6 @@ extension Lowering {
             network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_chunk",
             defines: [("WIDTH", "\(width)"), ("ITEMS", "\(items)")], global: [ceilDivide(channels, width) * items, chunks],
             local: [items, 1], arguments + [.local(4 * items)])
-    }
-
-    private func rowGroups(_ rows: Int, _ channels: Int) -> (perItem: Int, count: Int) {
-        engine.rowGroups(columns: ceilDivide(channels, engine.laneWidth), rows: rows)
     }
 
     private func batchNormChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
@@ -97,18 +102,17 @@ extension Lowering {
                 ]
             }
         }
-        let groups = rowGroups(rows, b.channels)
         builder.step(reads: [x, residual, statistics], writes: [y]) { memory throws(DeviceError) in
             [
-                try perChannel(
+                try perRow(
                     id, "batch_norm_normalize",
                     defines: DeviceSlice.storageDefines(
                         x: memory[x], residual: b.epilogue.residual ? memory[residual] : nil, y: memory[y]),
-                    groups: groups.count, channels: b.channels,
+                    rows: rows, channels: b.channels,
                     [
-                        .long(rows), .int(b.channels), .int(groups.perItem), .slice(memory[x]), .slice(memory[statistics]),
-                        .buffer(gamma.buffer), .long(gamma.offset), .long(beta.offset), .slice(memory[residual]),
-                        .slice(memory[y]), .int(b.epilogue.residual ? 1 : 0), .int(b.epilogue.relu ? 1 : 0),
+                        .slice(memory[x]), .slice(memory[statistics]), .buffer(gamma.buffer), .offset(gamma.offset),
+                        .offset(beta.offset), .slice(memory[residual]), .slice(memory[y]), .int(b.epilogue.residual ? 1 : 0),
+                        .int(b.epilogue.relu ? 1 : 0),
                     ])
             ]
         }
@@ -151,7 +155,6 @@ extension Lowering {
         let dresidual = target(step, input: 1)
         guard dx != nil || dresidual != nil else { return }
         let targets = [dx, dresidual].compactMap { $0 }
-        let groups = rowGroups(rows, b.channels)
         builder.step(
             reads: [x, mask, dy, statistics] + targets.flatMap(\.reads), writes: targets.map(\.value)
         ) { memory throws(DeviceError) in
@@ -159,13 +162,13 @@ extension Lowering {
             let dxSlice = memory[dx?.value ?? dy]
             let dresidualSlice = memory[dresidual?.value ?? dy]
             return [
-                try perChannel(
-                    id, "batch_norm_gradient_input", groups: groups.count, channels: b.channels,
+                try perRow(
+                    id, "batch_norm_gradient_input", rows: rows, channels: b.channels,
                     [
-                        .long(rows), .int(b.channels), .int(groups.perItem), .slice(memory[x]), .slice(memory[mask]),
-                        .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .long(gamma.offset),
-                        .long(beta.offset), .buffer(dgamma.buffer), .long(dgamma.offset), .long(dbeta.offset), .slice(dxSlice),
-                        .slice(dresidualSlice), .int(rectified), .int(dx?.mode ?? 0), .int(dresidual?.mode ?? 0),
+                        .slice(memory[x]), .slice(memory[mask]), .slice(memory[dy]), .slice(memory[statistics]),
+                        .buffer(gamma.buffer), .offset(gamma.offset), .offset(beta.offset), .buffer(dgamma.buffer),
+                        .offset(dgamma.offset), .offset(dbeta.offset), .slice(dxSlice), .slice(dresidualSlice),
+                        .int(rectified), .int(dx?.mode ?? 0), .int(dresidual?.mode ?? 0),
                     ])
             ]
         }

@@ -142,7 +142,9 @@ struct PackedWeights {
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
         try engine.queue.write(table, to: list)
         let lanes = engine.profile.packingLanes(engine.registers)
-        let (items, run) = engine.profile == .cpu ? (16, 1024) : (2048, 1)
+        // Of the largest copy a GPU's item takes four times all taps.
+        let largest = entries.map { $0.outer * $0.inner }.max() ?? 0
+        let (items, run) = engine.profile == .cpu ? (16, 1024) : (max(1, min(ceilDivide(largest, 1024), 256)) * 256, 1)
         func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
                 "pack_weights", "pack_weights.cl", "pack_weights", defines: [("LANES", "\(lanes)")] + engine.tileProduct.defines,
