@@ -3,6 +3,7 @@
 // Global size: [up to ceil(channels / VECTOR), groups of pixels].
 // Backward passes gather: each input pixel visits the windows that cover it, in order; a mode writes (1) or adds (2).
 #include "common/lanes.clh"
+#include "common/position.clh"
 
 #define ITEM(pixels) \
     const ulong first = get_global_id(1) * (ulong)pixels_per_item; \
@@ -13,9 +14,9 @@
 #define CHANNELS_HERE min(VECTOR, channels - c)
 // A pixel's image, row and column in a plane of some height and width.
 #define SPLIT(pixel, plane_height, plane_width) \
-    const ulong n = (pixel) / (ulong)(plane_width) / (ulong)(plane_height); \
-    const int row = (int)((pixel) / (ulong)(plane_width) % (ulong)(plane_height)); \
-    const int column = (int)((pixel) % (ulong)(plane_width));
+    const position_t place = position(pixel, pixels, plane_height, plane_width); \
+    const ulong n = place.image; \
+    const int row = place.row, column = place.column;
 // The windows along one axis that cover position i.
 #define FIRST_WINDOW(i) ((i) + padding < kernel_size ? 0 : ((i) + padding - kernel_size) / stride + 1)
 #define LAST_WINDOW(i, windows) min(((i) + padding) / stride + 1, windows)

@@ -177,6 +177,17 @@ public final class DeviceEngine {
     /// Floats per vector of kernels that take a last, shorter vector too (common/lanes.clh); 1 on a GPU, where neighbouring work-items
     /// take neighbouring channels.
     var laneWidth: Int { profile == .cpu ? 16 : 1 }
+
+    /// The same for kernels that a GPU runs with vectors too: of four channels, where all that its arguments point at begins at a
+    /// multiple of four elements.
+    /// - Parameter lanes: on a CPU.
+    func channelVectors(
+        _ channels: Int, _ arguments: [KernelArgument], lanes: Int? = nil
+    ) -> (width: Int, defines: [(String, String)]) {
+        let quads = profile == .gpu && channels % 4 == 0 && arguments.allSatisfy(\.isQuad)
+        let width = quads ? 4 : profile == .gpu ? 1 : lanes ?? laneWidth
+        return (width, [("VECTOR", "\(width)")] + (quads ? [("QUADS", "1")] : []))
+    }
     /// Pixels per work-item of the grouped convolutions.
     var pixelsPerItem: Int { profile == .cpu ? 4 : 1 }
 

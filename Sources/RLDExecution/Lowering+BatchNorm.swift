@@ -9,14 +9,13 @@ extension Lowering {
         _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], rows: Int, channels: Int,
         _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
-        let quads = engine.profile == .gpu && channels % 4 == 0 && arguments.allSatisfy(\.isQuad)
-        let width = quads ? 4 : engine.laneWidth
-        let columns = ceilDivide(channels, width)
+        let vectors = engine.channelVectors(channels, arguments)
+        let columns = ceilDivide(channels, vectors.width)
         let groups = engine.rowGroups(columns: columns, rows: rows)
         return try engine.launch(
-            network.nodes[id].name, "batch_norm.cl", function,
-            defines: [("VECTOR", "\(width)")] + (quads ? [("QUADS", "1")] : []) + defines, global: [columns, groups.count],
-            heavyItems: true, [.long(rows), .int(channels), .int(groups.perItem)] + arguments)
+            network.nodes[id].name, "batch_norm.cl", function, defines: vectors.defines + defines,
+            global: [columns, groups.count], heavyItems: true,
+            [.long(rows), .int(channels), .int(groups.perItem)] + arguments)
     }
 
     private func merging(

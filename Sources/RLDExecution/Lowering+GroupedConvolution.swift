@@ -2,26 +2,27 @@ import OpenCLRuntime
 import RLDGraph
 
 /// Grouped and depthwise convolution: kernels of their own in both profiles, vectors of channels on a CPU (rows of all channels if
-/// depthwise), one channel per work-item on a GPU.
+/// depthwise), on a GPU one channel per work-item or, depthwise, four.
 extension Lowering {
     private func lower(
-        _ id: Network.NodeID, file: String, _ function: String, lanes: Int? = nil, defines: [(String, String)] = [],
-        global: [Int], _ arguments: [KernelArgument]
-    ) throws(DeviceError) -> Launch {
-        try engine.launch(
-            network.nodes[id].name, file, function,
-            defines: [("VECTOR", "\(lanes ?? engine.laneWidth)"), ("PIXELS", "\(engine.pixelsPerItem)")] + defines,
-            global: global, heavyItems: true, arguments)
-    }
-
-    /// A kernel of depthwise convolutions: on a CPU a work-item for each of `rows` takes all channels, on a GPU there are `global`.
-    private func lowerDepthwise(
-        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], rows: Int, else global: [Int],
+        _ id: Network.NodeID, file: String, _ function: String, defines: [(String, String)], global: [Int],
         _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
-        try lower(
-            id, file: "depthwise_convolution.cl", function, lanes: engine.profile.packingLanes(engine.registers),
-            defines: defines, global: engine.profile == .cpu ? [1, rows] : global, arguments)
+        try engine.launch(
+            network.nodes[id].name, file, function, defines: [("PIXELS", "\(engine.pixelsPerItem)")] + defines, global: global,
+            heavyItems: true, arguments)
+    }
+
+    /// A kernel of depthwise convolutions: on a CPU a work-item for each of `rows` takes all channels, on a GPU there are `global`
+    /// for so many vectors of channels.
+    private func lowerDepthwise(
+        _ id: Network.NodeID, _ function: String, defines: [(String, String)] = [], channels: Int, rows: Int,
+        else global: (Int) -> [Int], _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        let vectors = engine.channelVectors(channels, arguments, lanes: engine.profile.packingLanes(engine.registers))
+        return try lower(
+            id, file: "depthwise_convolution.cl", function, defines: vectors.defines + defines,
+            global: engine.profile == .cpu ? [1, rows] : global(ceilDivide(channels, vectors.width)), arguments)
     }
 
     /// Weights packed for the forward pass or, transposed, for the input gradient.
@@ -37,7 +38,7 @@ extension Lowering {
         let taps = c.kernel * c.kernel
         let count = packedCount(c, transposed: transposed)
         // At least so many, and up to full work-groups.
-        let fewest = count + max(engine.laneWidth, transposed ? c.outputsPerGroup : c.inputsPerGroup)
+        let fewest = count + max(engine.laneWidth, 4, transposed ? c.outputsPerGroup : c.inputsPerGroup)
         let zeros = ceilDivide(fewest, 64) * 64 - count
         let packed = builder.value(count + zeros)
         let weight = store.parameter("\(name).weight", count: c.outputChannels * c.fanIn)
@@ -118,56 +119,69 @@ extension Lowering {
         }
         if c.isDepthwise {
             return try lowerDepthwise(
-                id, "depthwise_convolution_\(suffix)", defines: defines, rows: batch * to.height,
-                else: [to.channels, tiles(to.channels)],
+                id, "depthwise_convolution_\(suffix)", defines: defines, channels: to.channels, rows: batch * to.height,
+                else: { [$0, tiles($0)] },
                 sizes + [.int(to.height), .int(to.width)] + window + arguments)
         }
         let (sources, targets) = (from.channels / c.groups, to.channels / c.groups)
         let columns = c.groups * ceilDivide(targets, engine.laneWidth)
         return try lower(
-            id, file: "grouped_convolution.cl", "grouped_convolution_\(suffix)", defines: defines,
-            global: [columns, tiles(columns)],
+            id, file: "grouped_convolution.cl", "grouped_convolution_\(suffix)",
+            defines: [("VECTOR", "\(engine.laneWidth)")] + defines, global: [columns, tiles(columns)],
             sizes + [.int(sources), .int(to.height), .int(to.width), .int(to.channels), .int(targets)] + window + arguments)
     }
 
     private func lowerGroupedWeightGradient(_ id: Network.NodeID, _ c: Convolution) {
         let node = network.nodes[id]
         let (x, dy, input, output) = (value(node.inputs[0]), gradient(id), extent(node.inputs[0]), extent(id))
-        let count = c.outputChannels * c.fanIn
+        let (count, taps) = (c.outputChannels * c.fanIn, c.kernel * c.kernel)
+        // Chunks are of images; of a depthwise convolution on a GPU of rows, 256 at most, for 1,024 items on every compute unit.
+        let ofRows = c.isDepthwise && engine.profile == .gpu
+        let units = ofRows ? batch * output.height : batch
         // On a CPU few chunks: their sums have to be added up again.
-        let most = engine.profile == .cpu ? 4 * engine.device.computeUnits : batch
-        let wanted = max(1, min(batch, most, engine.partialSumLimit / count))
-        let imagesPerChunk = ceilDivide(batch, wanted)
-        let chunks = ceilDivide(batch, imagesPerChunk)
+        let most =
+            ofRows
+            ? min(256, ceilDivide(1024 * engine.device.computeUnits, ceilDivide(c.outputChannels, 4) * taps))
+            : engine.profile == .cpu ? 4 * engine.device.computeUnits : batch
+        let perChunk = ceilDivide(units, max(1, min(units, most, engine.partialSumLimit / count)))
+        let chunks = ceilDivide(units, perChunk)
         let partial = builder.value(chunks * count)
         let dweight = store.gradient("\(node.name).weight", count: count)
-        let blocks = ceilDivide(c.outputsPerGroup, engine.laneWidth)
-        let taps = c.kernel * c.kernel
         builder.step(reads: [x, dy], writes: [partial]) { memory throws(DeviceError) in
             let values: [KernelArgument] = [
                 .int(c.kernel), .int(c.stride), .int(c.padding), .slice(memory[x]), .slice(memory[dy]), .slice(memory[partial]),
             ]
             let head: [KernelArgument] = [
-                .int(batch), .int(imagesPerChunk), .int(input.height), .int(input.width), .int(input.channels),
+                .int(batch), .int(perChunk), .int(input.height), .int(input.width), .int(input.channels),
             ]
             let sums =
                 c.isDepthwise
                 ? try lowerDepthwise(
-                    id, "depthwise_weight_partial", rows: chunks, else: [c.outputChannels * taps, chunks],
+                    id, "depthwise_weight_partial", channels: c.outputChannels, rows: chunks, else: { [$0 * taps, chunks] },
                     head + [.int(output.height), .int(output.width)] + values)
-                : try lower(
-                    id, file: "grouped_convolution_weights.cl", "grouped_weight_partial",
-                    global: [c.groups * blocks * taps * ceilDivide(c.inputsPerGroup, 4), chunks],
+                : try groupedWeightSums(
+                    id, c, chunks: chunks,
                     head + [
                         .int(c.inputsPerGroup), .int(output.height), .int(output.width), .int(c.outputChannels),
                         .int(c.outputsPerGroup),
                     ] + values)
-            return [
-                sums,
-                try engine.launch(
+            let merged =
+                ofRows
+                ? try weightMerge(
+                    node.name, groups: chunks, channels: c.outputChannels, outputs: 1, taps: taps, memory[partial], into: dweight)
+                : try engine.launch(
                     node.name, "partial_sums.cl", "grouped_weight_combine", global: [c.outputChannels, c.fanIn],
-                    [.int(chunks), .slice(memory[partial]), .slice(dweight)]),
-            ]
+                    [.int(chunks), .slice(memory[partial]), .slice(dweight)])
+            return [sums, merged]
         }
+    }
+
+    private func groupedWeightSums(
+        _ id: Network.NodeID, _ c: Convolution, chunks: Int, _ arguments: [KernelArgument]
+    ) throws(DeviceError) -> Launch {
+        let blocks = ceilDivide(c.outputsPerGroup, engine.laneWidth)
+        return try lower(
+            id, file: "grouped_convolution_weights.cl", "grouped_weight_partial", defines: [("VECTOR", "\(engine.laneWidth)")],
+            global: [c.groups * blocks * c.kernel * c.kernel * ceilDivide(c.inputsPerGroup, 4), chunks], arguments)
     }
 }

@@ -46,7 +46,9 @@ extension Lowering {
         let (input, output) = (extent(node.inputs[0]), extent(id))
         // On a CPU an item takes all channels of its pixels, as they lie, and about as much as its first-level cache holds.
         let all = engine.profile == .cpu
-        var groups = engine.rowGroups(columns: input.channels, rows: pixels)
+        let vectors = engine.channelVectors(input.channels, arguments)
+        let columns = ceilDivide(input.channels, vectors.width)
+        var groups = engine.rowGroups(columns: columns, rows: pixels)
         if all {
             groups.perItem = engine.groupSize(pixels, most: max(1, min(groups.perItem, 8192 / input.channels)))
             groups.count = ceilDivide(pixels, groups.perItem)
@@ -57,8 +59,8 @@ extension Lowering {
         ]
         let geometry: [KernelArgument] = window.map { [.int($0.kernel), .int($0.stride), .int($0.padding)] } ?? []
         return try engine.launch(
-            node.name, "window_pooling.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")] + defines,
-            global: [all ? 1 : input.channels, groups.count], heavyItems: true, sizes + geometry + arguments)
+            node.name, "window_pooling.cl", function, defines: vectors.defines + defines,
+            global: [all ? 1 : columns, groups.count], heavyItems: true, sizes + geometry + arguments)
     }
 
     /// What won each window is kept for the backward pass, beside the value.

@@ -87,7 +87,6 @@ extension Lowering {
         let groupPixels = ceilDivide(pixels, max(1, wanted))
         let groups = ceilDivide(pixels, groupPixels)
         let partial = builder.value(groups * c.outputChannels * c.fanIn)
-        let mergers = engine.device.maxWorkGroupSize >= 256 ? 256 : 64
         builder.step(reads: [x, dy], writes: [partial]) { memory throws(DeviceError) in
             [
                 try engine.launch(
@@ -104,14 +103,23 @@ extension Lowering {
                         .int(groupPixels), .slice(memory[x]), .slice(memory[dy]), .slice(memory[partial]),
                         .local(size.weightMemory(engine.tileProduct)),
                     ]),
-                try engine.launch(
-                    node.name, "convolution_weight_merge.cl", "convolution_weight_merge", defines: [("ITEMS", "\(mergers)")],
-                    global: [ceilDivide(c.outputChannels * c.fanIn, 32) * mergers], local: [mergers],
-                    [
-                        .int(groups), .int(c.inputChannels), .int(c.outputChannels), .int(g.taps), .slice(memory[partial]),
-                        .slice(dweight), .local(4 * mergers),
-                    ]),
+                try weightMerge(
+                    node.name, groups: groups, channels: c.inputChannels, outputs: c.outputChannels, taps: g.taps,
+                    memory[partial], into: dweight),
             ]
         }
+    }
+
+    /// Adds the sums [groups, outputs, taps, channels] of a weight gradient.
+    func weightMerge(
+        _ node: String, groups: Int, channels: Int, outputs: Int, taps: Int, _ partial: DeviceSlice, into dweight: DeviceSlice
+    ) throws(DeviceError) -> Launch {
+        let items = engine.device.maxWorkGroupSize >= 256 ? 256 : 64
+        return try engine.launch(
+            node, "convolution_weight_merge.cl", "convolution_weight_merge", defines: [("ITEMS", "\(items)")],
+            global: [ceilDivide(outputs * taps * channels, 32) * items], local: [items],
+            [
+                .int(groups), .int(channels), .int(outputs), .int(taps), .slice(partial), .slice(dweight), .local(4 * items),
+            ])
     }
 }
