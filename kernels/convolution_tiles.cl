@@ -7,7 +7,7 @@
 // the device and the tile. tiles: ROW_MEMORY + DEPTH * LANE_STRIDE floats, for TF32 2 6 per item more, by
 // fours for their alignment; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
 #ifndef LANES
-#define LANES 4  // channels that are computed by a work-group, in units of 16: 1, 2 or 4
+#define LANES 4  // channels that are computed by a work-group, in units of 16: 1, 2 or 4, for tf32 8 too
 #endif
 #ifndef ROWS
 #define ROWS 4  // pixels that are, in units of 16: 2, 4 or 8
@@ -131,12 +131,13 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles
     y += get_global_id(2) * (ulong)results * outputs;
 #endif
 
-    // Where they begin: row `own_row` with element `own_element`, and the weights of element `weight_element` with lane `weight_lane`.
+    // Where they begin: row `own_row` with element `own_element`, the weights of element `weight_element` with lane `weight_lane`.
     const int own_row = item / (DEPTH / 4), own_element = item % (DEPTH / 4) * 4;
     const int weight_element = item / (TILE_LANES / 4), weight_lane = item % (TILE_LANES / 4) * 4;
     int h_from[GATHERED], w_from[GATHERED];
     distance_t from[GATHERED];
-    const int first_image = row0 / columns / lines;
+    // A phase beyond a small image has no results, and no columns to divide by.
+    const int first_image = results > 0 ? row0 / columns / lines : 0;
     x += x_offset + (ulong)first_image * height * width * channels;
     UNROLL for (int r = 0; r < GATHERED; ++r) {
         const int row = own_row + ROW_STEP * r, result = row0 + row;

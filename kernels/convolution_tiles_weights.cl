@@ -1,7 +1,7 @@
 // The weight gradient of a convolution for GPU devices (the gpu profile), as a product whose tiles are gathered into local memory,
 // like convolution_tiles.cl. tiles as there.
 #ifndef LANES
-#define LANES 4  // outputs of a work-group, in units of 16: 1, 2 or 4
+#define LANES 4  // outputs of a work-group, in units of 16: 1, 2 or 4, for tf32 8 too
 #endif
 #ifndef QUADS_X
 #define QUADS_X 0  // 4 channels of x, and of a row of partial, are neighbours from a multiple of 16 bytes on

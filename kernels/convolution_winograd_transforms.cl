@@ -1,6 +1,6 @@
-// 3x3 convolution at stride 1 for GPU devices (the gpu profile) by Winograd's F(4x4, 3x3): forward, and with turned weights the input
-// gradient. Some images at a time in three launches, of which the one between these two is 36 products by convolution_tiles.cl
-// (PLANES): [tiles][channels] of every frequency by [channels][outputs].
+// 3x3 convolution at stride 1 for GPU devices (the gpu profile) by Winograd's F(4x4, 3x3): forward, and with turned weights the
+// input gradient. Some images at a time in three launches, of which the one between these two is 36 products by
+// convolution_tiles.cl (PLANES): [tiles][channels] of every frequency by [channels][outputs].
 //
 // An item is one channel of one tile: neighbours read and write neighbours. Global size: [tiles * channels], of the way back
 // [tiles * outputs].

@@ -13,7 +13,7 @@ extension OperationCase {
         var bias = false
     }
 
-    /// Tiles of 16, 32 and 64 channels in both directions, filled and not.
+    /// Tiles of 16, 32, 64 and 128 channels in both directions, filled and not.
     private static let shapes: [Shape] = [
         Shape(channels: 1, size: [9, 7], outputs: 17, kernel: 3, bias: true),
         Shape(channels: 3, size: [11, 8], outputs: 5, kernel: 7, stride: 2),
@@ -21,7 +21,7 @@ extension OperationCase {
         Shape(channels: 17, size: [6, 5], outputs: 17, kernel: 3, bias: true),
         Shape(channels: 33, size: [5, 6], outputs: 40, kernel: 1, batch: 3),
         Shape(channels: 64, size: [6, 6], outputs: 3, kernel: 1, stride: 2),
-        Shape(channels: 48, size: [9, 10], outputs: 80, kernel: 3),
+        Shape(channels: 48, size: [9, 10], outputs: 80, kernel: 3), Shape(channels: 100, size: [4, 5], outputs: 250, kernel: 1),
     ]
 
     private static func convolution(_ s: Shape) -> OperationCase {
@@ -31,11 +31,11 @@ extension OperationCase {
         ) { $0.convolution($1, s.outputs, kernel: s.kernel, stride: s.stride, bias: s.bias, name: "c") }
     }
 
-    /// For every size of a tile: of 16, 32 and 64 channels, in neighbours of four and not.
+    /// For every size of a tile: of 16, 32, 64 and 128 channels, in neighbours of four and not.
     package static let tiles: [OperationCase] = [
         Shape(channels: 16, size: [9, 11], outputs: 16, kernel: 3, batch: 3),
         Shape(channels: 24, size: [8, 9], outputs: 36, kernel: 3, stride: 2, batch: 3, bias: true),
-        Shape(channels: 3, size: [13, 7], outputs: 130, kernel: 5, stride: 2),
+        Shape(channels: 3, size: [13, 7], outputs: 200, kernel: 5, stride: 2),
     ].map(convolution)
 
     static let products: [OperationCase] =
@@ -61,5 +61,6 @@ extension OperationCase {
             $0.convolution($1, 4, kernel: 3, stride: 2, name: "c")
         },
         OperationCase("tiny linear", input: [5], batch: 3) { $0.linear($1, 33, name: "fc") },
+        OperationCase("tiny linear, wide", input: [6], batch: 2) { $0.linear($1, 72, name: "fc") },
     ]
 }
