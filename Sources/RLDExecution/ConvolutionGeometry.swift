@@ -45,10 +45,12 @@ struct ConvolutionGeometry {
     var smallWinogradForward: Bool { prefersWinograd(output, results: 2) }
     var winogradInputGradient: Bool { prefersWinograd(input) }
 
-    /// Whether the gpu profile takes it for a frozen forward pass or, transposed, an input gradient.
-    func winograd(_ tiles: TileChoices, transposed: Bool) -> Bool {
-        let channels = transposed ? c.inputChannels : c.outputChannels
-        return tiles.takesWinograd(min(c.inputChannels, c.outputChannels)) && channels % tiles.block(channels) == 0
-            && prefersWinograd(transposed ? input : output)
+    /// Whether the gpu profile takes it for a frozen forward pass or, transposed, an input gradient: where memory between its launches
+    /// holds an image.
+    func winograd(on engine: DeviceEngine, transposed: Bool) -> Bool {
+        let (channels, extent) = transposed ? (c.inputChannels, input) : (c.outputChannels, output)
+        return engine.tiles.takesWinograd(min(c.inputChannels, c.outputChannels))
+            && channels % engine.tiles.block(channels) == 0 && prefersWinograd(extent)
+            && 36 * Self.winogradTiles(extent) * (c.inputChannels + c.outputChannels) <= engine.winogradScratch
     }
 }

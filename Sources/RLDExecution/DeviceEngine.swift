@@ -104,6 +104,9 @@ public final class DeviceEngine {
     /// Elements that the partial sums of one weight gradient may take.
     var partialSumLimit: Int { min(4 << 20, allocationLimit / 4) }
 
+    /// Elements between the launches of the gpu profile's Winograd convolutions, 32 MiB: what a large GPU's level-2 cache holds.
+    var winogradScratch: Int { min(8 << 20, allocationLimit / 4) }
+
     // MARK: Launches
 
     /// A kernel with its arguments set.

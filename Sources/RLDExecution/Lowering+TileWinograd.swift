@@ -4,9 +4,6 @@ import RLDGraph
 /// 3x3 convolutions at stride 1 on the gpu profile in float32 by Winograd's F(4x4, 3x3), where channels are many: a quarter of the
 /// products, for values that go through memory between three launches.
 extension Lowering {
-    /// Elements between these launches, 32 MiB: a level-2 cache's of a large GPU.
-    private static let tileScratch = 8 << 20
-
     /// y = the convolution of x with packed weights: the forward pass, or with dy and dx in their places the input gradient.
     func lowerTileWinograd(
         _ id: Network.NodeID, _ c: Convolution, from x: PlanBuilder.Value, _ input: Extent, to y: PlanBuilder.Value,
@@ -15,7 +12,7 @@ extension Lowering {
         let node = network.nodes[id].name
         let perImage = ConvolutionGeometry.winogradTiles(output)
         let channels = input.channels + output.channels
-        let fitting = max(1, min(batch, min(Self.tileScratch, engine.allocationLimit / 4) / (36 * perImage * channels)))
+        let fitting = max(1, min(batch, engine.winogradScratch / (36 * perImage * channels)))
         // As many images in every round.
         let images = ceilDivide(batch, ceilDivide(batch, fitting))
         var pixelwise = c

@@ -118,8 +118,8 @@ struct PackedWeights {
 
     private static func kind(_ g: ConvolutionGeometry, _ engine: DeviceEngine, trainable: Bool, transposed: Bool) -> Kind {
         switch (engine.profile, transposed) {
-        case (.gpu, true): g.winograd(engine.tiles, transposed: true) ? .winogradTransposed : .patchesTransposed
-        case (.gpu, false): !trainable && g.winograd(engine.tiles, transposed: false) ? .winograd : .patches
+        case (.gpu, true): g.winograd(on: engine, transposed: true) ? .winogradTransposed : .patchesTransposed
+        case (.gpu, false): !trainable && g.winograd(on: engine, transposed: false) ? .winograd : .patches
         case (.cpu, true): g.winogradInputGradient ? .winogradTransposed : .patchesTransposed
         case (.cpu, false) where trainable: g.smallWinogradForward ? .smallWinograd : .patches
         case (.cpu, false): g.winogradForward ? .winograd : .patches

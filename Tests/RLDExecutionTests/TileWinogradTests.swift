@@ -65,6 +65,15 @@ import Testing
         #expect(whole.values == parts.values)
     }
 
+    /// An image whose transformed values do not fit is convolved without it.
+    @Test func whatDoesNotFitIsConvolvedDirectly() throws {
+        let shape = Shape(channels: 32, outputs: 32, size: [20, 20])
+        let direct = try Self.results(shape.frozen, Self.engine(from: 0))
+        // 36 values of 25 tiles and 64 channels are 225 KiB.
+        #expect(try Self.results(shape.frozen, Self.engine(from: 32, allocationLimit: 160 << 10)).values == direct.values)
+        #expect(try Self.results(shape.frozen, Self.engine(from: 32)).values != direct.values)
+    }
+
     /// It is taken from so many channels on in float32, and the bits tell.
     @Test func channelsDecide() throws {
         let shape = Shape(channels: 32, outputs: 32, size: [8, 8])
