@@ -1,37 +1,9 @@
 // The sums over rows of batch_norm.cl for GPU devices (the gpu profile): the same partial results and formulas, but each chunk is a
-// work-group's, WIDTH channels by LINES rows at a time, and each channel's chunks are merged by a work-group. Every sum is added in
-// one order. scratch is an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
-#ifndef ITEMS
-#define ITEMS 256  // of a chunk's work-group, a power of two
-#endif
-#ifndef WIDTH
-#define WIDTH 32  // channels of a work-group, a power of two up to ITEMS
-#endif
-#ifndef MERGERS
-#define MERGERS 64  // work-items that merge a channel's chunks, a power of two
-#endif
-#define LINES (ITEMS / WIDTH)
-#if defined(__x86_64__) || defined(__aarch64__)
-#define UNROLL // its compiler warns that it cannot
-#else
-#define UNROLL _Pragma("unroll 4") // loads in flight
-#endif
-#include "common/inline.clh"
+// work-group's, WIDTH channels by LINES rows at a time, and each channel's chunks are merged by a work-group.
+#include "common/group_sums.clh"
 #include "common/vector.clh"
 #define HERE(p) (*(p))
 #include "common/batch_norm.clh"
-
-// Every line's value of a channel, added, to all of them. scratch [ITEMS].
-ALWAYS_INLINE float line_sum(const float value, local float *scratch)
-{
-    const int item = (int)get_local_id(0);
-    scratch[item] = value;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    float sum = scratch[item % WIDTH];
-    for (int line = 1; line < LINES; ++line) sum += scratch[line * WIDTH + item % WIDTH];
-    barrier(CLK_LOCAL_MEM_FENCE);
-    return sum;
-}
 
 // As batch_norm_statistics_partial. Work-groups: [channels / WIDTH, chunks].
 kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void batch_norm_statistics_chunk(
@@ -62,20 +34,6 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void batch_norm_statis
         out[(chunks + chunk) * channels + c] = squares;
     }
 }
-
-// Brings what every item has in scratch [MERGERS] together in scratch[0], known to item 0: PARTS items take a part each, then one of
-// them the parts. (No barrier stands in a loop: PoCL 7.1 would run what is before the loop twice.)
-#define PARTS 8
-#define MERGE_ALL(COMBINE)                                                                    \
-    barrier(CLK_LOCAL_MEM_FENCE);                                                             \
-    if (item < PARTS) {                                                                       \
-        for (int k = item + PARTS; k < MERGERS; k += PARTS) scratch[item] = COMBINE(scratch[item], scratch[k]); \
-    }                                                                                         \
-    barrier(CLK_LOCAL_MEM_FENCE);                                                             \
-    if (item == 0) {                                                                          \
-        for (int k = 1; k < min(PARTS, MERGERS); ++k) scratch[0] = COMBINE(scratch[0], scratch[k]); \
-    }
-#define ADDED(a, b) ((a) + (b))
 
 // Number, mean and sum of squared deviations of two sets together.
 static inline float4 merged(const float4 a, const float4 b)

@@ -1,20 +1,20 @@
 // Sums in two launches, the order fixed: of a [rows, columns] matrix over its rows (bias gradients), and the second launch of weight
-// gradients that are summed over groups of output pixels (cpu profile).
+// gradients that are summed over groups of output pixels. The gpu profile has column_sums.cl and convolution_weight_merge.cl.
 
-#define SUMMED 64 // columns of a work-item that takes several
+#define SUMMED 64 // columns of a work-item
 
-// partial[chunk][column]. Global size: [columns, chunks], or on a CPU [ceil(columns / SUMMED), chunks] with `several` 1.
+// partial[chunk][column]. Global size: [ceil(columns / SUMMED), chunks].
 kernel void column_sums_partial(
-    const ulong rows, const int columns, const int several, const int rows_per_chunk, global const float *restrict x,
-    const ulong x_offset, global float *restrict partial, const ulong partial_offset)
+    const ulong rows, const int columns, const int rows_per_chunk, global const float *restrict x, const ulong x_offset,
+    global float *restrict partial, const ulong partial_offset)
 {
-    const int c = (int)get_global_id(0) * (several ? SUMMED : 1);
+    const int c = (int)get_global_id(0) * SUMMED;
     const ulong chunk = get_global_id(1);
     const ulong first = chunk * (ulong)rows_per_chunk;
     const ulong last = min(first + (ulong)rows_per_chunk, rows);
     global const float *restrict from = x + x_offset + c;
     global float *restrict to = partial + partial_offset + chunk * columns + c;
-    if (several && c + SUMMED <= columns) {
+    if (c + SUMMED <= columns) {
         float sums[SUMMED];
         for (int k = 0; k < SUMMED; ++k) sums[k] = 0.0f;
         for (ulong r = first; r < last; ++r)
@@ -22,7 +22,7 @@ kernel void column_sums_partial(
         for (int k = 0; k < SUMMED; ++k) to[k] = sums[k];
         return;
     }
-    for (int k = 0; k < (several ? columns - c : 1); ++k) {
+    for (int k = 0; k < columns - c; ++k) {
         float sum = 0.0f;
         for (ulong r = first; r < last; ++r) sum += from[r * columns + k];
         to[k] = sum;

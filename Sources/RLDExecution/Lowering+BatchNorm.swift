@@ -37,12 +37,9 @@ extension Lowering {
                 defines: [("VECTOR", "\(engine.laneWidth)")], global: [ceilDivide(channels, engine.laneWidth), chunks],
                 heavyItems: true, arguments)
         }
-        let width = channels <= 16 ? 16 : 32
-        let items = engine.device.maxWorkGroupSize >= 256 ? 256 : 64
-        return try engine.launch(
-            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_chunk",
-            defines: [("WIDTH", "\(width)"), ("ITEMS", "\(items)")], global: [ceilDivide(channels, width) * items, chunks],
-            local: [items, 1], arguments + [.local(4 * items)])
+        return try groupChunks(
+            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_chunk", channels: channels, chunks: chunks,
+            arguments)
     }
 
     private func batchNormChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
@@ -56,10 +53,8 @@ extension Lowering {
         guard engine.profile == .gpu else {
             return try merging(id, "batch_norm_\(sums)_combine", channels: channels, arguments)
         }
-        let mergers = 64
-        return try engine.launch(
-            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_merge", defines: [("MERGERS", "\(mergers)")],
-            global: [channels * mergers], local: [mergers], arguments + [.local(16 * mergers)])
+        return try groupMerge(
+            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_merge", channels: channels, floats: 4, arguments)
     }
 
     func lowerBatchNorm(_ id: Network.NodeID, _ b: BatchNorm) throws(DeviceError) {

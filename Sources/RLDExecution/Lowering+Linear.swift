@@ -84,30 +84,6 @@ extension Lowering {
         return Launch(node: network.nodes[id].name, work: .product(product))
     }
 
-    /// Sums of a [rows, columns] value over its rows: a bias gradient.
-    func lowerColumnSums(
-        _ id: Network.NodeID, rows: Int, columns: Int, of x: PlanBuilder.Value, into sums: DeviceSlice
-    ) {
-        let (rowsPerChunk, chunks) = engine.rowChunks(rows)
-        let partial = builder.value(chunks * columns)
-        // On a CPU a work-item takes neighbours: as many as the kernel's SUMMED.
-        let (several, summed) = (engine.profile == .cpu, 64)
-        builder.step(reads: [x], writes: [partial]) { memory throws(DeviceError) in
-            [
-                try engine.launch(
-                    network.nodes[id].name, "partial_sums.cl", "column_sums_partial",
-                    global: [several ? ceilDivide(columns, summed) : columns, chunks], heavyItems: several,
-                    [
-                        .long(rows), .int(columns), .int(several ? 1 : 0), .int(rowsPerChunk), .slice(memory[x]),
-                        .slice(memory[partial]),
-                    ]),
-                try engine.launch(
-                    network.nodes[id].name, "partial_sums.cl", "column_sums_combine", global: [columns],
-                    [.int(columns), .int(chunks), .slice(memory[partial]), .slice(sums)]),
-            ]
-        }
-    }
-
     /// In place: adds a bias to [rows, channels].
     private func addBias(
         _ id: Network.NodeID, channels: Int, rows: Int, bias: DeviceSlice, y: DeviceSlice
