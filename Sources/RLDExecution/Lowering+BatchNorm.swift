@@ -18,15 +18,6 @@ extension Lowering {
             [.long(rows), .int(channels), .int(groups.perItem)] + arguments)
     }
 
-    private func merging(
-        _ id: Network.NodeID, _ function: String, channels: Int, _ arguments: [KernelArgument]
-    ) throws(DeviceError) -> Launch {
-        // The program that the chunks have, though this kernel takes channels one by one.
-        try engine.launch(
-            network.nodes[id].name, "batch_norm.cl", function, defines: [("VECTOR", "\(engine.laneWidth)")],
-            global: [channels], arguments)
-    }
-
     /// Sums over chunks of rows: one work-item per channel and chunk, or on the gpu profile one work-group.
     private func summingChunks(
         _ id: Network.NodeID, _ sums: BatchNormSums, chunks: Int, channels: Int, _ arguments: [KernelArgument]
@@ -51,7 +42,10 @@ extension Lowering {
         _ id: Network.NodeID, _ sums: BatchNormSums, channels: Int, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
         guard engine.profile == .gpu else {
-            return try merging(id, "batch_norm_\(sums)_combine", channels: channels, arguments)
+            // The program that the chunks have, though this kernel takes channels one by one.
+            return try engine.launch(
+                network.nodes[id].name, "batch_norm.cl", "batch_norm_\(sums)_combine",
+                defines: [("VECTOR", "\(engine.laneWidth)")], global: [channels], arguments)
         }
         return try groupMerge(
             network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_merge", channels: channels, floats: 4, arguments)
@@ -66,6 +60,7 @@ extension Lowering {
         let varianceOffset = store.runningOffset("\(node.name).running_var")
         let gamma = store.parameter("\(node.name).weight", count: b.channels)
         let beta = store.parameter("\(node.name).bias", count: b.channels)
+        let frozen = mode == .training ? nil : store.frozenStatistics(node.name)
 
         if mode == .training {
             let (rowsPerChunk, chunks) = batchNormChunks(rows)
@@ -84,19 +79,16 @@ extension Lowering {
                         ]),
                 ]
             }
-        } else {
+        } else if frozen == nil {
             builder.step(reads: [], writes: [statistics]) { memory throws(DeviceError) in
                 [
-                    try merging(
-                        id, "batch_norm_statistics_running", channels: b.channels,
-                        [
-                            .int(b.channels), .buffer(store.running), .long(meanOffset), .long(varianceOffset),
-                            .slice(memory[statistics]), .float(b.epsilon),
-                        ])
+                    try engine.runningStatistics(
+                        node.name, b, running: store.running, mean: meanOffset, variance: varianceOffset,
+                        into: memory[statistics])
                 ]
             }
         }
-        builder.step(reads: [x, residual, statistics], writes: [y]) { memory throws(DeviceError) in
+        builder.step(reads: [x, residual] + (frozen == nil ? [statistics] : []), writes: [y]) { memory throws(DeviceError) in
             [
                 try perRow(
                     id, "batch_norm_normalize",
@@ -104,8 +96,9 @@ extension Lowering {
                         x: memory[x], residual: b.epilogue.residual ? memory[residual] : nil, y: memory[y]),
                     rows: rows, channels: b.channels,
                     [
-                        .slice(memory[x]), .slice(memory[statistics]), .buffer(gamma.buffer), .offset(gamma.offset),
-                        .offset(beta.offset), .slice(memory[residual]), .slice(memory[y]), .int(b.epilogue.residual ? 1 : 0),
+                        .slice(memory[x]), .slice(frozen ?? memory[statistics]), .buffer(gamma.buffer),
+                        .offset(gamma.offset), .offset(beta.offset), .slice(memory[residual]), .slice(memory[y]),
+                        .int(b.epilogue.residual ? 1 : 0),
                         .int(b.epilogue.relu ? 1 : 0),
                     ])
             ]

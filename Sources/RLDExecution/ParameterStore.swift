@@ -21,6 +21,7 @@ package final class ParameterStore {
     private var offsets: [String: Int] = [:]
     private let runningCount: Int
     private var packed: PackedWeights?
+    private let frozenStatistics: FrozenStatistics?
     /// Parameters of a frozen network that exist packed only, and where each lies until it is.
     private let packedOnly: Set<String>
     private let staging: Buffer?
@@ -64,9 +65,12 @@ package final class ParameterStore {
         gradients = trainable ? try engine.makeBuffer(parameterCount, label: "gradients") : nil
         running = try engine.makeBuffer(runningCount, label: "running statistics")
         staging = stagingCount > 0 ? try engine.makeBuffer(stagingCount, label: "weights to pack") : nil
+        let places = offsets
         packed = try PackedWeights(
             network, parameters: staging ?? parameters, engine: engine, trainable: trainable,
-            needsInputGradient: needsInputGradient, offset: { offsets[$0] ?? 0 })
+            needsInputGradient: needsInputGradient, offset: { places[$0] ?? 0 })
+        frozenStatistics =
+            trainable ? nil : try FrozenStatistics(network, running: running, engine: engine, offset: { places[$0] ?? 0 })
         if let gradients {
             updater = ParameterUpdater(store: self, gradients: gradients, running: running, runningCount: runningCount)
         }
@@ -99,6 +103,9 @@ package final class ParameterStore {
         return place
     }
 
+    /// What a frozen batch norm multiplies by; nil where running statistics move.
+    func frozenStatistics(_ node: String) -> DeviceSlice? { frozenStatistics?.place(node) }
+
     // MARK: State
 
     /// Writes a state that is valid for the network, resets gradients and what the optimiser remembers.
@@ -125,6 +132,7 @@ package final class ParameterStore {
         if let gradients { try engine.queue.fill(gradients, Float(0)) }
         try updater?.reset()
         try packed?.update()
+        try frozenStatistics?.update(on: engine)
     }
 
     private func write(_ values: [Double], to buffer: Buffer, at offset: Int) throws(DeviceError) {
