@@ -47,7 +47,9 @@ import Testing
     func groupTiles() throws {
         let device = try TestDevice.device()
         let step = try StepBenchmark(.whole, teacher: "resnet8", student: "resnet8", batch: 2, input: [3, 8, 8])
-        let wanted: [TileChoices.Use: [Int]] = [.channels: [32, 64], .groups64: [16], .groups16: [0, 1], .weightGroups: [2]]
+        let wanted: [TileChoices.Use: [Int]] = [
+            .channels: [32, 64], .groups64: [16], .groups16: [0, 1], .weightGroups: [2], .winograd: [32, 128],
+        ]
         let tuner = try Tuner(
             step, device: device, profile: .gpu, budget: 120, effort: .init(runs: 1, seconds: 0, longest: 0.1),
             candidates: { _ in [] },
@@ -59,6 +61,7 @@ import Testing
         // What the device has anyway is not tried; nothing here is wrong or refused.
         let tried = Dictionary(uniqueKeysWithValues: tuner.findings.map { ($0.kernel, $0.tried) })
         #expect(tried["group_channels"] == 1 && tried["groups_16"] == 1 && tried["weight_groups"] == 1)
+        #expect(tried["winograd_channels"] == 1)
         // With tiles of at most 32 channels no layer has one of 64.
         #expect((tried["groups_64"] == nil) == (tuner.tuning.tiles["group_channels"] == 32))
         #expect(tuner.findings.allSatisfy { $0.wrong == 0 && $0.refused == 0 && $0.after <= $0.before })
