@@ -11,11 +11,8 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void batch_norm_statis
     global const float *restrict x, const ulong x_offset,
     global float *restrict partial, const ulong partial_offset, local float *scratch)
 {
-    const int item = (int)get_local_id(0), c = (int)get_group_id(0) * WIDTH + item % WIDTH;
-    const ulong chunk = get_group_id(1), chunks = get_num_groups(1);
-    const ulong first = chunk * (ulong)rows_per_chunk;
-    const int count = (int)(min(first + (ulong)rows_per_chunk, rows) - first);
-    const int mine = c < channels ? count : 0;
+    ITEM_OF_CHUNK(channels)
+    const ulong chunks = get_num_groups(1);
     global const float *restrict p = x + x_offset + first * channels + c;
 
     float sum = 0.0f;
@@ -79,11 +76,9 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void batch_norm_gradie
     global const float *restrict parameters, const ulong gamma_offset, const ulong beta_offset,
     global float *restrict partial, const ulong partial_offset, const int rectified, local float *scratch)
 {
-    const int item = (int)get_local_id(0), c = (int)get_group_id(0) * WIDTH + item % WIDTH;
-    const ulong chunk = get_group_id(1), chunks = get_num_groups(1);
-    const ulong first = chunk * (ulong)rows_per_chunk;
-    const int count = (int)(min(first + (ulong)rows_per_chunk, rows) - first);
-    const int mine = c < channels ? count : 0, channel = min(c, channels - 1);
+    ITEM_OF_CHUNK(channels)
+    const ulong chunks = get_num_groups(1);
+    const int channel = min(c, channels - 1);
     const float mean = statistics[statistics_offset + channel];
     const float inverse = statistics[statistics_offset + channels + channel];
     const float scale = inverse * parameters[gamma_offset + channel], beta = parameters[beta_offset + channel];

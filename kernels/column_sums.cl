@@ -6,10 +6,7 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void column_sums_chunk
     const ulong rows, const int columns, const int rows_per_chunk, global const float *restrict x, const ulong x_offset,
     global float *restrict partial, const ulong partial_offset, local float *scratch)
 {
-    const int item = (int)get_local_id(0), c = (int)get_group_id(0) * WIDTH + item % WIDTH;
-    const ulong chunk = get_group_id(1), first = chunk * (ulong)rows_per_chunk;
-    const int count = (int)(min(first + (ulong)rows_per_chunk, rows) - first);
-    const int mine = c < columns ? count : 0;
+    ITEM_OF_CHUNK(columns)
     global const float *restrict p = x + x_offset + first * columns + c;
     float sum = 0.0f;
     UNROLL for (int r = 0; r < count; r += LINES)

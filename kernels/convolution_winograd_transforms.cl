@@ -17,13 +17,13 @@ kernel void winograd_transform_input(
     global float *restrict transformed, const ulong transformed_offset)
 {
     const int columns = (output_width + RESULTS - 1) / RESULTS, rows = (output_height + RESULTS - 1) / RESULTS;
-    const int c = (int)(get_global_id(0) % channels), tile = (int)(get_global_id(0) / channels);
+    const int id = (int)get_global_id(0), c = id % channels, tile = id / channels;
     const int left = tile % columns * RESULTS - padding, top = tile / columns % rows * RESULTS - padding;
     global const x_t *origin = x + x_offset + (((long)(tile / columns / rows) * height + top) * width + left) * channels + c;
     real_v r[AREA];
     READ_TILE(r, origin, origin, top, left, height, width, channels)
     const ulong input_stride = (ulong)tiles * channels;
-    global float *restrict to = transformed + transformed_offset + get_global_id(0);
+    global float *restrict to = transformed + transformed_offset + id;
     _Pragma("unroll") for (int j = 0; j < RESULTS + 2; ++j) TRANSFORM_COLUMN(j)
 }
 
@@ -35,12 +35,12 @@ kernel void winograd_transform_output(
     global y_t *y, const ulong y_offset, const int add_bias, const int add_residual, const int rectify)
 {
     const int columns = (output_width + RESULTS - 1) / RESULTS, rows = (output_height + RESULTS - 1) / RESULTS;
-    const int lane = (int)(get_global_id(0) % outputs), tile = (int)(get_global_id(0) / outputs);
+    const int id = (int)get_global_id(0), lane = id % outputs, tile = id / outputs;
     const int column = tile % columns * RESULTS, row = tile / columns % rows * RESULTS;
     // A rectifier without a branch that lets a NaN through, as relu_v does.
     const real_v least = rectify ? 0.0f : -INFINITY, start = add_bias ? bias[bias_offset + lane] : 0.0f;
     const ulong output_stride = (ulong)tiles * outputs;
-    global const float *restrict m = products + products_offset + get_global_id(0);
+    global const float *restrict m = products + products_offset + id;
     const ulong at = (((ulong)(tile / columns / rows) * output_height + row) * output_width + column) * outputs + lane;
     real_v r[(RESULTS + 2) * RESULTS];
     _Pragma("unroll") for (int i = 0; i < RESULTS + 2; ++i) { RETURN_ROW(i) }

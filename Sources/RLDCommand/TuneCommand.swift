@@ -9,10 +9,10 @@ struct TuneCommand: ParsableCommand {
         discussion: """
             Searched are the tiles of the convolutions (cpu kernels: the rows of their register tiles; gpu kernels: their channels,
             from how many work-groups per compute unit on they are large, and from how many channels on 3x3 convolutions take
-            Winograd's algorithm) and CLBlast's parameters (Xgemm, XgemmDirect, the size that
-            divides them, Copy, Pad, Transpose). Every candidate is checked against the reference before it is
-            timed. The winners lie in the user's cache folder, one file per device and driver ('rld devices' shows them), and all
-            later runs use them. Another choice sums in another order: results repeat to the last bit only under the same one.
+            Winograd's algorithm) and CLBlast's parameters (Xgemm, XgemmDirect, the size that divides them, Copy, Pad, Transpose).
+            Every candidate is checked against the reference before it is timed. The winners lie in the user's cache folder, one
+            file per device and driver ('rld devices' shows them), and all later runs use them. Another
+            choice sums in another order: results repeat to the last bit only under the same one.
 
             Example: rld tune --teacher resnet32x4 --student resnet8x4 --batch 64 --budget 300
             """)

@@ -68,9 +68,8 @@ public final class DeviceEngine {
         queue = try CommandQueue(context, profiling: profiling)
         let step = ProgramCache.Bundle(
             file: "step.cl",
-            defines: Dictionary(
-                [("ITEM", "\(self.profile.elementsPerItem)"), ("LANES", "\(self.profile.packingLanes(self.registers))")]
-                    + tileProduct.defines, uniquingKeysWith: { $1 }))
+            defines: ["ITEM": "\(self.profile.elementsPerItem)", "LANES": "\(self.profile.packingLanes(self.registers))"]
+                .merging(tileProduct.defines) { $1 })
         // The tiles of another class of processor are only checked.
         let options = registers == nil ? "" : device.optionsOfChecks
         programs = ProgramCache(context, options: options, bundle: step) { KernelSources.source($0) }
@@ -191,6 +190,7 @@ public final class DeviceEngine {
         let width = quads ? 4 : profile == .gpu ? 1 : lanes ?? laneWidth
         return (width, [("VECTOR", "\(width)")] + (quads ? [("QUADS", "1")] : []))
     }
+
     /// Pixels per work-item of the grouped convolutions.
     var pixelsPerItem: Int { profile == .cpu ? 4 : 1 }
 

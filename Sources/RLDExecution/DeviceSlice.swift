@@ -18,6 +18,9 @@ public struct DeviceSlice {
         (self.buffer, self.offset, self.count, self.element) = (buffer, offset, count, element)
     }
 
+    /// Whether it begins at a multiple of four elements.
+    var isQuad: Bool { offset % 4 == 0 }
+
     public func slice(_ start: Int, _ count: Int) -> DeviceSlice {
         DeviceSlice(buffer, offset: offset + start, count: count, element: element)
     }
@@ -51,7 +54,7 @@ enum KernelArgument {
     /// Whether what it points at begins at a multiple of four elements.
     var isQuad: Bool {
         switch self {
-        case .slice(let slice): slice.offset % 4 == 0
+        case .slice(let slice): slice.isQuad
         case .offset(let offset): offset % 4 == 0
         case .int, .long, .float, .buffer, .local: true
         }

@@ -16,7 +16,7 @@ extension Lowering {
 
     /// Whether `count` neighbours that belong together begin at a multiple of four elements.
     private func quads(_ name: String, _ count: Int, _ slices: DeviceSlice...) -> [(String, String)] {
-        count % 4 == 0 && slices.allSatisfy { KernelArgument.slice($0).isQuad } ? [(name, "1")] : []
+        count % 4 == 0 && slices.allSatisfy(\.isQuad) ? [(name, "1")] : []
     }
 
     /// Whether distances between values that a work-group reads take more than 32 bits.

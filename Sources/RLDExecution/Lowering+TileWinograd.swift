@@ -25,8 +25,7 @@ extension Lowering {
             func launch(_ function: String, items: Int, _ arguments: [KernelArgument]) throws(DeviceError) -> Launch {
                 try engine.launch(
                     node, "convolution_winograd_transforms.cl", "winograd_transform_\(function)", defines: storage,
-                    global: [items],
-                    arguments)
+                    global: [items], arguments)
             }
             var launches: [Launch] = []
             for first in stride(from: 0, to: batch, by: images) {
@@ -36,6 +35,8 @@ extension Lowering {
                     let size = extent.plane * extent.channels
                     return slice.slice(first * size, count * size)
                 }
+                var own = finish
+                own.residual = finish.residual.map { part($0, output) }
                 launches.append(
                     try launch(
                         "input", items: tiles * input.channels,
@@ -52,9 +53,8 @@ extension Lowering {
                         "output", items: tiles * output.channels,
                         [
                             .int(tiles), .int(output.height), .int(output.width), .int(output.channels),
-                            .slice(memory[products]), .slice(finish.bias ?? packed),
-                            .slice(finish.residual.map { part($0, output) } ?? packed), .slice(part(memory[y], output)),
-                        ] + finish.flags))
+                            .slice(memory[products]),
+                        ] + own.addends(otherwise: packed) + [.slice(part(memory[y], output))] + own.flags))
             }
             return launches
         }
