@@ -1,6 +1,6 @@
 // Convolution in groups of channels, channels-last: forward and input gradient. A work-item computes PIXELS pixels of
 // VECTOR channels (of one group); sums run over taps, then over the group's channels, in order. Weights are packed by
-// grouped_pack_weights (pack_weights.cl).
+// pack_weights.cl.
 #include "common/lanes.clh"
 #include "common/pixels.clh"
 

@@ -5,10 +5,12 @@
 //   kind 2, 3 (transposed, taps turned): Winograd's G w G^T for F(4x4, 3x3), [36][blocks of outer][inner][block]; outer is a
 //   multiple of 16
 //   kind 4: the same for F(2x2, 3x3), [16][blocks of outer][inner][block]
+//   kind 5, 6 (transposed): of a convolution in groups, as many as `block` says: [inner within the group][taps][outer], then zeros
 #ifndef LANES
 #define LANES 16  // outer channels at a time; divides every block
 #endif
 #define VECTOR LANES
+#include "common/inline.clh"
 #include "common/tf32.clh"
 #include "common/vector.clh"
 #define splat_v(x) ((real_v)(x))
@@ -20,7 +22,27 @@
 #else
 #define OPERAND(w) (w)
 #endif
-#define FIELDS 7  // per table entry: source, target (elements), outputs, inputs, taps, kind, block
+#define FIELDS 8  // per table entry: source, target (elements), outputs, inputs, taps, kind, block, elements written
+
+// An item's share of `count`: `run` neighbours at a time.
+#define EACH_SHARE(e, count) \
+    for (int e = (int)get_global_id(0) * run; e < (count); e += e % run == run - 1 ? ((int)get_global_size(0) - 1) * run + 1 : 1)
+
+// weight is OIHW: [outputs][inputs / groups][taps].
+ALWAYS_INLINE void pack_groups(
+    const int run, const int outputs, const int inputs, const int taps, const int transposed, const int groups,
+    const int written, global const float *weight, global float *packed)
+{
+    const int outer = transposed ? inputs : outputs, outer_per_group = outer / groups;
+    const int inputs_per_group = inputs / groups, outputs_per_group = outputs / groups;
+    const int count = inputs_per_group * outputs * taps;
+    EACH_SHARE(e, written) {
+        const int o = e % outer, row = e / outer, i = row / taps;
+        const int first = o / outer_per_group * outputs_per_group;  // output channel of the group
+        const int output = transposed ? first + i : o, input = transposed ? o % outer_per_group : i;
+        packed[e] = e < count ? weight[((ulong)output * inputs_per_group + input) * taps + row % taps] : 0.0f;
+    }
+}
 
 // Global size: [any, entries from first_entry on]; the first dimension strides over an entry, `run` neighbours at a time.
 kernel void pack_weights(
@@ -29,14 +51,17 @@ kernel void pack_weights(
 {
     global const long *restrict entry = table + (first_entry + get_global_id(1)) * FIELDS;
     const int outputs = (int)entry[2], inputs = (int)entry[3], taps = (int)entry[4], kind = (int)entry[5], block = (int)entry[6];
-    const int transposed = kind == 1 || kind == 3;
+    const int transposed = kind == 1 || kind == 3 || kind == 6;
     const int outer = transposed ? inputs : outputs, inner = transposed ? outputs : inputs;
     const ulong outer_step = (ulong)taps * (transposed ? 1 : inputs), inner_step = (ulong)taps * (transposed ? inputs : 1);
     const int padded = (outer + block - 1) / block * block;
     global const float *restrict from = parameters + entry[0];
     global float *restrict to = packed + entry[1];
-    const int count = padded / LANES * inner, items = (int)get_global_size(0);
-    for (int e = (int)get_global_id(0) * run; e < count; e += e % run == run - 1 ? (items - 1) * run + 1 : 1) {
+    if (kind >= 5) {
+        pack_groups(run, outputs, inputs, taps, transposed, block, (int)entry[7], from, to);
+        return;
+    }
+    EACH_SHARE(e, padded / LANES * inner) {
 #if LANES == 1  // a GPU: neighbouring items write neighbours
         const int i = e / padded, o = e % padded;
 #else
@@ -91,26 +116,4 @@ kernel void pack_weights(
             }
         }
     }
-}
-
-// Weights of a grouped or depthwise convolution: packed[row][channel of the result], row = (channel within the group of what is
-// read) * taps + tap; zeros follow.
-// transposed 0: from what the forward pass reads (inputs) to outputs; 1: from outputs to inputs. weight is OIHW.
-// Global size: [count + zeros].
-kernel void grouped_pack_weights(
-    const ulong count, const int inputs_per_group, const int outputs_per_group, const int groups, const int taps,
-    const int transposed, global const float *restrict weight, const ulong weight_offset, global float *restrict packed,
-    const ulong packed_offset)
-{
-    const ulong e = get_global_id(0);
-    const ulong targets = (ulong)groups * (transposed ? inputs_per_group : outputs_per_group);
-    const int targets_per_group = transposed ? inputs_per_group : outputs_per_group;
-    const int target = (int)(e % targets);
-    const int row = (int)(e / targets);
-    const int group = target / targets_per_group, source = row / taps, tap = row % taps;
-    const ulong output = (ulong)group * outputs_per_group + (transposed ? source : target % targets_per_group);
-    const ulong input = transposed ? target % targets_per_group : source;
-    float v = 0.0f;
-    if (e < count) v = weight[weight_offset + (output * inputs_per_group + input) * taps + tap];
-    packed[packed_offset + e] = v;
 }

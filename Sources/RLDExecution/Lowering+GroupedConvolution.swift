@@ -25,59 +25,29 @@ extension Lowering {
             global: engine.profile == .cpu ? [1, rows] : global(ceilDivide(channels, vectors.width)), arguments)
     }
 
-    /// Weights packed for the forward pass or, transposed, for the input gradient.
-    private func packedCount(_ c: Convolution, transposed: Bool) -> Int {
-        transposed ? c.outputsPerGroup * c.kernel * c.kernel * c.inputChannels : c.outputChannels * c.fanIn
-    }
-
-    /// A copy of the weights in the order in which the kernels read them, as a step of the plan; zeros follow, which the kernels
-    /// read in the place of pixels outside the image.
-    /// - Parameter transposed: for the input gradient.
-    private func packedWeights(_ id: Network.NodeID, _ c: Convolution, transposed: Bool) -> PlanBuilder.Value {
-        let name = network.nodes[id].name
-        let taps = c.kernel * c.kernel
-        let count = packedCount(c, transposed: transposed)
-        // At least so many, and up to full work-groups.
-        let fewest = count + max(engine.laneWidth, 4, transposed ? c.outputsPerGroup : c.inputsPerGroup)
-        let zeros = ceilDivide(fewest, 64) * 64 - count
-        let packed = builder.value(count + zeros)
-        let weight = store.parameter("\(name).weight", count: c.outputChannels * c.fanIn)
-        builder.step(reads: [], writes: [packed]) { memory throws(DeviceError) in
-            [
-                try engine.launch(
-                    name, "pack_weights.cl", "grouped_pack_weights", global: [count + zeros],
-                    [
-                        .long(count), .int(c.inputsPerGroup), .int(c.outputsPerGroup), .int(c.groups), .int(taps),
-                        .int(transposed ? 1 : 0), .slice(weight), .slice(memory[packed]),
-                    ])
-            ]
-        }
-        return packed
-    }
-
-    func lowerGroupedConvolution(_ id: Network.NodeID, _ c: Convolution) {
+    func lowerGroupedConvolution(_ id: Network.NodeID, _ c: Convolution) throws(DeviceError) {
         let node = network.nodes[id]
         let (x, y, input, output) = (value(node.inputs[0]), value(id), extent(node.inputs[0]), extent(id))
-        let packed = packedWeights(id, c, transposed: false)
+        let packed = try store.packedWeights(node.name, transposed: false).slice
         let bias = c.bias ? store.parameter("\(node.name).bias", count: c.outputChannels) : nil
         let residual = c.epilogue.residual ? value(node.inputs[1]) : nil
         let rectify = c.epilogue.relu6 ? 2 : c.epilogue.relu ? 1 : 0
-        builder.step(reads: [x, packed] + (residual.map { [$0] } ?? []), writes: [y]) { memory throws(DeviceError) in
+        builder.step(reads: [x] + (residual.map { [$0] } ?? []), writes: [y]) { memory throws(DeviceError) in
             [
                 try grouped(
                     id, c, transposed: false, from: input, to: output,
                     defines: DeviceSlice.storageDefines(
                         x: memory[x], residual: residual.map { memory[$0] }, y: memory[y]),
                     [
-                        .slice(memory[x]), .slice(memory[packed]), .slice(bias ?? memory[packed]),
-                        .slice(memory[residual ?? packed]), .long(packedCount(c, transposed: false)), .slice(memory[y]),
+                        .slice(memory[x]), .slice(packed), .slice(bias ?? packed),
+                        .slice(residual.map { memory[$0] } ?? packed), .long(c.outputChannels * c.fanIn), .slice(memory[y]),
                         .int(bias == nil ? 0 : 1), .int(residual == nil ? 0 : 1), .int(rectify), .int(1),
                     ])
             ]
         }
     }
 
-    func lowerGroupedConvolutionBackward(_ step: BackwardPass.Step, _ c: Convolution) {
+    func lowerGroupedConvolutionBackward(_ step: BackwardPass.Step, _ c: Convolution) throws(DeviceError) {
         let id = step.node
         let node = network.nodes[id]
         let (dy, input, output) = (gradient(id), extent(node.inputs[0]), extent(id))
@@ -88,16 +58,14 @@ extension Lowering {
         }
         lowerGroupedWeightGradient(id, c)
         guard let target = target(step, input: 0) else { return }
-        let packed = packedWeights(id, c, transposed: true)
-        builder.step(reads: [dy, packed] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
-            let none = memory[packed]
-            return [
+        let packed = try store.packedWeights(node.name, transposed: true).slice
+        builder.step(reads: [dy] + target.reads, writes: [target.value]) { memory throws(DeviceError) in
+            [
                 try grouped(
                     id, c, transposed: true, from: output, to: input,
                     [
-                        .slice(memory[dy]), .slice(memory[packed]), .slice(none), .slice(none),
-                        .long(packedCount(c, transposed: true)), .slice(memory[target.value]), .int(0), .int(0), .int(0),
-                        .int(target.mode),
+                        .slice(memory[dy]), .slice(packed), .slice(packed), .slice(packed), .long(c.outputChannels * c.fanIn),
+                        .slice(memory[target.value]), .int(0), .int(0), .int(0), .int(target.mode),
                     ])
             ]
         }

@@ -76,7 +76,7 @@ struct Lowering {
         let node = network.nodes[id]
         switch node.operation {
         case .input: return
-        case .convolution(let c) where c.groups > 1: lowerGroupedConvolution(id, c)
+        case .convolution(let c) where c.groups > 1: try lowerGroupedConvolution(id, c)
         case .convolution(let c):
             try lowerConvolution(id, c)
             if c.epilogue.relu6 { lowerUpperBound(id) }
@@ -99,7 +99,7 @@ struct Lowering {
     private mutating func lowerBackward(_ step: BackwardPass.Step) throws(DeviceError) {
         switch network.nodes[step.node].operation {
         case .input: return
-        case .convolution(let c) where c.groups > 1: lowerGroupedConvolutionBackward(step, c)
+        case .convolution(let c) where c.groups > 1: try lowerGroupedConvolutionBackward(step, c)
         case .convolution(let c): try lowerConvolutionBackward(step, c)
         case .batchNorm(let b): lowerBatchNormBackward(step, b)
         case .linear(let l): try lowerLinearBackward(step, l)

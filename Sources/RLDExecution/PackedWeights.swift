@@ -12,16 +12,19 @@ struct PackedWeights {
         case winograd = 2
         case winogradTransposed = 3
         case smallWinograd = 4
+        case groups = 5
+        case groupsTransposed = 6
 
-        /// Rows and columns of the results of one Winograd tile; nil for patches.
+        /// Rows and columns of the results of one Winograd tile; nil elsewhere.
         var winogradResults: Int? {
             switch self {
-            case .patches, .patchesTransposed: nil
+            case .patches, .patchesTransposed, .groups, .groupsTransposed: nil
             case .winograd, .winogradTransposed: 4
             case .smallWinograd: 2
             }
         }
-        var isTransposed: Bool { self == .patchesTransposed || self == .winogradTransposed }
+        var isTransposed: Bool { self == .patchesTransposed || self == .winogradTransposed || self == .groupsTransposed }
+        var isOfGroups: Bool { self == .groups || self == .groupsTransposed }
     }
 
     private struct Entry {
@@ -29,10 +32,15 @@ struct PackedWeights {
         let kind: Kind
         let c: Convolution
         let source: Int
+        /// Channels that lie together; of a copy in groups, the number of groups.
         let block: Int
         var outer: Int { kind.isTransposed ? c.inputChannels : c.outputChannels }
         var inner: Int { kind.isTransposed ? c.outputChannels : c.inputChannels }
+        /// What an item of a GPU may take part in: of a copy in groups its elements, else pairs of channels.
+        var parts: Int { kind.isOfGroups ? count : outer * inner }
+        /// Elements.
         var count: Int {
+            if kind.isOfGroups { return PackedWeights.groupsCount(c) }
             let side = kind.winogradResults.map { $0 + 2 } ?? c.kernel
             return ceilDivide(outer, block) * block * inner * side * side
         }
@@ -46,7 +54,7 @@ struct PackedWeights {
     /// Where a copy lies, and for which algorithm it is.
     struct Place {
         let slice: DeviceSlice
-        /// Of Winograd's F(results x results, 3x3); nil for patches.
+        /// Of Winograd's F(results x results, 3x3); nil elsewhere.
         let winogradResults: Int?
     }
 
@@ -61,7 +69,7 @@ struct PackedWeights {
         guard engine.profile == .cpu else { return [] }
         return Set(
             network.nodes.compactMap {
-                if case .convolution(let c) = $0.operation, c.groups == 1 { "\($0.name).weight" } else { nil }
+                if case .convolution = $0.operation { "\($0.name).weight" } else { nil }
             })
     }
 
@@ -87,11 +95,12 @@ struct PackedWeights {
                         kind: Self.kind(
                             ConvolutionGeometry(network, id, c), engine, trainable: trainable, transposed: transposed),
                         c: c, source: offset("\(node.name).weight"),
-                        block: engine.profile == .cpu
-                            ? engine.registers.block(channels) : engine.tiles.block(channels)))
+                        block: c.groups > 1
+                            ? c.groups
+                            : engine.profile == .cpu ? engine.registers.block(channels) : engine.tiles.block(channels)))
             }
             add(transposed: false)
-            if needsInputGradient.contains(id) { add(transposed: true) }
+            if needsInputGradient.contains(id), !c.isDepthwise { add(transposed: true) }
         }
         // Large networks take several buffers on devices that allocate little at once.
         let limit = engine.allocationLimit / 4
@@ -110,14 +119,15 @@ struct PackedWeights {
     /// What a node's weights are packed for: a convolution, and on the gpu profile a linear layer that may become one.
     private static func convolution(_ operation: Operation, engine: DeviceEngine, trainable: Bool) -> Convolution? {
         switch operation {
-        case .convolution(let c) where c.groups == 1: c
+        case .convolution(let c): c
         case .linear(let l) where engine.profile == .gpu && (!trainable || engine.precision == .tf32): l.convolution
         default: nil
         }
     }
 
     private static func kind(_ g: ConvolutionGeometry, _ engine: DeviceEngine, trainable: Bool, transposed: Bool) -> Kind {
-        switch (engine.profile, transposed) {
+        if g.c.groups > 1 { return transposed ? .groupsTransposed : .groups }
+        return switch (engine.profile, transposed) {
         case (.gpu, true): g.winograd(on: engine, transposed: true) ? .winogradTransposed : .patchesTransposed
         case (.gpu, false): !trainable && g.winograd(on: engine, transposed: false) ? .winograd : .patches
         case (.cpu, true): g.winogradInputGradient ? .winogradTransposed : .patchesTransposed
@@ -133,17 +143,20 @@ struct PackedWeights {
         for entry in entries {
             table += [
                 entry.source, target, entry.c.outputChannels, entry.c.inputChannels, entry.c.kernel * entry.c.kernel,
-                entry.kind.rawValue, entry.block,
+                entry.kind.rawValue, entry.block, entry.count,
             ].map(Int64.init)
-            places[entry.key] = Place(
+            let place = Place(
                 slice: DeviceSlice(buffer, offset: target, count: entry.count), winogradResults: entry.kind.winogradResults)
+            places[entry.key] = place
+            // One channel for one is the same in both directions.
+            if entry.c.isDepthwise { places[Key(node: entry.key.node, transposed: true)] = place }
             target += entry.count
         }
         let list = try Buffer(engine.context, bytes: table.count * 8, label: "packing table")
         try engine.queue.write(table, to: list)
         let lanes = engine.profile.packingLanes(engine.registers)
         // Of the largest copy a GPU's item takes four times all taps.
-        let largest = entries.map { $0.outer * $0.inner }.max() ?? 0
+        let largest = entries.map(\.parts).max() ?? 0
         let (items, run) = engine.profile == .cpu ? (16, 1024) : (max(1, min(ceilDivide(largest, 1024), 256)) * 256, 1)
         func launch(_ first: Int, _ count: Int) throws(DeviceError) -> Launch {
             try engine.launch(
@@ -153,6 +166,13 @@ struct PackedWeights {
         }
         if together { return launches.append(try launch(0, entries.count)) }
         for (index, entry) in entries.enumerated() { single["\(entry.key.node).weight"] = try launch(index, 1) }
+    }
+
+    /// Elements of a copy in groups: the weights, then zeros, which kernels read in the place of pixels outside the image; at least as
+    /// many as they read of one, and up to full work-groups.
+    private static func groupsCount(_ c: Convolution) -> Int {
+        let weights = c.outputChannels * c.fanIn
+        return ceilDivide(weights + max(16, c.inputsPerGroup, c.outputsPerGroup), 64) * 64
     }
 
     /// A convolution's weights for its forward pass or, transposed, for its input gradient; nil where there is no copy.
