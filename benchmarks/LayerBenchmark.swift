@@ -124,9 +124,10 @@ private final class LayerBenchmarkRun: BenchmarkRun {
             chosen(images, input), batch: compared.count, training: !benchmark.direction.isFrozen)
         let shape = network.nodes[network.output].shape
         var worst = Worst()
+        let bound = DeviceChecks.bound(network, engine.precision)
         try plan.forward()
         let found = Layout.toNCHW(try engine.read(plan.output), batch: batch, shape: shape)
-        worst.add(DeviceChecks.relativeError(chosen(found, output), expected) / DeviceChecks.bound, "output")
+        worst.add(DeviceChecks.relativeError(chosen(found, output), expected) / bound, "output")
         guard plan.outputGradient != nil, benchmark.direction != .forward else { return worst.value }
 
         // Sums over the batch see the compared images alone: the others' gradients are zeros.
@@ -147,15 +148,13 @@ private final class LayerBenchmarkRun: BenchmarkRun {
         if let dx = plan.gradientOfInput {
             let found = Layout.toNCHW(try engine.read(dx), batch: batch, shape: network.inputShape)
             worst.add(
-                DeviceChecks.relativeError(chosen(found, input), reference.gradient(of: 0)) / DeviceChecks.bound, "input gradient"
-            )
+                DeviceChecks.relativeError(chosen(found, input), reference.gradient(of: 0)) / bound, "input gradient")
         }
         if benchmark.direction != .inputGradient {
             for parameter in network.parameters {
                 let found = try engine.read(device.store.gradient(parameter.name, count: parameter.count))
                 worst.add(
-                    DeviceChecks.relativeError(found, reference.gradients[parameter.name] ?? []) / DeviceChecks.bound,
-                    parameter.name)
+                    DeviceChecks.relativeError(found, reference.gradients[parameter.name] ?? []) / bound, parameter.name)
             }
         }
         try writeOutputGradient(outputGradient)

@@ -97,7 +97,7 @@ static inline place_t further(place_t at, const place_t by, const int channels, 
 // y [batch, output_height, output_width, outputs] from x [batch, height, width, channels]. Transposed, pixels of dx whose row and
 // column have the same remainders by the stride see the same kernel positions: each such phase is a product of its own, and the
 // third dimension. The residual may be y itself. Work-groups: [tiles of the largest phase, outputs / TILE_LANES, phases].
-kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles(
+kernel WORK_GROUP(ITEMS) void convolution_tiles(
     const int batch, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int kernel_size, const int stride, const int padding,
     global const x_t *restrict x, const ulong x_offset, global const float *restrict weights, const ulong weights_offset,

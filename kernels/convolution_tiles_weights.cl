@@ -23,7 +23,7 @@
 
 // partial[group][output][kernel position][channel]: the weight gradient of the group_pixels output pixels of a group, TILE_ROWS
 // outputs by TILE_LANES columns at a time. Work-groups: [columns / TILE_LANES, outputs / TILE_ROWS, groups].
-kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_tiles_weight_partial(
+kernel WORK_GROUP(ITEMS) void convolution_tiles_weight_partial(
     const int pixels, const int height, const int width, const int channels, const int output_height, const int output_width,
     const int outputs, const int kernel_size, const int stride, const int padding, const int group_pixels,
     global const float *restrict x, const ulong x_offset, global const float *restrict dy, const ulong dy_offset,

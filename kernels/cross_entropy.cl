@@ -4,7 +4,7 @@
 #define LOSS_TEACHER 0
 #include "common/logit_loss.clh"
 
-__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void cross_entropy_rows_fused(LOSS_ARGUMENTS)
+__kernel WORK_GROUP(LOCAL_SIZE) void cross_entropy_rows_fused(LOSS_ARGUMENTS)
 {
     LOSS_BODY
 }

@@ -6,7 +6,7 @@
 #define LOSS_TERM_SET 1
 #include "common/logit_loss.clh"
 
-__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void knowledge_distillation_rows_fused(LOSS_ARGUMENTS)
+__kernel WORK_GROUP(LOCAL_SIZE) void knowledge_distillation_rows_fused(LOSS_ARGUMENTS)
 {
     LOSS_BODY
 }

@@ -11,6 +11,7 @@
 #include "common/loss_terms.clh"
 #include "common/loss_audit.clh"
 #include "common/logit_loss_block.clh"
+#include "common/work_group.clh"
 
 #define GROUP_RIGHT 1u
 #define GROUP_WRONG 2u
@@ -101,7 +102,7 @@
 
 // row_groups[row] = the group of a row, 0 for one that does not count. A faulty row is in some group, so that its nan shows.
 // teacher: [rows, classes]; labels, row_groups: [rows].
-__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void label_revision_group_rows(
+__kernel WORK_GROUP(LOCAL_SIZE) void label_revision_group_rows(
     const uint rows, const uint classes,
     __global const teacher_t *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
@@ -129,7 +130,7 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void label_revi
 
 // student, teacher, gradient: [rows, classes]; labels, row_status, row_scale: [rows]; term_rows: [3, rows]. All outputs are
 // overwritten.
-__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void label_revision_rows_fused(
+__kernel WORK_GROUP(LOCAL_SIZE) void label_revision_rows_fused(
     const uint rows, const uint classes,
     __global const student_t *restrict student, const ulong student_offset,
     __global const teacher_t *restrict teacher, const ulong teacher_offset,

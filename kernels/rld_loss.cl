@@ -11,7 +11,7 @@
 #define LOSS_TERM_SET 2
 #include "common/logit_loss.clh"
 
-__kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void rld_loss_rows_fused(LOSS_ARGUMENTS)
+__kernel WORK_GROUP(LOCAL_SIZE) void rld_loss_rows_fused(LOSS_ARGUMENTS)
 {
     LOSS_BODY
 }

@@ -11,10 +11,16 @@ public final class CommandQueue {
     /// Whether launches are timed. Off in training: some drivers run slower with it.
     public let isProfiling: Bool
 
-    package let handle: OpaquePointer
+    package var handle: OpaquePointer { isUntimed ? untimedHandle ?? ownHandle : ownHandle }
+    private let ownHandle: OpaquePointer
+    /// Beside one whose launches are timed, for `untimed`.
+    private let untimedHandle: OpaquePointer?
+    private var isUntimed = false
 
     private let writes = PendingWrites()
-    private let launchTimes: LaunchTimes?
+    private let allTimes: LaunchTimes?
+    /// Where launches are timed now.
+    private var launchTimes: LaunchTimes? { isUntimed ? nil : allTimes }
     private let synchronous: Bool
     private let debug: Int
     /// Whether `finish` looks for the end before it sleeps, and the launch that it looks at.
@@ -26,29 +32,41 @@ public final class CommandQueue {
     public init(_ context: Context, profiling: Bool = false) throws(DeviceError) {
         let settings = Environment.settings
         let measures = profiling || settings.debug >= 2
-        var status: Int32 = 0
-        let properties = measures ? cl_command_queue_properties(CL_QUEUE_PROFILING_ENABLE) : 0
-        let handle = clCreateCommandQueue(context.handle, context.device.handle, properties, &status)
-        guard let handle, status == 0 else {
-            throw DeviceError(
-                status: CLStatus(rawValue: status), or: .failed, message: "creating a command queue on \(context.device)")
+        ownHandle = try Self.make(context, measures ? CL_QUEUE_PROFILING_ENABLE : 0)
+        do {
+            untimedHandle = profiling ? try Self.make(context, 0) : nil
+        } catch {
+            StandardError.released(clReleaseCommandQueue(ownHandle), "a queue on \(context.device)")
+            throw error
         }
         self.context = context
-        self.handle = handle
         isProfiling = profiling
-        launchTimes = measures ? LaunchTimes(keepsRecords: profiling) : nil
+        allTimes = measures ? LaunchTimes(keepsRecords: profiling) : nil
         synchronous = settings.synchronous
         debug = settings.debug
         polls = context.device.isPoCL && context.device.isCPU
         LiveObjects.Kind.queues.created()
     }
 
+    private static func make(_ context: Context, _ properties: Int32) throws(DeviceError) -> OpaquePointer {
+        var status: Int32 = 0
+        let handle = clCreateCommandQueue(
+            context.handle, context.device.handle, cl_command_queue_properties(properties), &status)
+        guard let handle, status == 0 else {
+            throw DeviceError(
+                status: CLStatus(rawValue: status), or: .failed, message: "creating a command queue on \(context.device)")
+        }
+        return handle
+    }
+
     deinit {
-        // What is still queued reads host memory that goes away with this object.
-        let status = clFinish(handle)
-        if status != 0 { StandardError.print("finishing a queue on \(context.device): \(CLStatus(rawValue: status))") }
-        if debug >= 2 { launchTimes?.summary().forEach(StandardError.print) }
-        StandardError.released(clReleaseCommandQueue(handle), "a queue on \(context.device)")
+        for handle in [ownHandle, untimedHandle].compactMap({ $0 }) {
+            // What is still queued reads host memory that goes away with this object.
+            let status = clFinish(handle)
+            if status != 0 { StandardError.print("finishing a queue on \(context.device): \(CLStatus(rawValue: status))") }
+            StandardError.released(clReleaseCommandQueue(handle), "a queue on \(context.device)")
+        }
+        if debug >= 2 { allTimes?.summary().forEach(StandardError.print) }
         LiveObjects.Kind.queues.released()
     }
 
@@ -82,13 +100,17 @@ public final class CommandQueue {
     }
 
     /// Runs a library call that enqueues on this queue (CLBlast), with the same counting, tracing, `RLD_SYNC` and errors as a launch.
-    /// - Parameter call: gets the queue and, where launches are timed or looked at, a place for the event; returns a status.
+    /// - Parameters:
+    ///   - isOneLaunch: the event is that of all it does; asked where launches are timed.
+    ///   - call: gets the queue and, where launches are timed or looked at, a place for the event; returns a status.
     package func enqueueExternal(
-        _ label: String, _ call: (UnsafeMutablePointer<OpaquePointer?>, UnsafeMutablePointer<OpaquePointer?>?) -> Int32
+        _ label: String, isOneLaunch: @autoclosure () throws(DeviceError) -> Bool = false,
+        _ call: (UnsafeMutablePointer<OpaquePointer?>, UnsafeMutablePointer<OpaquePointer?>?) -> Int32
     ) throws(DeviceError) {
         if debug >= 3 { StandardError.print("call \(label)") }
         var queue: OpaquePointer? = handle
-        let begin = launchTimes == nil ? nil : try marker()
+        var begin: Event?
+        if launchTimes != nil, try !isOneLaunch() { begin = try marker() }
         try submit(label, .blasFailed, "\(label) on \(context.device)", from: begin) { event in call(&queue, event) }
     }
 
@@ -259,6 +281,15 @@ public final class CommandQueue {
     package var pendingWriteBytes: Int { writes.bytes }
 
     // MARK: - Profile
+
+    /// Runs `body` with launches that are not timed, as in training, after everything before it; waits for them.
+    public func untimed(_ body: () throws -> Void) throws {
+        try finish()
+        isUntimed = true
+        defer { isUntimed = false }
+        try body()
+        try finish()
+    }
 
     /// Waits, and returns when each launch since the last `drainProfile` ran. Empty unless the queue was made with `profiling`.
     public var profile: [LaunchRecord] {

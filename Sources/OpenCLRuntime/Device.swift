@@ -61,7 +61,8 @@ public final class Device: Sendable, CustomStringConvertible {
     }
 
     /// The GPU with the most compute units, of those with memory of their own if there is one: what a compute unit is differs from
-    /// vendor to vendor. Without a GPU, the CPU; without either, the first device there is.
+    /// vendor to vendor. Where two drivers offer the same GPU, not Mesa's. Without a GPU, the CPU; without either, the first device
+    /// there is.
     public static func best() throws(DeviceError) -> Device {
         guard let best = best(of: try all()) else { throw noDevice }
         return best
@@ -106,11 +107,16 @@ public final class Device: Sendable, CustomStringConvertible {
 
     private static func best(of devices: [Device]) -> Device? {
         // max(by:) keeps the last of equals; the reversal makes that the first.
-        devices.reversed().filter(\.isGPU).max {
-            ($0.sharesHostMemory ? 0 : 1, $0.computeUnits) < ($1.sharesHostMemory ? 0 : 1, $1.computeUnits)
-        }
-            ?? devices.first(where: \.isCPU) ?? devices.first
+        devices.reversed().filter(\.isGPU).max { rank($0) < rank($1) } ?? devices.first(where: \.isCPU) ?? devices.first
     }
+
+    private static func rank(_ gpu: Device) -> (Int, Int, Int, Int) {
+        let isMesa = ["Clover", "rusticl"].contains(gpu.platformName)
+        return (gpu.hasOpenCL12 ? 1 : 0, gpu.sharesHostMemory ? 0 : 1, gpu.computeUnits, isMesa ? 0 : 1)
+    }
+
+    /// Whether it knows the language of the kernels; Mesa's Clover, for one, does not.
+    package var hasOpenCL12: Bool { !["OpenCL 1.0", "OpenCL 1.1"].contains { version.hasPrefix($0) } }
 
     /// The error of a machine without a device, with what to install.
     public static var noDevice: DeviceError {
@@ -119,7 +125,8 @@ public final class Device: Sendable, CustomStringConvertible {
             """
             no OpenCL device was found; for the CPU: apt-get install ocl-icd-libopencl1 pocl-opencl-icd; for a GPU: the vendor's \
             driver with its OpenCL package (nvidia-opencl-icd, intel-opencl-icd, mesa-opencl-icd or AMD's ROCm); \
-            if one is installed, check OCL_ICD_VENDORS; `--device reference` computes without any device
+            if one is installed, check OCL_ICD_VENDORS (in a container that got NVIDIA's driver alone: \
+            OCL_ICD_VENDORS=libnvidia-opencl.so.1) or, for Mesa, RUSTICL_ENABLE; `--device reference` computes without any device
             """)
     }
 

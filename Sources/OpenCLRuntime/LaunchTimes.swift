@@ -47,10 +47,12 @@ final class LaunchTimes {
         for (label, event, begin) in pending {
             if onlyIfOver, !event.isOver { break }
             let first = begin ?? event
+            let start = event.time(CL_PROFILING_COMMAND_START)
+            // Some drivers do not time markers.
+            let began = begin.map { $0.time(CL_PROFILING_COMMAND_END) }.flatMap { $0 > 0 ? min($0, start) : nil }
             let record = LaunchRecord(
                 label: label, queued: first.time(CL_PROFILING_COMMAND_QUEUED), submitted: first.time(CL_PROFILING_COMMAND_SUBMIT),
-                start: begin?.time(CL_PROFILING_COMMAND_END) ?? event.time(CL_PROFILING_COMMAND_START),
-                end: event.time(CL_PROFILING_COMMAND_END))
+                start: began ?? start, end: event.time(CL_PROFILING_COMMAND_END))
             if keepsRecords { records.append(record) }
             let total = totals[label] ?? (0, 0)
             totals[label] = (total.launches + 1, total.nanoseconds + record.duration)

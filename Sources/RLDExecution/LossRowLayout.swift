@@ -45,12 +45,16 @@ struct LossRowLayout {
             // A processor with this profile tests it, and would spend its time on building programs.
             takesConstants = keepsBlocks && !device.isCPU
             inQuads = keepsBlocks && classes % 4 == 0
-            options =
-                profile.rowOptions(device) + (takesConstants ? Self.options(several: classes > items * kept, on: device) : "")
+            // NVIDIA's compiler spends 105 registers on rows of several blocks; with 64, twice as many work-items run at a time.
+            let limit = takesConstants && classes > items * kept ? RegisterLimit(64, on: device) : nil
+            // Subnormal results are none of the digits that count, and cost a GPU three instructions for every exponential.
+            options = [profile.rowOptions(device), takesConstants ? "-cl-denorms-are-zero" : "", limit?.options ?? ""]
+                .filter { !$0.isEmpty }.joined(separator: " ")
             blockBytes = keepsBlocks ? 4 * items * kept * (method.needsTeacher ? 2 : 1) : nil
             defines =
                 profile.rowDefines(localSize: items, device: device)
                 + (keepsBlocks ? [("ROW_KEEP", "\(kept)"), ("ROW_ONE_BLOCK", classes <= items * kept ? "1" : "0")] : [])
+                + (limit?.defines ?? [])
         }
     }
 
@@ -75,13 +79,6 @@ struct LossRowLayout {
     private static func keptClasses(_ classes: Int, items: Int, on device: Device) -> Int {
         let longest = device.localMemory >= 48 << 10 ? 4096 : 2048
         return [4, 8, 16, 32].first { classes <= items * $0 || items * $0 >= longest } ?? 32
-    }
-
-    /// Subnormal results are none of the digits that count, and cost a GPU three instructions for every exponential. NVIDIA's compiler
-    /// spends 105 registers on rows of `several` blocks; with 64, twice as many work-items run at a time.
-    private static func options(several: Bool, on device: Device) -> String {
-        "-cl-denorms-are-zero"
-            + (several && device.extensions.contains("cl_nv_compiler_options") ? " -cl-nv-maxrregcount=64" : "")
     }
 
     /// How a cpu work-item keeps a row. Up to 8,192 classes it is one block in private memory, exponentials included, and is read once.

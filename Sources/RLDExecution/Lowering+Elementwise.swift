@@ -99,9 +99,10 @@ extension Lowering {
     private func reorder(
         _ id: Network.NodeID, _ function: String, _ extent: Extent, _ x: DeviceSlice, _ y: DeviceSlice, mode: Int
     ) throws(DeviceError) -> Launch {
-        try engine.launch(
+        let count = batch * extent.plane * extent.channels
+        return try engine.launch(
             network.nodes[id].name, "layout.cl", function, defines: DeviceSlice.storageDefines(x: x, y: y),
-            global: [extent.channels, batch * extent.plane],
-            [.int(extent.channels), .int(extent.plane), .slice(x), .slice(y), .int(mode)])
+            global: [ceilDivide(count, 256) * 256],
+            [.long(count), .int(extent.channels), .int(extent.plane), .slice(x), .slice(y), .int(mode)])
     }
 }

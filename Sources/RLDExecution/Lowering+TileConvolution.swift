@@ -56,13 +56,14 @@ extension Lowering {
         let results = batch * ceilDivide(output.height, step) * ceilDivide(output.width, step)
         let size = engine.tiles.fitting(results: results, channels: output.channels, phases: planes * step * step)
         let items = size.items(engine.tileProduct)
+        let compiled = engine.tileProduct.compilation(on: engine.device, items: items)
         return try engine.launch(
             node, "convolution_tiles.cl", "convolution_tiles",
             defines: size.defines + (transposed ? [("TRANSPOSED", "1")] : []) + (planes > 1 ? [("PLANES", "1")] : [])
-                + engine.tileProduct.defines + quads("QUADS_READ", input.channels, x)
+                + compiled.defines + quads("QUADS_READ", input.channels, x)
                 + quads("QUADS_WRITTEN", output.channels, y, finish.residual ?? y) + finish.storageDefines(x: x, y: y)
                 + far(c, input, results: size.pixels, plane: (output.height / step) * (output.width / step)),
-            options: engine.tileProduct.options(on: engine.device, items: items),
+            options: compiled.options,
             global: [
                 ceilDivide(results, size.pixels) * items, ceilDivide(output.channels, size.channels), planes * step * step,
             ],
@@ -78,6 +79,7 @@ extension Lowering {
         let (x, dy, pixels) = (value(node.inputs[0]), gradient(id), batch * g.output.plane)
         let size = engine.tiles.weightTile(c.outputChannels)
         let items = size.items(engine.tileProduct)
+        let compiled = engine.tileProduct.compilation(on: engine.device, items: items)
         let tiles = (columns: ceilDivide(c.fanIn, 64), outputs: ceilDivide(c.outputChannels, size.channels))
         // Enough work-groups for every compute unit, groups large enough to outweigh the adding of their sums.
         let limit = engine.partialSumLimit
@@ -91,11 +93,11 @@ extension Lowering {
             [
                 try engine.launch(
                     node.name, "convolution_tiles_weights.cl", "convolution_tiles_weight_partial",
-                    defines: [("LANES", "\(size.lanes)")] + engine.tileProduct.defines
+                    defines: [("LANES", "\(size.lanes)")] + compiled.defines
                         + quads("QUADS_X", c.inputChannels, memory[x], memory[partial])
                         + quads("QUADS_DY", c.outputChannels, memory[dy])
                         + far(c, g.input, results: groupPixels, plane: g.output.plane),
-                    options: engine.tileProduct.options(on: engine.device, items: items),
+                    options: compiled.options,
                     global: [tiles.columns * items, tiles.outputs, groups], local: [items, 1, 1],
                     [
                         .int(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),

@@ -2,6 +2,7 @@ import CCLBlast
 import COpenCL
 import Foundation
 import OpenCLRuntime
+import Synchronization
 
 /// C = A B (+ C), row-major float32: A is [m, k] or, transposed, [k, m]; B is [k, n] or [n, k]; leading dimensions are the
 /// stored rows' lengths.
@@ -38,15 +39,29 @@ package final class MatrixProducts {
         self.context = context
         self.queue = queue
         try CLBlastParameters.use(parameters, on: context.device)
+        Self.living.withLock { $0 += 1 }
     }
 
     deinit {
-        // CLBlast keeps programs of this context in a process-wide cache; some drivers crash at exit if they outlive it.
-        CLBlastClearCache()
+        // CLBlast keeps its programs in a cache of the process, for all of these: some drivers crash at exit if a program is left.
+        Self.living.withLock {
+            $0 -= 1
+            if $0 == 0 { CLBlastClearCache() }
+        }
     }
 
+    private static let living = Mutex(0)
+
     /// Makes the workspace large enough for a product; call while planning, before the first step.
-    package func reserve(_ p: MatrixProduct) throws(DeviceError) {
+    /// - Returns: what the product needs, in bytes; 0 where CLBlast multiplies the matrices as they lie.
+    @discardableResult
+    package func reserve(_ p: MatrixProduct) throws(DeviceError) -> Int {
+        let bytes = try workspace(p)
+        if bytes > scratch?.bytes ?? 0 { scratch = try Buffer(context, bytes: bytes, label: "matrix product workspace") }
+        return bytes
+    }
+
+    private func workspace(_ p: MatrixProduct) throws(DeviceError) -> Int {
         var bytes = 0
         var handle: cl_command_queue? = queue.handle
         let status = CLBlastSGemmTempBufferSize(
@@ -54,12 +69,11 @@ package final class MatrixProducts {
             p.b.offset, ldb(p), p.c.offset, p.n, &handle, &bytes)
         try DeviceError.check(
             status.rawValue, .blasFailed, "matrix product [\(p.m), \(p.k)] x [\(p.k), \(p.n)] on \(context.device.name)")
-        guard bytes > scratch?.bytes ?? 0 else { return }
-        scratch = try Buffer(context, bytes: bytes, label: "matrix product workspace")
+        return bytes
     }
 
     package func enqueue(_ p: MatrixProduct) throws(DeviceError) {
-        try queue.enqueueExternal("sgemm \(p.m)x\(p.n)x\(p.k)") { queue, event in
+        try queue.enqueueExternal("sgemm \(p.m)x\(p.n)x\(p.k)", isOneLaunch: try workspace(p) == 0) { queue, event in
             CLBlastSgemmWithTempBuffer(
                 CLBlastLayoutRowMajor, transpose(p.transposeA), transpose(p.transposeB), p.m, p.n, p.k, 1, p.a.buffer.handle,
                 p.a.offset, lda(p), p.b.buffer.handle, p.b.offset, ldb(p), p.accumulate ? 1 : 0, p.c.buffer.handle, p.c.offset,

@@ -15,14 +15,15 @@ package enum TileProduct: Int, Sendable {
     /// float32 adds none, so that its programs stay what they are.
     var defines: [(String, String)] { self == .float32 ? [] : [("TF32", "\(rawValue)")] }
 
-    /// Compiler options. A compute unit's 65,536 registers are three work-groups' of 128 items with 160 each, two groups' of 256 with
-    /// 128; unasked, a compiler takes up to 178.
-    func options(on device: Device, items: Int) -> String {
+    /// How tiles are compiled: defines beside these, and options. A compute unit's 65,536 registers are three work-groups' of 128 items
+    /// with 160 each, two groups' of 256 with 128; unasked, a compiler takes up to 178.
+    func compilation(on device: Device, items: Int) -> (defines: [(String, String)], options: String) {
         switch self {
-        case .float32: ""
+        case .float32: return (defines, "")
         case .matrixUnits:
-            device.extensions.contains("cl_nv_compiler_options") ? "-cl-nv-maxrregcount=\(items > 128 ? 128 : 160)" : ""
-        case .emulation: device.optionsOfChecks
+            let limit = RegisterLimit(items > 128 ? 128 : 160, on: device)
+            return (defines + limit.defines, limit.options)
+        case .emulation: return (defines, device.optionsOfChecks)
         }
     }
 

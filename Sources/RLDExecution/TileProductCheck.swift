@@ -10,7 +10,7 @@ package enum TileProductCheck {
     package static func verify(_ engine: DeviceEngine) throws {
         let network = Network("tf32", input: [inputs, height, width]) { $0.convolution($1, outputs, kernel: 1, name: "product") }
         let pixels = height * width
-        // A product has at most one factor with digits to round, of which the last is a tie: 20 bits hold every sum.
+        // A product has at most one factor with digits to round, up, down or at a tie: 20 bits hold every sum.
         let x = (0..<inputs * pixels).map { $0 / pixels % 2 == 0 ? tie(0, $0) : whole(0, $0) }
         let weight = (0..<outputs * inputs).map { $0 % inputs % 2 == 0 ? whole(1, $0) : tie(1, $0) }
         let dy = (0..<outputs * pixels).map { whole(2, $0) }
@@ -56,9 +56,10 @@ package enum TileProductCheck {
     /// -7...7.
     private static func whole(_ stream: UInt64, _ index: Int) -> Double { Double(random(below: 15, stream, index) - 7) }
 
-    /// Of magnitude 1 to 2, half way between two values of tf32.
+    /// Of magnitude 1 to 2, half way between two values of tf32 or a little beside that, with digits that the unit must not see.
     private static func tie(_ stream: UInt64, _ index: Int) -> Double {
-        let magnitude = 1 + Double(2 * random(below: 1024, stream, index) + 1) / 2048
+        let beside = Double(random(below: 3, stream + 10, index) - 1) * 0x1p-20
+        let magnitude = 1 + Double(2 * random(below: 1024, stream, index) + 1) / 2048 + beside
         return index % 3 == 0 ? -magnitude : magnitude
     }
 }

@@ -12,7 +12,7 @@ extension DeviceChecks {
             worst.add(try peak.check() / 1e-6, "sums")
             return CheckResult(worst)
         }
-        return lossChecks(tiny: tiny) + [yardstick] + stepChecks(tiny: tiny)
+        return lossChecks(tiny: tiny) + [yardstick] + (tiny ? [] : matrixChecks()) + stepChecks(tiny: tiny)
     }
 
     /// Writes past the end of a buffer on purpose: a checker that watches the device must complain.

@@ -80,11 +80,12 @@ package final class StepValidator: StepWatcher {
                 node, inputs: inputs, input: Extent(plan.network.nodes[node.inputs[0]].shape), batch: batch
             ) { state["\(node.name).\($0)"]?.values ?? [] }
             scales.merge(ErrorScale.statistics(node, input: inputs.first ?? [])) { $1 }
-            let allowed = DeviceChecks.bound * max(ErrorScale.largest(expected), scale)
+            let place = Place(self.step, part, node, self.precision)
+            let allowed = place.bound * max(ErrorScale.largest(expected), scale)
             let stored = plan.place(of: id).element
             try self.compare(
-                found, expected, bound: { allowed + stored.rounding(of: expected[$0]) }, shape: [batch] + node.shape,
-                Place(self.step, part, node.name, node.operation.label), "value")
+                found, expected, bound: { allowed + stored.rounding(of: expected[$0]) }, shape: [batch] + node.shape, place,
+                "value")
             return found
         }
         guard plan.mode == .training else { return }
@@ -153,7 +154,7 @@ package final class StepValidator: StepWatcher {
                 let scale = max(scales.input, ErrorScale.largest(own.gradient(of: id)) * (node.inputs.count > 1 ? 1 : 0))
                 try self.compare(
                     found, expected, scale: scale, shape: [batch] + net.nodes[input].shape,
-                    Place(self.step, "backward", node.name, node.operation.label), "gradient of \(net.nodes[input].name)")
+                    Place(self.step, "backward", node, self.precision), "gradient of \(net.nodes[input].name)")
                 return found
             },
             after: { id in
@@ -165,7 +166,7 @@ package final class StepValidator: StepWatcher {
                     try self.compare(
                         try network.store.readGradient(tensor.name, count: tensor.count), own.gradients[tensor.name] ?? [],
                         scale: tensor.name.hasSuffix("bias") ? scales.bias : scales.weight, shape: tensor.shape,
-                        Place(self.step, "backward", node.name, node.operation.label), "gradient of \(tensor.name)")
+                        Place(self.step, "backward", node, self.precision), "gradient of \(tensor.name)")
                 }
             })
     }
@@ -212,15 +213,21 @@ package final class StepValidator: StepWatcher {
 
     private struct Place {
         let (step, part, node, operation): (Int, String, String, String)
+        /// Of one value, relative to the largest.
+        var bound = DeviceChecks.bound
         init(_ step: Int, _ part: String, _ node: String, _ operation: String) {
             (self.step, self.part, self.node, self.operation) = (step, part, node, operation)
+        }
+        init(_ step: Int, _ part: String, _ node: Network.Node, _ precision: Precision) {
+            self.init(step, part, node.name, node.operation.label)
+            bound = DeviceChecks.bound(node.operation, precision)
         }
     }
 
     private func compare(
         _ found: [Double], _ expected: [Double], scale: Double, shape: [Int], _ place: Place, _ quantity: String
     ) throws {
-        let allowed = DeviceChecks.bound * max(ErrorScale.largest(expected), scale)
+        let allowed = place.bound * max(ErrorScale.largest(expected), scale)
         try compare(found, expected, bound: { _ in allowed }, shape: shape, place, quantity)
     }
 
