@@ -99,6 +99,7 @@ struct ConvertCommand: ParsableCommand {
     }
 
     private func show(_ file: TensorFile) throws {
+        try file.requireReadable()
         if json {
             let rows = file.entries.map { Row(name: $0.name, type: $0.type.rawValue, shape: $0.shape) }
             return try Output.json(Listing(format: file.format.rawValue, tensors: rows, metadata: file.metadata))

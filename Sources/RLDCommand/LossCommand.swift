@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import RLD
 
 struct LossCommand: ParsableCommand {
@@ -76,6 +77,11 @@ struct LossCommand: ParsableCommand {
         let (configuration, warnings) = try reader.finish()
         let method = configuration.method
         common.warn(warnings + idle(method))
+        for (option, output) in [("--gradient", gradient), ("--audit", audit)] {
+            if let output, Self.isSameFile(output, file) {
+                throw InputError(option, "is the file of the logits, which it would replace", advice: "name another")
+            }
+        }
         let auditFile = try audit.map { try AuditFile(path: $0, method: method) }
 
         let stored = try TensorFile(path: file)
@@ -105,6 +111,11 @@ struct LossCommand: ParsableCommand {
             throw CommandEnd(
                 code: 1, message: "error: the loss is not finite: the student excludes (-inf) a class that the target needs")
         }
+    }
+
+    private static func isSameFile(_ a: String, _ b: String) -> Bool {
+        func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+        return resolved(a) == resolved(b)
     }
 
     /// Options that were given and do nothing.
@@ -144,9 +155,13 @@ struct LossCommand: ParsableCommand {
     }
 
     private func logits(_ name: String, in stored: TensorFile) throws(InputError) -> Tensor {
-        let shape = stored.entry(name)?.shape
+        guard stored.format != .npy else {
+            throw InputError(
+                file, "is a single array, and a loss needs several", advice: "store student, teacher and labels with numpy.savez")
+        }
         let tensor = try stored.tensor(name)
-        guard let shape, shape.count == 2, shape[0] > 0, shape[1] > 0 else {
+        let shape = tensor.shape
+        guard shape.count == 2, shape[0] > 0, shape[1] > 0 else {
             throw InputError(file, "tensor '\(name)': expected shape [rows, classes], both at least 1, found \(tensor.shape)")
         }
         return tensor

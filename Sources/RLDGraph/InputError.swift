@@ -7,11 +7,15 @@ public struct InputError: Error, Sendable, Equatable, CustomStringConvertible {
     public let problem: String
     /// What to do about it; empty when the problem says it already.
     public let advice: String
+    /// Whether nothing is wrong with it but that its kind is not read.
+    package let isUnsupported: Bool
 
     public init(_ subject: String, _ problem: String, advice: String = "") {
-        self.subject = subject
-        self.problem = problem
-        self.advice = advice
+        self.init(unsupported: false, subject, problem, advice: advice)
+    }
+
+    package init(unsupported: Bool, _ subject: String, _ problem: String, advice: String = "") {
+        (self.subject, self.problem, self.advice, isUnsupported) = (subject, problem, advice, unsupported)
     }
 
     public var description: String {

@@ -56,6 +56,26 @@ struct LossCommandTests {
 
     static let golden = LossCase.all.filter { ["b8c10_mixed", "b8c10_minus_inf", "b5c2_mixed"].contains($0.set) }
 
+    @Test("the file of the logits is not replaced by what is computed from it; a single array is no set of logits")
+    func ownFile() throws {
+        let folder = Folder()
+        let file = folder.path + "/logits.safetensors"
+        try FileManager.default.copyItem(atPath: Goldens.path("losses/b8c10_mixed.safetensors"), toPath: file)
+        let before = try Data(contentsOf: URL(fileURLWithPath: file))
+        try FileManager.default.createSymbolicLink(atPath: folder.path + "/link", withDestinationPath: folder.path)
+        for option in ["--gradient", "--audit"] {
+            let result = try Program.run(
+                ["loss", file, "--method", "rld", option, folder.path + "/link/logits.safetensors", "--device", "reference"])
+            #expect(result.code == 2 && result.error.contains("\(option): is the file of the logits"), "\(result.error)")
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: file)) == before)
+        let array = folder.path + "/student.npy"
+        try TensorFile.write(
+            [StoredTensor("student", Tensor(shape: [2, 3], repeating: 0), as: .float32, source: array)], to: array)
+        let result = try Program.run(["loss", array, "--method", "ce", "--device", "reference"])
+        #expect(result.code == 2 && result.error.contains("is a single array, and a loss needs several"), "\(result.error)")
+    }
+
     @Test("every method and option on the reference, against the authors' numbers")
     func reference() throws {
         for golden in Self.golden {

@@ -94,6 +94,25 @@ struct NumPyTests {
         }
     }
 
+    @Test("arrays of words and records beside others are refused when they are asked for")
+    func unreadableArrays() throws {
+        let words = Self.npy(header("<U3", "1,"), Array(repeating: 0, count: 12))
+        let records = Self.npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", [])
+        let numbers = Self.npy(header("<f4", "2,"), floats([1, 2]))
+        let file = try TensorFile(
+            bytes: zip([(name: "names.npy", bytes: words), (name: "a.npy", bytes: numbers), (name: "r.npy", bytes: records)]),
+            named: "x.npz")
+        #expect(file.entries.map(\.name) == ["a"])
+        #expect(try file.tensor("a").values == [1, 2])
+        expectRefusal("elements of type '<U3'") { _ = try file.stored("names") }
+        expectRefusal("array of records") { _ = try file.stored("r") }
+        expectRefusal("elements of type '<U3'") { _ = try file.stateDict() }
+        // What is damaged is refused at once.
+        expectRefusal("is too long") {
+            _ = try TensorFile(bytes: zip([(name: "a.npy", bytes: numbers + [0])]), named: "x.npz")
+        }
+    }
+
     @Test("what is written in one format is read from it bit for bit", arguments: ["safetensors", "npz", "pth"])
     func roundTrips(ending: String) throws {
         let path = folder.file("x.\(ending)")

@@ -26,11 +26,12 @@ struct NumPyHeader: Equatable {
         }
         guard case .string(let descr)? = members["descr"] else {
             throw InputError(
-                path, "is a NumPy array of records, not of numbers", advice: "store each field as an array of its own")
+                unsupported: true, path, "is a NumPy array of records, not of numbers",
+                advice: "store each field as an array of its own")
         }
         guard let mark = descr.first, "<>|=".contains(mark), let type = Self.kinds[String(descr.dropFirst())] else {
             throw InputError(
-                path, "holds NumPy elements of type \(quoted(descr))",
+                unsupported: true, path, "holds NumPy elements of type \(quoted(descr))",
                 advice: "readable are \(Self.kinds.keys.sorted().joined(separator: ", "))")
         }
         guard case .truth(let isFortranOrder)? = members["fortran_order"], case .tuple(let shape)? = members["shape"],

@@ -3,8 +3,10 @@ import RLDGraph
 /// A safetensors file, open for reading. The header is read and checked at once; a tensor's bytes are read when it is asked for.
 public struct SafetensorsFile: Sendable {
     public let path: String
-    /// In the order of the header.
+    /// In the order of the header, without those of types that are not read.
     public let entries: [SafetensorsEntry]
+    /// Those, by name: why.
+    let unreadable: [String: InputError]
     /// The header's `__metadata__`; empty when there is none.
     public let metadata: [String: String]
 
@@ -46,7 +48,7 @@ public struct SafetensorsFile: Sendable {
             json: file.read(from: 8, count: Int(length)), bodySize: file.size - bodyOffset, path: path)
         self.path = path
         self.file = file
-        entries = header.entries
+        (entries, unreadable) = (header.entries, header.unreadable)
         metadata = header.metadata
         indices = Dictionary(uniqueKeysWithValues: header.entries.enumerated().map { ($1.name, $0) })
     }
@@ -60,6 +62,7 @@ public struct SafetensorsFile: Sendable {
     /// A tensor as the file holds it.
     public func stored(_ name: String) throws(InputError) -> StoredTensor {
         guard let entry = entry(name) else {
+            if let error = unreadable[name] { throw error }
             throw InputError(
                 path, "has no tensor \(quoted(name))", advice: suggestion(for: name, among: entries.lazy.map(\.name)))
         }

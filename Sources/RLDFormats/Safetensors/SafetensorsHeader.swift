@@ -17,8 +17,10 @@ struct SafetensorsHeader: Equatable {
     /// The official reader's limit.
     static let maximumBytes = 100_000_000
 
-    /// In the order of the header.
+    /// In the order of the header, without those of types that are not read.
     var entries: [SafetensorsEntry] = []
+    /// Those, by name: why.
+    var unreadable: [String: InputError] = [:]
     var metadata: [String: String] = [:]
 
     /// - Parameters:
@@ -37,6 +39,7 @@ struct SafetensorsHeader: Equatable {
         }
         guard case .object(let members) = value else { throw InputError(path, "the header is not a JSON object") }
         var seen: Set<String> = []
+        var places: [Place] = []
         for member in members {
             guard seen.insert(member.key).inserted else {
                 throw InputError(path, "the header names \(quoted(member.key)) twice")
@@ -44,10 +47,15 @@ struct SafetensorsHeader: Equatable {
             if member.key == "__metadata__" {
                 metadata = try Self.metadata(member.value, path: path)
             } else {
-                entries.append(try Self.entry(member, path: path))
+                let (place, entry) = try Self.entry(member, path: path)
+                places.append(place)
+                switch entry {
+                case .success(let entry): entries.append(entry)
+                case .failure(let error): unreadable[member.key] = error
+                }
             }
         }
-        try checkLayout(bodySize: bodySize, path: path)
+        try Self.checkLayout(places, bodySize: bodySize, path: path)
     }
 
     private static func metadata(_ value: HeaderJSON, path: String) throws(InputError) -> [String: String] {
@@ -64,7 +72,12 @@ struct SafetensorsHeader: Equatable {
         return result
     }
 
-    private static func entry(_ member: HeaderJSON.Member, path: String) throws(InputError) -> SafetensorsEntry {
+    /// Where a tensor lies, whatever its type.
+    private typealias Place = (name: String, range: Range<Int>)
+
+    private static func entry(
+        _ member: HeaderJSON.Member, path: String
+    ) throws(InputError) -> (Place, Result<SafetensorsEntry, InputError>) {
         let tensor = "tensor \(quoted(member.key))"
         guard case .object(let fields) = member.value else { throw InputError(path, "\(tensor) is not a JSON object") }
         func field(_ key: String) throws(InputError) -> HeaderJSON {
@@ -74,11 +87,6 @@ struct SafetensorsHeader: Equatable {
             return value
         }
         guard case .string(let typeName) = try field("dtype") else { throw InputError(path, "\(tensor): dtype is not a string") }
-        guard let type = ElementType(rawValue: typeName) else {
-            throw InputError(
-                path, "\(tensor) has dtype \(quoted(typeName))",
-                advice: "readable are \(ElementType.allCases.map(\.rawValue).joined(separator: ", "))")
-        }
         guard let shape = integers(try field("shape")) else {
             throw InputError(path, "\(tensor): shape is not a list of sizes")
         }
@@ -88,6 +96,13 @@ struct SafetensorsHeader: Equatable {
         guard offsets[0] <= offsets[1] else {
             throw InputError(path, "\(tensor): data_offsets \(offsets) end before they begin")
         }
+        let place = (name: member.key, range: offsets[0]..<offsets[1])
+        guard let type = ElementType(rawValue: typeName) else {
+            let error = InputError(
+                path, "\(tensor) has dtype \(quoted(typeName))",
+                advice: "readable are \(ElementType.allCases.map(\.rawValue).joined(separator: ", "))")
+            return (place, .failure(error))
+        }
         guard let bytes = type.byteCount(shape: shape) else {
             throw InputError(path, "\(tensor): shape \(shapeText(shape)) overflows")
         }
@@ -96,12 +111,12 @@ struct SafetensorsHeader: Equatable {
                 path,
                 "\(tensor): \(typeName) \(shapeText(shape)) takes \(bytes) bytes, data_offsets give \(offsets[1] - offsets[0])")
         }
-        return SafetensorsEntry(name: member.key, type: type, shape: shape, range: offsets[0]..<offsets[1])
+        return (place, .success(SafetensorsEntry(name: member.key, type: type, shape: shape, range: place.range)))
     }
 
     /// As the format defines: from 0 on, back to back, to the end of the file.
-    private func checkLayout(bodySize: Int, path: String) throws(InputError) {
-        let ordered = entries.sorted { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
+    private static func checkLayout(_ places: [Place], bodySize: Int, path: String) throws(InputError) {
+        let ordered = places.sorted { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
         var end = 0
         for entry in ordered {
             let start = entry.range.lowerBound

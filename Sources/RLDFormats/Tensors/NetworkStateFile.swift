@@ -6,6 +6,7 @@ extension NetworkState {
     public init(safetensors path: String) throws(InputError) {
         self.init()
         let file = try SafetensorsFile(path: path)
+        if let first = file.unreadable.min(by: { $0.key < $1.key }) { throw first.value }
         for name in file.names { self[name] = try file.tensor(name) }
     }
 

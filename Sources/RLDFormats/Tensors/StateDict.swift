@@ -23,6 +23,7 @@ extension TensorFile {
     ///   ("model.student"); nil takes `model`, `state_dict` or the only one there is.
     /// - Throws: when there is none, or several that could be meant.
     public func stateDict(key: String? = nil) throws(InputError) -> StateDict {
+        try requireReadable()
         guard !entries.isEmpty else { throw InputError(path, "holds no tensors") }
         if let key { return try stateDict(named: key) }
         var groups: [[String]: [Int]] = [:]

@@ -13,6 +13,7 @@ public struct TensorConversion {
     /// Everything in a file, or the tensors under a key. A PyTorch checkpoint gives its state dict, without the optimiser's tensors.
     /// - Parameter key: as `TensorFile.stateDict` takes it.
     public init(_ source: TensorFile, key: String? = nil, type: ElementType? = nil) throws(InputError) {
+        try source.requireReadable()
         self.source = source
         self.type = type
         metadata = source.metadata

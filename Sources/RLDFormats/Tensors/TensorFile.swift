@@ -28,8 +28,10 @@ public struct TensorFile: Sendable {
 
     public let path: String
     public let format: Format
-    /// In the order of the file.
+    /// In the order of the file, without those of types that are not read.
     public let entries: [Entry]
+    /// Those, by name: why.
+    private let unreadable: [String: InputError]
     /// What the file says about itself: safetensors metadata, numbers and strings beside PyTorch weights.
     public let metadata: [String: String]
     private let contents: Contents
@@ -75,25 +77,33 @@ public struct TensorFile: Sendable {
 
     private init(_ array: NumPyArray) {
         path = array.path
-        (format, metadata, contents) = (.npy, [:], .npy(array))
+        (format, metadata, contents, unreadable) = (.npy, [:], .npy(array), [:])
         let stem = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
         entries = [Entry(name: stem, type: array.type, shape: array.shape, group: [], ownName: stem)]
     }
 
     private init(arrays archive: ZipArchive) throws(InputError) {
         path = archive.path
-        let members = archive.entries.filter { !$0.name.hasSuffix("/") }
+        var members: [ZipArchive.Entry] = []
         var found: [Entry] = []
-        for member in members {
-            let (name, array) = try Self.array(member, in: archive)
-            found.append(Entry(name: name, type: array.type, shape: array.shape, group: [], ownName: name))
+        var unreadable: [String: InputError] = [:]
+        for member in archive.entries where !member.name.hasSuffix("/") {
+            do throws(InputError) {
+                let (name, array) = try Self.array(member, in: archive)
+                found.append(Entry(name: name, type: array.type, shape: array.shape, group: [], ownName: name))
+                members.append(member)
+            } catch {
+                guard error.isUnsupported else { throw error }
+                unreadable[String(member.name.dropLast(4))] = error
+            }
         }
         (format, metadata, contents, entries) = (.npz, [:], .npz(archive, members), found)
+        self.unreadable = unreadable
     }
 
     private init(_ file: SafetensorsFile) {
         path = file.path
-        (format, metadata, contents) = (.safetensors, file.metadata, .safetensors(file))
+        (format, metadata, contents, unreadable) = (.safetensors, file.metadata, .safetensors(file), file.unreadable)
         entries = file.entries.map { Entry(name: $0.name, type: $0.type, shape: $0.shape, group: [], ownName: $0.name) }
     }
 
@@ -101,7 +111,7 @@ public struct TensorFile: Sendable {
         path = checkpoint.path
         format = .torch
         metadata = checkpoint.values
-        contents = .torch(checkpoint)
+        (contents, unreadable) = (.torch(checkpoint), [:])
         entries = checkpoint.entries.map {
             Entry(
                 name: $0.path.joined(separator: "."), type: $0.tensor.type, shape: $0.tensor.view.shape,
@@ -141,10 +151,17 @@ public struct TensorFile: Sendable {
     public func stored(_ name: String) throws(InputError) -> StoredTensor {
         if format == .npy { return try stored(at: 0) }
         guard let index = entries.firstIndex(where: { $0.name == name }) else {
+            if let error = unreadable[name] { throw error }
             throw InputError(
                 path, "has no tensor \(quoted(name))", advice: suggestion(for: name, among: entries.lazy.map(\.name)))
         }
         return try stored(at: index)
+    }
+
+    /// For what takes every tensor of the file.
+    /// - Throws: why one of them is not read, the first by name.
+    public func requireReadable() throws(InputError) {
+        if let first = unreadable.min(by: { $0.key < $1.key }) { throw first.value }
     }
 
     /// A tensor by its name, or the only one that the file holds, whatever its name.

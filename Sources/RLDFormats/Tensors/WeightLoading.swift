@@ -68,7 +68,13 @@ extension LoadedWeights {
         state = NetworkState()
         for tensor in network.stateTensors {
             if let index = places[tensor.name], !fit.restarted.contains(tensor.name) {
-                state[tensor.name] = try file.stored(at: index).tensor(source: file.path)
+                let stored = try file.stored(at: index).tensor(source: file.path)
+                guard stored.values.allSatisfy(\.isFinite) else {
+                    throw InputError(
+                        file.path, "tensor \(quoted(tensor.name)) holds values that are not finite",
+                        advice: "its training diverged; give the weights of an epoch before")
+                }
+                state[tensor.name] = stored
             } else {
                 state[tensor.name] = fresh[tensor.name] ?? Tensor(shape: tensor.shape, repeating: 0)
             }
