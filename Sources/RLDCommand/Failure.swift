@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import RLD
+import Synchronization
 
 /// An end that is no error of the program: a check that failed (1) or a run that was interrupted after saving (130).
 struct CommandEnd: Error {
@@ -46,10 +47,22 @@ enum Output {
     /// A disk that is full behind it ends nothing.
     static func error(_ line: String) { try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8)) }
 
+    /// Why a result could not be written; 0 if all were.
+    private static let problem = Atomic<Int32>(0)
+
     /// A result, visible at once even in a pipe.
     static func line(_ text: String) {
         print(text)
-        fflush(nil)
+        // A reader that has left wants no more.
+        if fflush(nil) != 0, errno != EPIPE { problem.store(errno, ordering: .relaxed) }
+    }
+
+    /// - Throws: when a result was not written.
+    static func finish() throws {
+        let number = problem.load(ordering: .relaxed)
+        if number != 0 {
+            throw CommandEnd(code: 1, message: "error: standard output cannot be written: \(String(cString: strerror(number)))")
+        }
     }
 
     /// JSON as a run's records have it.

@@ -38,6 +38,7 @@ enum Main {
             try checkOptions(arguments)
             var command = try RLDCommand.parseAsRoot(arguments)
             try command.run()
+            try Output.finish()
             return 0
         } catch {
             return Failure.report(error, arguments: arguments)

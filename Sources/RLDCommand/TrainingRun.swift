@@ -13,8 +13,7 @@ struct TrainingRun {
             throw InputError("--resume", "and --overwrite exclude each other")
         }
         if options.dryRun { return try plan(base: base, settings: settings) }
-        guard let out = options.out else { throw InputError("--out", "is missing", advice: "name the folder of the run") }
-        let folder = try RunFolder(out, existing: options.resume ? .resume : options.overwrite ? .overwrite : .refuse)
+        let folder = try runFolder()
         var resumption = try folder.resumption()
         let configuration = try configuration(base: base, settings: settings, resumption: &resumption)
         if let resumption, let result = folder.result, resumption.configuration == configuration {
@@ -47,6 +46,11 @@ struct TrainingRun {
         try report(result.summary, folder: folder)
     }
 
+    private func runFolder() throws(InputError) -> RunFolder {
+        guard let out = options.out else { throw InputError("--out", "is missing", advice: "name the folder of the run") }
+        return try RunFolder(out, existing: options.resume ? .resume : options.overwrite ? .overwrite : .refuse)
+    }
+
     private func load(_ configuration: TrainingConfiguration, for executor: any NetworkExecutor) throws -> Dataset {
         try DatasetCatalog.load(
             configuration.data,
@@ -57,26 +61,31 @@ struct TrainingRun {
     private func configuration(
         base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)], resumption: inout Resumption?
     ) throws -> TrainingConfiguration {
-        var reader = ConfigurationReader(base)
+        // What is not given is the run's, and what is given is judged beside it.
+        var reader = ConfigurationReader(resumption?.configuration ?? base)
         if let file = options.config { try reader.read(file: file) }
         for assignment in options.assignments { try reader.set(assignment: assignment) }
         try reader.set(authors: options.overrides)
         try reader.take(settings + options.settings + [("device", "--device", common.device)])
-        // What is needed beside what was given is in the run.
         let (given, warnings) = try reader.finish()
         common.warn(warnings)
         return try resumption?.merge(given, keys: reader.givenKeys, allowing: options.allowChange) ?? given
     }
 
-    /// What a run would do and how long it would take.
+    /// What a run, or the rest of one, would do and how long it would take.
     private func plan(base: TrainingConfiguration, settings: [(key: String, option: String, value: String?)]) throws {
-        var none: Resumption?
-        let configuration = try configuration(base: base, settings: settings, resumption: &none)
+        // Locked until this is over.
+        let folder = options.resume ? try runFolder() : nil
+        defer { folder?.close() }
+        var resumption = try folder?.resumption()
+        let configuration = try configuration(base: base, settings: settings, resumption: &resumption)
         let executor = try makeExecutor(
-            device: configuration.device, precision: configuration.precision,
+            device: configuration.device, tuning: resumption?.tuning, precision: configuration.precision,
             teacherStorage: configuration.teacherStorage)
         let dataset = try load(configuration, for: executor)
-        let estimate = try Trainer(configuration: configuration, executor: executor, dataset: dataset).estimate()
+        let estimate = try Trainer(
+            configuration: configuration, executor: executor, dataset: dataset, resuming: resumption
+        ).estimate()
         if common.json { return try Output.json(estimate) }
         for line in estimate.plan { Output.line(line) }
         Output.line(

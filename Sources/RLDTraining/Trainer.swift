@@ -141,7 +141,7 @@ public final class Trainer {
     }
 
     /// Fresh weights, or those of `initialWeights`, and what is to be said about them. A run that is resumed takes its own.
-    private func initialState(_ network: Network) throws -> (state: NetworkState, notes: [String]) {
+    func initialState(_ network: Network) throws -> (state: NetworkState, notes: [String]) {
         guard let path = configuration.initialWeights, resumption == nil else {
             return (network.initialState(seed: configuration.seed), [])
         }

@@ -14,7 +14,8 @@ public struct TrainingEstimate: Sendable, Equatable, Encodable {
 }
 
 extension Trainer {
-    /// Plans the run and times a few of its steps; writes nothing. A teacher whose weights are missing counts with fresh ones.
+    /// Plans the run, or what is left of one that is resumed, and times a few of its steps; writes nothing. A teacher whose weights
+    /// are missing counts with fresh ones.
     public func estimate() throws -> TrainingEstimate {
         let (network, teachers, split) = try checkedInput(fresh: true)
         let size = configuration.batchSize
@@ -23,7 +24,7 @@ extension Trainer {
         for (index, teacher) in teachers {
             try executor.prepareTeacher(teacher.network, state: teacher.state, at: index)
         }
-        try executor.prepareStudent(network, state: network.initialState(seed: configuration.seed))
+        try executor.prepareStudent(network, state: initialState(network).state)
         try executor.prepareUpdates(configuration.updateRule())
         try executor.prepareSteps(training: [size], evaluation: [size], objective: configuration.objective)
         let rows = Array(split.training.prefix(size))
@@ -54,9 +55,10 @@ extension Trainer {
         let evaluation = try timed(2) { _ in
             try executor.evaluateStep(selection(dataset.transform.evaluation, epoch: 0))
         }
-        let perEpoch = TrainingOrder.steps(split.training.count, batch: size)
+        let all = TrainingOrder.steps(split.training.count, batch: size) * configuration.epochs
+        let steps = max(0, all - (resumption?.checkpoint.stepsDone ?? 0))
         let chosenOn = configuration.selection(dataset, split)
-        let selects = chosenOn == .last ? 0 : configuration.evaluations
+        let selects = chosenOn == .last ? 0 : Int((Double(configuration.evaluations * steps) / Double(all)).rounded(.up))
         let tests = dataset.test.count > 0 ? 2 : 0
         func batches(_ images: Int) -> Double { Double(images) / Double(size) }
         let images =
@@ -67,8 +69,8 @@ extension Trainer {
                 split.description(dataset),
                 "device     \(executor.executorDescription)",
             ],
-            steps: perEpoch * configuration.epochs, secondsPerStep: step, evaluations: selects + tests,
+            steps: steps, secondsPerStep: step, evaluations: selects + tests,
             secondsPerEvaluation: evaluation * images / Double(max(selects + tests, 1)),
-            seconds: step * Double(perEpoch * configuration.epochs) + evaluation * images)
+            seconds: step * Double(steps) + evaluation * images)
     }
 }

@@ -86,6 +86,40 @@ struct KillTests {
         }
     }
 
+    @Test("a terminal that is closed saves as SIGTERM does; a reader of the progress that leaves ends nothing")
+    func closedTerminal() throws {
+        let folder = Folder()
+        let command = try arguments(folder, out: "closed", device: ["--device", "reference"], epochs: 4).filter {
+            $0 != "--quiet"
+        }
+        // Who runs the tests may ignore the signal, which is handed down.
+        let closed = try Program.run(["--default-signal=HUP", Program.path] + command, program: "/usr/bin/env") { process in
+            for _ in 0..<4000
+            where process.isRunning && !FileManager.default.fileExists(atPath: folder.path + "/closed/last.safetensors") {
+                usleep(5_000)
+            }
+            kill(process.processIdentifier, SIGHUP)
+        }
+        #expect(closed.code == 130 && closed.error.contains("--resume goes on from here"), "\(closed.error)")
+        let rest = try Program.run(command + ["--dry-run", "--json"])
+        let whole = try Program.run(
+            try arguments(folder, out: "none", device: ["--device", "reference"], epochs: 4).filter { $0 != "--resume" }
+                + ["--dry-run", "--json"])
+        func steps(_ result: Program.Result) throws -> Int {
+            #expect(result.code == 0, "\(result.error)")
+            let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+            return object?["steps"] as? Int ?? -1
+        }
+        #expect(try steps(whole) == 12 && (1..<12).contains(steps(rest)), "what is left of a run is what it plans")
+
+        let shell =
+            "trap '' HUP; '\(Program.path)' \(command.map { "'\($0)'" }.joined(separator: " ")) 2>&1 | head -n 1; exit ${PIPESTATUS[0]}"
+        let piped = try Program.run(["-c", shell], program: "/bin/bash")
+        #expect(piped.code == 0 && FileManager.default.fileExists(atPath: folder.path + "/closed/result.json"), "\(piped.error)")
+        let full = try Program.run(["-c", "'\(Program.path)' models --json > /dev/full"], program: "/bin/bash")
+        #expect(full.code == 1 && full.error.contains("standard output cannot be written"), "\(full.error)")
+    }
+
     @Test("SIGTERM saves a full checkpoint and exits 130; a finished run says its result again")
     func stop() throws {
         let folder = Folder()

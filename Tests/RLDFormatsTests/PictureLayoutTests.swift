@@ -97,7 +97,19 @@ struct PictureLayoutTests {
         try folder.write([1], "train/emu/1.webp")
         let more = try load()
         #expect(more.classNames == ["cat", "dog", "emu"] && more.train.count == 6)
-        #expect(more.notes == ["\(folder.path)/train: no .jpg, .jpeg or .png files in emu"])
+        #expect(
+            more.notes == [
+                "\(folder.path)/train: what is no .jpg, .jpeg or .png file is left out: 1 .webp",
+                "\(folder.path)/train: no .jpg, .jpeg or .png files in emu",
+            ])
+
+        // Links within a class are followed, to where they were before as well, once.
+        try FileManager.default.moveItem(atPath: folder.file("test/dog"), toPath: store.file("dogs"))
+        try FileManager.default.createDirectory(atPath: folder.file("test/dog"), withIntermediateDirectories: true)
+        for (name, target) in [("dogs", store.file("dogs")), ("again", folder.file("test/dog"))] {
+            try FileManager.default.createSymbolicLink(atPath: folder.file("test/dog/\(name)"), withDestinationPath: target)
+        }
+        #expect(try load().test.labels == set.test.labels)
     }
 
     @Test("two folders whose names are the same letters in other bytes do not end the program")

@@ -104,6 +104,30 @@ struct ConfigurationTests {
         #expect(inputErrorText { _ = try read("", set: ["epochs=x"]) } == "--set epochs: must be a whole number, found 'x'")
     }
 
+    @Test("a list of anything but single values is refused, not shortened")
+    func listsInLists() {
+        let text = inputErrorText { _ = try read("schedule: {milestones: [1, [2, 3], {a: 4}]}") }
+        #expect(text == "schedule.milestones (run.yaml:1): must be a list of single values, found a list or keys in it")
+    }
+
+    @Test(
+        "every name comes back from a configuration file as it was",
+        arguments: [
+            "a\nb", "tab\there", "bell\u{7}", "\u{85}\u{2028}\u{FEFF}", "a\\nb \"c\" \\", "\\u0041", "é 猫 🙂", " spaces ", "1e5",
+        ])
+    func names(name: String) throws {
+        var configuration = TrainingConfiguration()
+        configuration.data = name
+        #expect(try read(configuration.yaml).configuration.data == name)
+    }
+
+    @Test("the preset of a method that has none is warned about")
+    func presetWithoutRecipe() throws {
+        #expect(
+            try read("method: {id: ce, lskd: true}").warnings == ["lskd does nothing: there is no such recipe for method 'ce'"])
+        #expect(try read("method: {id: rld, lskd: true}").warnings.count { $0.contains("lskd") } == 0)
+    }
+
     @Test("settings that do nothing are warned about, whatever order they come in")
     func warnings() throws {
         let warnings = try read(

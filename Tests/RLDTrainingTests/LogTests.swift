@@ -70,6 +70,20 @@ struct LogTests {
         #expect(abs(weighted / 40 - metrics.tests[1].accuracy) < 1e-12)
     }
 
+    @Test("a last line of metrics that was cut short is left out, one within them refused")
+    func cutLine() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        _ = try run(path)
+        let whole = try RunMetrics(path)
+        let text = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8)
+        try text.dropLast(20).description.write(toFile: path + "/metrics.jsonl", atomically: true, encoding: .utf8)
+        let cut = try RunMetrics(path)
+        #expect(cut.tests == whole.tests.dropLast() && cut.epochs == whole.epochs)
+        try (text.dropLast(20) + "\n").description.write(toFile: path + "/metrics.jsonl", atomically: true, encoding: .utf8)
+        #expect(inputErrorText { _ = try RunMetrics(path) }.contains("is no record of a run"))
+    }
+
     @Test("diff names settings, environment and results that differ")
     func diff() throws {
         let temporary = TemporaryFolder()

@@ -241,6 +241,36 @@ struct ResumeTests {
         #expect(try resumption.merge(given, keys: reader.givenKeys, allowing: []).method == given.method)
     }
 
+    @Test("what is given on resume is judged beside the run's settings, not the program's")
+    func overridesOnResume() throws {
+        let temporary = TemporaryFolder()
+        var wide = recipe
+        (wide.epochs, wide.method) = (300, .crossEntropy(CrossEntropy()))
+        wide.terms = [
+            TermSettings(name: "soft", method: .crossEntropy(CrossEntropy())), TermSettings(name: "plain", method: wide.method),
+        ]
+        _ = try train(temporary.path + "/run", wide, stopAt: 4)
+        let folder = try RunFolder(temporary.path + "/run", existing: .resume)
+        func merged(_ assignments: [String], allowing: [String] = []) throws -> (TrainingConfiguration, [String]) {
+            var resumption = try #require(try folder.resumption())
+            var reader = ConfigurationReader(resumption.configuration)
+            for assignment in assignments { try reader.set(assignment: assignment) }
+            let (given, warnings) = try reader.finish()
+            return (try resumption.merge(given, keys: reader.givenKeys, allowing: allowing), warnings)
+        }
+        // A part of one term, and a number that only the run's length allows.
+        let (changed, warnings) = try merged(
+            ["terms.soft.weight=0.7", "schedule.warmup_epochs=260"], allowing: ["terms.soft.weight", "schedule.warmup_epochs"])
+        #expect(changed.terms.first { $0.name == "soft" }?.weight == 0.7 && changed.schedule.warmupEpochs == 260)
+        #expect(changed.terms.count == 2 && warnings.isEmpty, "\(warnings)")
+        #expect(try merged(["terms.soft.weight=1"]).0 == merged([]).0)
+        let odd = "a \"b\" \\n\n\u{7}c"
+        #expect(try merged(["device=\(odd)"], allowing: ["device"]).0.device == odd)
+        #expect(
+            inputErrorText { _ = try merged(["terms.soft.weight=0.7"]) }.contains("terms.soft.weight is 1 in the run and 0.7 now")
+        )
+    }
+
     @Test("two runs cannot use one folder at a time; the lock ends with its holder")
     func lock() throws {
         let temporary = TemporaryFolder()

@@ -84,9 +84,10 @@ package enum ImageDecoder {
         let format = Int32(isFourColour ? TJPF_CMYK.rawValue : TJPF_RGB.rawValue)
         let status = tjDecompress2(handle, bytes, UInt(bytes.count), &pixels, Int32(w), 0, Int32(h), format, 0)
         if status != 0 {
-            // Some cameras' harmless oddities are warnings; a picture that ends early is not one.
-            let text = String(cString: tjGetErrorStr2(handle))
-            guard tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue), !text.lowercased().contains("premature end") else {
+            // Some cameras' harmless oddities are warnings; a picture that ends early or is garbled is not one.
+            let text = String(cString: tjGetErrorStr2(handle)).lowercased()
+            let isDamage = ["premature end", "bad huffman code"].contains(where: text.contains)
+            guard tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue), !isDamage else {
                 throw damage(handle, path)
             }
         }

@@ -6,7 +6,7 @@ import RLDGraph
 struct ImageFolder {
     let path: String
 
-    private static let endings: Set<String> = ["jpg", "jpeg", "png"]
+    private static let endings: Set<String> = ["jpg", "jpeg", "jpe", "jfif", "png"]
     private static let trainNames = ["train", "training"]
     private static let testNames = ["test", "testing"]
     private static let validationNames = ["val", "valid", "validation"]
@@ -28,7 +28,8 @@ struct ImageFolder {
             guard let name else { return nil }
             let folder = "\(path)/\(name)"
             return try isAnnotated(name)
-                ? annotated(folder, classes: train.classNames) : list(of: folder, classes: train.classNames)
+                ? annotated(folder, classes: train.classNames)
+                : list(of: folder, classes: train.classNames, notes: &lists.notes)
         }
         let present = (Self.testNames + Self.validationNames).filter { Self.isFolder("\(path)/\($0)") }
         var (testName, validationName) = (
@@ -55,16 +56,18 @@ struct ImageFolder {
 
     /// Training pictures, and which classes have none: their folders may hold pictures of another format, or be no classes.
     private func classes(in folder: String) throws(InputError) -> PictureLists {
-        let train = try list(of: folder, classes: nil)
+        var notes: [String] = []
+        let train = try list(of: folder, classes: nil, notes: &notes)
         let used = Set(train.labels)
         let empty = train.classNames.indices.filter { !used.contains(Int32($0)) }.map { train.classNames[$0] }
         var lists = PictureLists(train: train)
+        lists.notes = notes
         if !empty.isEmpty { lists.notes.append("\(folder): no .jpg, .jpeg or .png files in \(listed(empty))") }
         return lists
     }
 
-    /// Every picture below the folder's own folders, each of which is a class.
-    private func list(of folder: String, classes known: [String]?) throws(InputError) -> ImageList {
+    /// Every picture below the folder's own folders, each of which is a class; a note says what else lies there.
+    private func list(of folder: String, classes known: [String]?, notes: inout [String]) throws(InputError) -> ImageList {
         let names = Self.folders(in: folder)
         guard names.count >= 2 || known != nil && !names.isEmpty else {
             throw InputError(
@@ -79,11 +82,20 @@ struct ImageFolder {
         }
         let classes = known ?? names
         var list = ImageList(classNames: classes)
+        var others: [String: Int] = [:]
         for name in names {
             guard let label = classes.firstIndex(of: name) else {
                 throw InputError("\(folder)/\(name)", "is a class that the training images do not have")
             }
-            for file in Self.pictures(below: "\(folder)/\(name)") { list.append(file, label) }
+            for file in Self.files(below: "\(folder)/\(name)") {
+                let ending = Self.ending(file)
+                if Self.endings.contains(ending) { list.append(file, label) } else { others[ending, default: 0] += 1 }
+            }
+        }
+        if !others.isEmpty, list.count > 0 {
+            let kinds = others.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+                .map { "\($0.value) \($0.key.isEmpty ? "without an ending" : ".\($0.key)")" }
+            notes.append("\(folder): what is no .jpg, .jpeg or .png file is left out: \(listed(kinds))")
         }
         guard list.count > 0 else { throw InputError(folder, "holds no .jpg, .jpeg or .png files in its folders of classes") }
         return list
@@ -130,13 +142,26 @@ struct ImageFolder {
             .filter { !$0.hasPrefix(".") && isFolder("\(path)/\($0)") }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
-    private static func pictures(below path: String) -> [String] {
-        // The folder may be a link, which an enumerator does not follow.
-        let folder = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-        let all = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
-        return all.filter { name in
-            !name.split(separator: "/").contains { $0.hasPrefix(".") }
-                && endings.contains(String(name.split(separator: ".").last ?? "").lowercased())
-        }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(path)/\($0)" }
+    private static func ending(_ name: String) -> String {
+        let parts = (name.split(separator: "/").last ?? "").split(separator: ".")
+        return parts.count > 1 ? (parts.last ?? "").lowercased() : ""
+    }
+
+    /// Every file below a folder, sorted by the bytes of its name, hidden ones left out. Links are followed.
+    private static func files(below path: String) -> [String] {
+        var seen: Set<String> = []
+        func files(_ path: String) -> [String] {
+            // The folder may be a link, which an enumerator does not follow, and lead back to where it lies.
+            let folder = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+            guard seen.insert(folder).inserted else { return [] }
+            let all = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
+            return all.filter { !$0.split(separator: "/").contains { $0.hasPrefix(".") } }.flatMap { name in
+                let file = "\(path)/\(name)"
+                if endings.contains(ending(name)) || !isFolder(file) { return [file] }
+                let isLink = (try? FileManager.default.destinationOfSymbolicLink(atPath: file)) != nil
+                return isLink ? files(file) : []
+            }
+        }
+        return files(path).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 }

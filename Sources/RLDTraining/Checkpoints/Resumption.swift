@@ -36,7 +36,7 @@ public struct Resumption: Sendable {
 
     /// The configuration to go on with: the run's, with what was asked for where that is allowed.
     /// - Parameters:
-    ///   - given: a configuration that was put together without the run's, and the keys that were really given for it.
+    ///   - given: the run's configuration with what was asked for, and the keys that were.
     ///   - names: keys that may change (`--allow-change`).
     /// - Throws: `InputError` that names every other key whose value differs from the run's, and unknown names.
     public mutating func merge(

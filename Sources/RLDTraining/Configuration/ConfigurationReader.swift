@@ -193,7 +193,7 @@ public struct ConfigurationReader {
             if let group = value.mapping {
                 try readAuthors(group, prefix: key + ".", source: source)
             } else if let list = value.sequence {
-                try set(key, to: "[" + list.compactMap(\.string).joined(separator: ", ") + "]", source: place)
+                try set(key, to: Self.text(list, key, place), source: place)
             } else {
                 try set(key, to: value.string ?? "", source: place)
             }
@@ -216,12 +216,23 @@ public struct ConfigurationReader {
                 }
                 try read(group, prefix: key + ".", source: source)
             } else if let list = value.sequence {
-                try set(key, to: "[" + list.compactMap(\.string).joined(separator: ", ") + "]", source: place)
+                try set(key, to: Self.text(list, key, place), source: place)
             } else {
                 let text = value.string ?? ""
                 try set(key, to: value.null != nil && (text == "~" || text == "null") ? "" : text, source: place)
             }
         }
+    }
+
+    private static func text(_ list: Node.Sequence, _ key: String, _ place: String) throws(InputError) -> String {
+        var items: [String] = []
+        for item in list {
+            guard let text = item.string else {
+                throw InputError("\(key) (\(place))", "must be a list of single values, found a list or keys in it")
+            }
+            items.append(text)
+        }
+        return "[" + items.joined(separator: ", ") + "]"
     }
 
     /// Groups whose members have names of their own: teachers.NAME.weights.

@@ -29,7 +29,12 @@ struct MethodDraft: Sendable {
         var method = base
         var warnings: [String] = []
         if method.id != id { method = try Method.make(id: id).method }
-        if lskd { method = method.applyingLSKD() }
+        // The recipe multiplies the weights that a method begins with, not those of a run that has them already.
+        if lskd {
+            let own = try Method.make(id: id).method
+            method = own.applyingLSKD()
+            if method == own { warnings.append("lskd does nothing: there is no such recipe for method '\(id)'") }
+        }
         for (option, text, source) in first + options {
             if method.value(of: option) == nil {
                 warnings.append("\(source) does nothing: method '\(id)' has no \(option.name)")

@@ -81,7 +81,9 @@ public struct RunMetrics: Sendable, Equatable {
         }
         let decoder = RecordJSON.decoder()
         struct Kind: Decodable { var kind: String }
-        for (index, line) in text.split(separator: "\n").enumerated() {
+        // A line that a full disk or a killed run cut short has no end.
+        let whole = text.hasSuffix("\n") ? text[...] : text.prefix(upTo: text.lastIndex(of: "\n") ?? text.startIndex)
+        for (index, line) in whole.split(separator: "\n").enumerated() {
             let data = Data(line.utf8)
             do {
                 switch try decoder.decode(Kind.self, from: data).kind {

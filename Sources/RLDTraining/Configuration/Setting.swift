@@ -132,15 +132,43 @@ struct Setting: Sendable {
         let plain = text.allSatisfy { $0.isLetter || $0.isNumber || "_-./".contains($0) }
         let words = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"]
         let safe = plain && text.first?.isLetter == true && !words.contains(text.lowercased())
-        let escaped = text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"")
-        return safe || Int(text) != nil && text == "\(Int(text) ?? 0)" ? text : "\"\(escaped)\""
+        if safe || Int(text) != nil && text == "\(Int(text) ?? 0)" { return text }
+        var escaped = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\\": escaped += "\\\\"
+            case "\"": escaped += "\\\""
+            case "\n": escaped += "\\n"
+            // Control characters, which a file of YAML may not hold, and what some readers take for the end of a line.
+            case _ where scalar.properties.generalCategory == .control || [0x2028, 0x2029, 0xFEFF].contains(scalar.value):
+                let digits = String(scalar.value, radix: 16)
+                escaped += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: escaped.unicodeScalars.append(scalar)
+            }
+        }
+        return "\"\(escaped)\""
     }
 
     /// What `quoted` was given.
     static func unquoted(_ text: String) -> String {
         guard text.count >= 2, text.hasPrefix("\""), text.hasSuffix("\"") else { return text }
-        return text.dropFirst().dropLast().replacingOccurrences(of: "\\\"", with: "\"")
-            .replacingOccurrences(of: "\\\\", with: "\\")
+        var result = ""
+        var rest = text.unicodeScalars.dropFirst().dropLast()[...]
+        while let scalar = rest.popFirst() {
+            guard scalar == "\\", let escape = rest.popFirst() else {
+                result.unicodeScalars.append(scalar)
+                continue
+            }
+            switch escape {
+            case "n": result += "\n"
+            case "u":
+                let digits = String(String.UnicodeScalarView(rest.prefix(4)))
+                rest = rest.dropFirst(4)
+                if let code = UInt32(digits, radix: 16).flatMap(Unicode.Scalar.init) { result.unicodeScalars.append(code) }
+            default: result.unicodeScalars.append(escape)
+            }
+        }
+        return result
     }
 
     // MARK: - Kinds of settings
