@@ -8,7 +8,32 @@ enum DriverSettings {
         // PoCL's threads, one per processor, stay each on its own: otherwise two of them may share one for as long as a short launch
         // runs while the other processor is idle, which made it take up to twice as long.
         if mayUseEveryProcessor { setenv("POCL_AFFINITY", "1", 0) }
+        // PoCL offers no device, or builds nothing, where it cannot keep what it compiles.
+        if getenv("POCL_CACHE_DIR") == nil, !keepsCaches, let folder = ownTemporaryFolder { setenv("POCL_CACHE_DIR", folder, 0) }
     }()
+
+    /// Whether there is a place for caches, or may be made one.
+    private static var keepsCaches: Bool {
+        let environment = ProcessInfo.processInfo.environment
+        let given = environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 }
+        guard var folder = given ?? environment["HOME"].map({ $0 + "/.cache" }), folder.hasPrefix("/") else { return false }
+        if access(folder + "/pocl", W_OK | X_OK) == 0 { return true }
+        while access(folder, F_OK) != 0, folder != "/" { folder = (folder as NSString).deletingLastPathComponent }
+        // What may be asked may be answered wrongly, for file systems that only read.
+        var template = Array((folder + "/rld-XXXXXX").utf8CString)
+        guard mkdtemp(&template) != nil else { return false }
+        rmdir(template)
+        return true
+    }
+
+    /// A folder for this user among the temporary ones; nil where another one has it.
+    private static var ownTemporaryFolder: String? {
+        let path = NSTemporaryDirectory() + "rld-pocl-\(geteuid())"
+        mkdir(path, 0o700)
+        var found = stat()
+        let isOurs = lstat(path, &found) == 0 && found.st_mode & S_IFMT == S_IFDIR && found.st_uid == geteuid()
+        return isOurs && found.st_mode & 0o022 == 0 ? path : nil
+    }
 
     /// Runs `start`, in which PoCL starts its threads (and other drivers few or none), so that they let whoever launches something
     /// finish doing so: SCHED_BATCH, which threads inherit, does not interrupt another one when it is woken. Otherwise that of the same

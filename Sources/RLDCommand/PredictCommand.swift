@@ -54,6 +54,11 @@ struct PredictCommand: ParsableCommand {
             throw InputError(images, "tensor 'images': expected shape [N, C, H, W] with N at least 1, found \(stored.shape)")
         }
         let file = try TensorFile(weights: weights)
+        if let channels = ModelMetadata(file.metadata).input.first, stored.shape[1] != channels {
+            throw InputError(
+                images, "tensor 'images': expected \(channels) channels as [N, C, H, W], found \(stored.shape)",
+                advice: stored.shape[3] == channels ? "move the channels before height and width" : "")
+        }
         let network = try ModelCatalog.network(
             model, classes: classes, weights: file, key: reading.key, input: Array(stored.shape[1...]))
         let loaded = try reading.load(file, for: network, common: common)

@@ -77,6 +77,10 @@ public enum DatasetCatalog {
 
     fileprivate static func entry(_ name: String) throws(InputError) -> Entry {
         guard let entry = entries.first(where: { $0.name == name }) else {
+            if ImageFolder.isFolder(name) {
+                throw InputError(
+                    "data set '\(name)'", "is unknown", advice: "the folder of that name is ./\(name) or folder:\(name)")
+            }
             throw InputError.unknown("data set", name, known: names)
         }
         return entry

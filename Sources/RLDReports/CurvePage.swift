@@ -71,20 +71,28 @@ public enum CurvePage {
     }
 
     private static func svg(_ figure: Figure) -> String {
-        let (width, height) = (620.0, 340.0)
+        let (width, total) = (620.0, 340.0)
         let (left, right, top, bottom) = (60.0, 12.0, 10.0, 44.0)
         let finite = figure.curves.flatMap(\.points).filter { $0.x.isFinite && $0.y.isFinite }
         let caption = "<figcaption>\(escaped(figure.title))</figcaption>"
         guard !finite.isEmpty else { return "<figure>\(caption)<p>no data</p></figure>" }
-        let xTicks = ticks(finite.map(\.x).min() ?? 0, finite.map(\.x).max() ?? 1)
-        let yTicks = ticks(finite.map(\.y).min() ?? 0, finite.map(\.y).max() ?? 1)
+        // Epochs and steps have none between two of them.
+        let xTicks = ticks(
+            finite.map(\.x).min() ?? 0, finite.map(\.x).max() ?? 1, wholes: finite.allSatisfy { $0.x == $0.x.rounded() })
+        // One curve that is far above the others would press them all onto the axis.
+        let (lowest, highest) = (finite.map(\.y).min() ?? 0, finite.map(\.y).max() ?? 1)
+        let isLogarithmic = lowest > 0 && highest > 1000 * lowest
+        func height(_ y: Double) -> Double { isLogarithmic ? log10(y) : y }
+        let yTicks = isLogarithmic ? powers(lowest, highest) : ticks(lowest, highest)
         let x0 = finite.map(\.x).min() ?? 0
         let x1 = max(finite.map(\.x).max() ?? 1, x0.nextUp)
-        let (y0, y1) = (yTicks.first ?? 0, yTicks.last ?? 1)
+        let (y0, y1) = (height(yTicks.first ?? 0), height(yTicks.last ?? 1))
         func px(_ x: Double) -> String { number(left + (x - x0) / (x1 - x0) * (width - left - right)) }
-        func py(_ y: Double) -> String { number(height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)) }
+        func py(_ y: Double) -> String {
+            number(total - bottom - (height(y) - y0) / (y1 - y0) * (total - top - bottom))
+        }
         var parts = [
-            "<svg width=\"\(Int(width))\" height=\"\(Int(height))\" viewBox=\"0 0 \(Int(width)) \(Int(height))\" role=\"img\">"
+            "<svg width=\"\(Int(width))\" height=\"\(Int(total))\" viewBox=\"0 0 \(Int(width)) \(Int(total))\" role=\"img\">"
         ]
         for y in yTicks {
             parts.append(
@@ -93,10 +101,10 @@ public enum CurvePage {
             )
         }
         for x in xTicks where x >= x0 && x <= x1 {
-            parts.append("<text x=\"\(px(x))\" y=\"\(number(height - bottom + 16))\" text-anchor=\"middle\">\(label(x))</text>")
+            parts.append("<text x=\"\(px(x))\" y=\"\(number(total - bottom + 16))\" text-anchor=\"middle\">\(label(x))</text>")
         }
         parts.append(
-            "<text x=\"\(number((left + width - right) / 2))\" y=\"\(number(height - 8))\" text-anchor=\"middle\">\(escaped(figure.xLabel))</text>"
+            "<text x=\"\(number((left + width - right) / 2))\" y=\"\(number(total - 8))\" text-anchor=\"middle\">\(escaped(figure.xLabel))</text>"
         )
         for curve in figure.curves {
             let colour = colours[curve.colour % colours.count]
@@ -107,7 +115,7 @@ public enum CurvePage {
                 )
             } else if !points.isEmpty {
                 let path = points.map { "\(px($0.x)),\(py($0.y))" }.joined(separator: " ")
-                let dash = curve.dashed ? " stroke-dasharray=\"5 4\"" : ""
+                let dash = pattern(curve).map { " stroke-dasharray=\"\($0)\"" } ?? ""
                 parts.append(
                     "<polyline points=\"\(path)\" fill=\"none\" stroke=\"\(colour)\" stroke-width=\"1.6\"\(dash)>"
                         + "<title>\(escaped(curve.name))</title></polyline>")
@@ -116,21 +124,38 @@ public enum CurvePage {
         parts.append("</svg>")
         let legend = figure.curves.map { curve in
             let colour = colours[curve.colour % colours.count]
-            return
-                "<span style=\"color:\(colour); margin-right:14px\">\(curve.dashed ? "- -" : "&mdash;") \(escaped(curve.name))</span>"
+            let sample =
+                "<svg width=\"26\" height=\"8\"><line x1=\"0\" x2=\"26\" y1=\"4\" y2=\"4\" stroke=\"\(colour)\" stroke-width=\"2\""
+                + (pattern(curve).map { " stroke-dasharray=\"\($0)\"" } ?? "") + "/></svg>"
+            return "<span style=\"color:\(colour); margin-right:14px\">\(sample) \(escaped(curve.name))</span>"
         }.joined()
         return "<figure>\(caption)\(parts.joined())<div>\(legend)</div></figure>"
     }
 
+    /// Strokes and gaps of a curve: colours begin anew after the last, with others.
+    private static func pattern(_ curve: Curve) -> String? {
+        let round = curve.colour / colours.count % 3
+        return curve.dashed ? ["5 4", "5 2 1 2", "1 3"][round] : [nil, "12 3", "12 2 2 2"][round]
+    }
+
+    /// Powers of ten that cover the range.
+    private static func powers(_ low: Double, _ high: Double) -> [Double] {
+        let (first, last) = (floor(log10(low)), ceil(log10(high)))
+        let steps = stride(from: first, to: last, by: max(1, ((last - first) / 8).rounded(.up)))
+        return (Array(steps) + [last]).map { pow(10, $0) }
+    }
+
     /// Round numbers that cover the range, four to eight of them; the range's ends where it is too large or small for steps.
-    package static func ticks(_ low: Double, _ high: Double) -> [Double] {
+    /// - Parameter wholes: no others.
+    package static func ticks(_ low: Double, _ high: Double, wholes: Bool = false) -> [Double] {
         let difference = high > low ? high - low : max(abs(low) * 0.1, 1e-6)
         // Steps below what the numbers can be told apart by would never get from one end to the other.
         let span = max(difference, max(abs(low), abs(high)) * 1e-12, 1e-300)
         guard span.isFinite else { return [low, high] }
         let rough = span / 5
         let power = pow(10, floor(log10(rough)))
-        let step = ([1, 2, 5, 10].first { $0 * power >= rough } ?? 10) * power
+        let round = ([1, 2, 5, 10].first { $0 * power >= rough } ?? 10) * power
+        let step = wholes ? max(1, round) : round
         let first = floor(low / step)
         let last = max(ceil(high / step), first + 1)
         return stride(from: first, through: last, by: 1).map { $0 * step }

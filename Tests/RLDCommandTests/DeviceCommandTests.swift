@@ -18,6 +18,14 @@ struct DeviceCommandTests {
         #expect(folder.contents == ["anywhere"])
     }
 
+    @Test("a home folder that cannot be written hides no device")
+    func cacheElsewhere() throws {
+        let result = try Program.run(
+            ["loss", Goldens.path("losses/b8c10_mixed.safetensors"), "--method", "rld"],
+            environment: ["XDG_CACHE_HOME": "/proc/none", "HOME": "/proc/none"])
+        #expect(result.code == 0, "\(result.error)")
+    }
+
     @Test("doctor checks the kernels that the device takes, and refuses an unknown profile")
     func doctor() throws {
         let own = try Program.run(["doctor", "--tiny"])

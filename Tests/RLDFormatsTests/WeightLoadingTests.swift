@@ -47,6 +47,20 @@ struct WeightLoadingTests {
         #expect(loose.state.names == formula.names)
     }
 
+    @Test("of a checkpoint of a run the weights are taken, not what the optimiser remembers")
+    func checkpointOfARun() throws {
+        let state = formulaState(for: network)
+        var both = NetworkState()
+        for name in state.names {
+            both["momentum/" + name] = Tensor(shape: [1], repeating: 0)
+            both["weights/" + name] = state[name]
+        }
+        let path = folder.file("epoch.safetensors")
+        try both.save(safetensors: path)
+        let loaded = try LoadedWeights(path, for: network)
+        for name in state.names { #expect(loaded.state[name] == state[name], "\(name)") }
+    }
+
     @Test func anotherNumberOfClasses() throws {
         let path = try file(try ModelCatalog.network("resnet8", classes: 100))
         expectRefusal("--reset-head starts the last layer anew") { _ = try LoadedWeights(path, for: network) }

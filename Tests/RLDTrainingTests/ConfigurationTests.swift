@@ -104,6 +104,22 @@ struct ConfigurationTests {
         #expect(inputErrorText { _ = try read("", set: ["epochs=x"]) } == "--set epochs: must be a whole number, found 'x'")
     }
 
+    @Test("README names every key")
+    func documentedKeys() throws {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let text = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
+        let options = Set(MethodOption.allCases.map { "method.\($0.name.replacing("-", with: "_"))" })
+        for key in ConfigurationReader.keys where !options.contains(key) {
+            let parts = key.split(separator: ".")
+            let rows = text.split(separator: "\n").filter {
+                parts.count == 1 ? $0.hasPrefix("| | `") : $0.hasPrefix("| `") && $0.contains("`\(parts[0]).`")
+            }
+            let words = Set(rows.flatMap { $0.split { !$0.isLetter && !$0.isNumber && $0 != "_" } })
+            #expect(words.contains(parts.last ?? ""), "\(key)")
+        }
+    }
+
     @Test("a list of anything but single values is refused, not shortened")
     func listsInLists() {
         let text = inputErrorText { _ = try read("schedule: {milestones: [1, [2, 3], {a: 4}]}") }

@@ -84,6 +84,22 @@ struct LogTests {
         #expect(inputErrorText { _ = try RunMetrics(path) }.contains("is no record of a run"))
     }
 
+    @Test("curves of one colour differ in their strokes, and one far above the others has a logarithmic axis")
+    func manyCurves() {
+        func page(_ top: Double) -> String {
+            let curves = (0..<16).map { Curve("run \($0)", [(x: 1, y: 1), (x: 2, y: $0 == 3 ? top : 2)], colour: $0) }
+            return CurvePage.html(title: "t", table: [], figures: [Figure("loss", xLabel: "epoch", curves: curves)])
+        }
+        let strokes = page(2).matches(of: /<polyline[^>]*(stroke="[^"]*")[^>]*?( stroke-dasharray="[^"]*")?>/).map {
+            "\($0.output.1)\($0.output.2 ?? "")"
+        }
+        #expect(strokes.count == 16 && Set(strokes).count == 16, "\(strokes)")
+        let labels = page(2e6).matches(of: /text-anchor="end"[^>]*>([^<]*)</).map { String($0.output.1) }
+        #expect(
+            labels.first == "1" && labels.last == "1e+07" && page(2e6).contains(">2</text>") && !page(2e6).contains(">1.2</text>")
+        )
+    }
+
     @Test("diff names settings, environment and results that differ")
     func diff() throws {
         let temporary = TemporaryFolder()
@@ -101,6 +117,7 @@ struct LogTests {
         #expect(CurvePage.ticks(0, 1) == [0, 0.2, 0.4, 0.6000000000000001, 0.8, 1])
         #expect(CurvePage.ticks(61.3, 64.9).first == 61 && CurvePage.ticks(61.3, 64.9).last == 65)
         #expect(CurvePage.ticks(5, 5).count >= 2)
+        #expect(CurvePage.ticks(1, 2, wholes: true) == [1, 2] && CurvePage.ticks(1, 30, wholes: true).first == 0)
         let html = CurvePage.html(
             title: "a < b", table: [["run"], ["x & y"]],
             figures: [

@@ -18,6 +18,12 @@ struct ImageFolder {
                 path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
         }
         guard let trainFolder = Self.trainNames.map({ "\(path)/\($0)" }).first(where: Self.isFolder) else {
+            let folders = Self.folders(in: path)
+            if !folders.isEmpty, folders.allSatisfy({ (Self.testNames + Self.validationNames).contains($0) }) {
+                throw InputError(
+                    path, "holds \(listed(folders)) and no train/",
+                    advice: "expected train/CLASS/* beside it, or CLASS/* alone, of which a share becomes the test set")
+            }
             return try classes(in: path)
         }
         var lists = try classes(in: trainFolder)

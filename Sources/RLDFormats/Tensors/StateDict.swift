@@ -26,6 +26,7 @@ extension TensorFile {
         try requireReadable()
         guard !entries.isEmpty else { throw InputError(path, "holds no tensors") }
         if let key { return try stateDict(named: key) }
+        if let weights = checkpointWeights { return weights }
         var groups: [[String]: [Int]] = [:]
         for (index, entry) in entries.enumerated() { groups[entry.group, default: []].append(index) }
         if let usual = Self.usualKeys.first(where: { groups[[$0]] != nil }), let indices = groups[[usual]] {
@@ -34,6 +35,15 @@ extension TensorFile {
         if let indices = groups[[]] ?? (groups.count == 1 ? groups.values.first : nil) { return unwrapped(indices) }
         let found = groups.keys.map { $0.joined(separator: ".") }.sorted()
         throw InputError(path, "holds several groups of tensors: \(listed(found))", advice: "choose one with --key")
+    }
+
+    /// The weights of one of our own checkpoints, in which every name has its part before it (`weights/`, `momentum/`).
+    private var checkpointWeights: StateDict? {
+        let part = "weights/"
+        guard entries.allSatisfy({ $0.name.contains("/") }) else { return nil }
+        let indices = entries.indices.filter { entries[$0].name.hasPrefix(part) }
+        guard !indices.isEmpty else { return nil }
+        return StateDict(names: indices.map { String(entries[$0].name.dropFirst(part.count)) }, indices: indices)
     }
 
     private func unwrapped(_ indices: [Int]) -> StateDict {

@@ -146,9 +146,10 @@ struct WeightFit {
         } else if let hint {
             advice = "its names begin with \(quoted(hint + ".")): give the key that ends in it (--key)"
         } else if let head = network.head, problems.allSatisfy({ $0.hasPrefix(head + ".") }) {
-            advice = "it is for another number of classes; --reset-head starts the last layer anew"
+            advice =
+                "it is for another number of classes; a training with --weights and --reset-head starts the last layer anew"
         } else {
-            advice = "check the model id and the number of classes"
+            advice = "check the model id ('rld models'; torchvision's networks are imagenet_...) and the number of classes"
         }
         return InputError(path, "does not fit network \(network.id): \(problems.joined(separator: "; "))", advice: advice)
     }
