@@ -5,6 +5,8 @@ struct EvaluateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "evaluate", abstract: "Accuracy of stored weights on a data set.",
         discussion: """
+            Images are normalised and scaled, and classes found by their names, as the weights say that the model was trained.
+
             Example: rld evaluate --model resnet8 --weights runs/student/best.safetensors --data fashion-mnist
             """)
 
@@ -25,7 +27,7 @@ struct EvaluateCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Only the first so many images.")
     var limit: Int?
 
-    @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (own pictures: 64).")
+    @Option(parsing: .unconditional, help: "Side of the square that the network gets to see (default: as it was trained).")
     var imageSize: Int?
 
     @Flag(help: "Leave damaged files, labels and pictures out instead of stopping at the first.")
@@ -58,16 +60,20 @@ struct EvaluateCommand: ParsableCommand {
         guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
         guard Self.parts.contains(part) else { throw InputError.unknown("part", part, known: Self.parts) }
         if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
+        let file = try TensorFile(weights: weights)
+        let trained = ModelMetadata(file.metadata)
         let executor = try makeExecutor(device: common.device)
-        let dataset = try DatasetCatalog.load(
+        let (dataset, notes) = try DatasetCatalog.load(
             data,
             options: DatasetOptions(
-                imageSize: imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes,
-                surveyFolder: Environment.cacheFolder("pictures")?.path))
+                imageSize: imageSize ?? trained.imageSize, skipBroken: skipBroken, residentBytes: executor.residentImageBytes,
+                surveyFolder: Environment.cacheFolder("pictures")?.path)
+        ).seen(by: trained, source: weights)
+        common.warn(notes)
         let tables = ["test": dataset.test, "train": dataset.train, "validation": dataset.validation]
         guard let table = tables[part] ?? nil, table.count > 0 else { throw InputError(data, "has no \(part) images") }
         let network = try dataset.network(model)
-        let state = try reading.load(TensorFile(weights: weights), for: network, common: common).state
+        let state = try reading.load(file, for: network, common: common).state
         if !common.quiet {
             Output.error("\(network.id), \(weights), \(data) (\(part)), device \(executor.executorDescription)")
         }

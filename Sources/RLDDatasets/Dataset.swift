@@ -64,6 +64,8 @@ public enum Streaming: String, Sendable, Equatable, Codable, CaseIterable {
 public struct DatasetOptions: Sendable, Equatable {
     /// Pixels of a side that a network gets to see, of sets made of picture files; nil for what suits the set.
     public var imageSize: Int?
+    /// What that may be.
+    public static let imageSizes = 8...1024
     /// Leave damaged files out instead of stopping at the first.
     public var skipBroken = false
     /// Share of the images that become the test set, where the files have none.

@@ -54,8 +54,8 @@ public enum DatasetCatalog {
         guard let place = path ?? entry.folder else {
             throw InputError("data set '\(name)'", "has no default folder", advice: "write \(name):PATH")
         }
-        if let size = options.imageSize, !(8...1024).contains(size) {
-            throw InputError("image_size", "must be in 8...1024, found \(size)")
+        if let size = options.imageSize, !DatasetOptions.imageSizes.contains(size) {
+            throw InputError("image_size", "must be in \(DatasetOptions.imageSizes), found \(size)")
         }
         guard options.testShare > 0, options.testShare < 1 else {
             throw InputError("test_share", "must be more than 0 and less than 1, found \(options.testShare)")

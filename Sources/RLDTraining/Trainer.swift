@@ -114,30 +114,30 @@ public final class Trainer {
     public func run() throws -> TrainingResult {
         // A caller that catches what is thrown may go on with the run at once.
         defer { folder?.close() }
-        let (network, teachers, split) = try checkedInput()
+        let (network, teachers, split, notes) = try checkedInput()
         let initial = try initialState(network)
         var session = TrainingSession(
-            trainer: self, network: network, split: split, initial: initial.state, notes: initial.notes)
+            trainer: self, network: network, split: split, initial: initial.state, notes: initial.notes + notes)
         return try session.run(teachers: teachers)
     }
 
-    /// What the run works on, once everything is checked.
+    /// What the run works on, once everything is checked, and what is to be said of it.
     /// - Parameter fresh: for an estimate, which needs no weights of teachers.
     func checkedInput(
         fresh: Bool = false
-    ) throws -> (network: Network, teachers: [(index: Int, teacher: Teacher)], split: DataSplit) {
+    ) throws -> (network: Network, teachers: [(index: Int, teacher: Teacher)], split: DataSplit, notes: [String]) {
         try configuration.validate()
         try requireArithmetic()
         let network = try self.network ?? dataset.network(configuration.model)
         try requireFit(network)
-        let teachers = try readTeachers(of: network, fresh: fresh)
+        let (teachers, notes) = try readTeachers(of: network, fresh: fresh)
         let split = try DataSplit(dataset, limit: configuration.limit, validation: configuration.validation)
         guard configuration.batchSize <= split.training.count else {
             throw InputError(
                 "batch_size", "is \(configuration.batchSize), but there are only \(split.training.count) training images",
                 advice: "give a smaller batch")
         }
-        return (network, teachers, split)
+        return (network, teachers, split, notes)
     }
 
     /// Fresh weights, or those of `initialWeights`, and what is to be said about them. A run that is resumed takes its own.
@@ -174,38 +174,5 @@ public final class Trainer {
                 "maps \(network.inputShape) to \(network.nodes[network.output].shape), the data has images \(images) of "
                     + "\(classes) classes")
         }
-    }
-
-    /// The teachers that the objective reads, with their indices in it.
-    /// - Parameters:
-    ///   - student: what they teach.
-    ///   - fresh: takes fresh weights where none are named, and the student's network where no network is.
-    private func readTeachers(of student: Network, fresh: Bool) throws -> [(index: Int, teacher: Teacher)] {
-        try configuration.objective.teachers.map { index in
-            let teacher = try readTeacher(configuration.teacherList[index], of: student, fresh: fresh)
-            let network = teacher.network
-            guard network.classes == student.classes, network.inputShape == student.inputShape else {
-                throw InputError(
-                    "teacher \(network.id)",
-                    "has \(network.classes) classes and input \(network.inputShape), the student \(student.classes) and "
-                        + "\(student.inputShape)", advice: "both must be for the same data")
-            }
-            return (index, teacher)
-        }
-    }
-
-    private func readTeacher(_ settings: TeacherSettings, of student: Network, fresh: Bool) throws -> Teacher {
-        if let teacher = teachers[settings.name] { return teacher }
-        let group = settings.name.isEmpty ? "teacher" : "teachers.\(settings.name)"
-        func missing(_ key: String) -> InputError {
-            InputError("\(group).\(key)", "is missing, and method '\(configuration.objective.id)' needs a teacher")
-        }
-        guard let network = try settings.model.map(dataset.network) ?? (fresh ? student : nil) else { throw missing("model") }
-        guard let path = settings.weights else {
-            guard fresh else { throw missing("weights") }
-            return Teacher(network: network, state: network.initialState(seed: 1))
-        }
-        return Teacher(
-            network: network, state: try NetworkState(weights: path, for: network, options: WeightOptions(key: settings.key)))
     }
 }

@@ -17,7 +17,7 @@ extension Trainer {
     /// Plans the run, or what is left of one that is resumed, and times a few of its steps; writes nothing. A teacher whose weights
     /// are missing counts with fresh ones.
     public func estimate() throws -> TrainingEstimate {
-        let (network, teachers, split) = try checkedInput(fresh: true)
+        let (network, teachers, split, _) = try checkedInput(fresh: true)
         let size = configuration.batchSize
         let staged = configuration.stages(dataset.train, on: executor)
         try executor.load(dataset.train, as: "train", staged: staged)

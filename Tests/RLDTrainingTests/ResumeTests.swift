@@ -5,26 +5,6 @@ import Testing
 
 /// Runs that are left at some moment and gone on with must end as if nothing had happened.
 struct ResumeTests {
-    private func train(
-        _ path: String, _ configuration: TrainingConfiguration, executor: any NetworkExecutor = FakeExecutor(),
-        resume: Bool = false,
-        stopAt: Int? = nil, notes: (String) -> Void = { _ in }
-    ) throws -> TrainingResult {
-        let folder = try RunFolder(path, existing: resume ? .resume : .refuse)
-        var asked = 0
-        return try withoutActuallyEscaping(notes) { notes in
-            try Trainer(
-                configuration: configuration, executor: executor, dataset: bandData(), folder: folder,
-                resuming: folder.resumption(),
-                shouldStop: {
-                    asked += 1
-                    return stopAt.map { asked > $0 } ?? false
-                },
-                observer: { if case .note(let line) = $0 { notes(line) } }
-            ).run()
-        }
-    }
-
     /// metrics.jsonl without what a clock decides.
     private func metrics(_ path: String) throws -> [[String: String]] {
         try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n").map { line in
@@ -47,14 +27,14 @@ struct ResumeTests {
     @Test("a run stopped before any of its steps, or during an evaluation, goes on to the same weights and the same metrics")
     func everyMoment() throws {
         let temporary = TemporaryFolder()
-        let expected = try train(temporary.path + "/whole", recipe)
+        let expected = try trainBands(temporary.path + "/whole", recipe)
         let lines = try metrics(temporary.path + "/whole")
         // 3 epochs of 5 steps, 2 evaluation batches each, and the test set: one question before each.
         for moment in 0..<25 {
             let path = temporary.path + "/at\(moment)"
-            let first = try train(path, recipe, stopAt: moment)
+            let first = try trainBands(path, recipe, stopAt: moment)
             #expect(first.interrupted)
-            let second = try train(path, recipe, resume: true)
+            let second = try trainBands(path, recipe, resume: true)
             #expect(!second.interrupted)
             #expect(second.lastState == expected.lastState && second.bestState == expected.bestState, "\(moment)")
             #expect(second.bestEpoch == expected.bestEpoch && second.bestTest == expected.bestTest)
@@ -71,10 +51,10 @@ struct ResumeTests {
         configuration.batchSize = 10
         configuration.validation = 4
         configuration.epochs = 2
-        let expected = try train(temporary.path + "/whole", configuration, executor: ReferenceExecutor())
+        let expected = try trainBands(temporary.path + "/whole", configuration, executor: ReferenceExecutor())
         let path = temporary.path + "/left"
-        _ = try train(path, configuration, executor: ReferenceExecutor(), stopAt: 2)
-        let found = try train(path, configuration, executor: ReferenceExecutor(), resume: true)
+        _ = try trainBands(path, configuration, executor: ReferenceExecutor(), stopAt: 2)
+        let found = try trainBands(path, configuration, executor: ReferenceExecutor(), resume: true)
         #expect(found.lastState == expected.lastState)
     }
 
@@ -86,7 +66,7 @@ struct ResumeTests {
         configuration.checkpointEvery = 3
         configuration.checkpointKeep = 3
         configuration.optimizer.learningRate = 1e-12  // Nothing moves: the first epoch stays the best.
-        let result = try train(temporary.path + "/run", configuration)
+        let result = try trainBands(temporary.path + "/run", configuration)
         #expect(result.bestEpoch == 1)
         let names = try FileManager.default.contentsOfDirectory(atPath: temporary.path + "/run/checkpoints").sorted()
         #expect(
@@ -100,8 +80,8 @@ struct ResumeTests {
     func damaged() throws {
         let temporary = TemporaryFolder()
         let path = temporary.path + "/run"
-        let expected = try train(temporary.path + "/whole", recipe)
-        _ = try train(path, recipe, stopAt: 16)
+        let expected = try trainBands(temporary.path + "/whole", recipe)
+        _ = try trainBands(path, recipe, stopAt: 16)
         let folder = path + "/checkpoints/"
         let newest = try #require(try FileManager.default.contentsOfDirectory(atPath: folder).sorted().last)
         for (offset, name) in [(60, "header"), (-5, "values")] {
@@ -111,7 +91,7 @@ struct ResumeTests {
             var notes: [String] = []
             let copy = temporary.path + "/" + name
             try FileManager.default.copyItem(atPath: path, toPath: copy)
-            let found = try train(copy, recipe, resume: true) { notes.append($0) }
+            let found = try trainBands(copy, recipe, resume: true) { notes.append($0) }
             #expect(found.lastState == expected.lastState)
             #expect(notes.contains { $0.contains("passed over") && $0.contains(newest) }, "\(notes)")
             #expect(FileManager.default.fileExists(atPath: copy + "/checkpoints/" + newest + ".damaged"))
@@ -119,7 +99,7 @@ struct ResumeTests {
         for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
             try Data("x".utf8).write(to: URL(fileURLWithPath: folder + name))
         }
-        let text = inputErrorText { _ = try train(path, recipe, resume: true) }
+        let text = inputErrorText { _ = try trainBands(path, recipe, resume: true) }
         #expect(text.contains("no checkpoint that is whole") && text.contains("--overwrite"), "\(text)")
     }
 
@@ -127,12 +107,12 @@ struct ResumeTests {
     func laterVersion() throws {
         let temporary = TemporaryFolder()
         let path = temporary.path + "/run"
-        _ = try train(path, recipe, stopAt: 6)
+        _ = try trainBands(path, recipe, stopAt: 6)
         let folder = path + "/checkpoints/"
         for name in try FileManager.default.contentsOfDirectory(atPath: folder).sorted().reversed() {
             let record = #"{"version": 7, "epoch": {"of": "another form"}}"#
             try SafetensorsFile.write([], metadata: ["format": "rld-checkpoint", "record": record], to: folder + name)
-            let text = inputErrorText { _ = try train(path, recipe, resume: true) }
+            let text = inputErrorText { _ = try trainBands(path, recipe, resume: true) }
             #expect(text.contains("is of version 7, this program reads version 1; go on with"), "\(text)")
             #expect(FileManager.default.fileExists(atPath: folder + name))
         }
@@ -148,8 +128,8 @@ struct ResumeTests {
             let chosen = ChosenTuning(tuning, source: "of a test")
             return try DeviceExecutor(engine: DeviceEngine(TestDevice.device(), tuning: chosen))
         }
-        _ = try train(path, recipe, executor: executor(Tuning()), stopAt: 3)
-        _ = try train(path, recipe, executor: executor(Tuning(tiles: ["group_channels": 16])), resume: true, stopAt: 1)
+        _ = try trainBands(path, recipe, executor: executor(Tuning()), stopAt: 3)
+        _ = try trainBands(path, recipe, executor: executor(Tuning(tiles: ["group_channels": 16])), resume: true, stopAt: 1)
         let log = try String(contentsOfFile: path + "/log.txt", encoding: .utf8)
         #expect(log.contains("this device is tuned otherwise"), "\(log)")
     }
@@ -158,7 +138,7 @@ struct ResumeTests {
     func changed() throws {
         let temporary = TemporaryFolder()
         let path = temporary.path + "/run"
-        _ = try train(path, recipe, stopAt: 8)
+        _ = try trainBands(path, recipe, stopAt: 8)
         func merge(_ assignments: [String], allowing: [String] = []) throws -> TrainingConfiguration {
             var reader = ConfigurationReader()
             for assignment in assignments { try reader.set(assignment: assignment) }
@@ -200,15 +180,15 @@ struct ResumeTests {
             let data = try Data(contentsOf: URL(fileURLWithPath: path + "/environment.json"))
             return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
         }
-        _ = try train(path, recipe, stopAt: 5)
+        _ = try trainBands(path, recipe, stopAt: 5)
         let first = try stored()
-        _ = try train(path, recipe, resume: true, stopAt: 2)
+        _ = try trainBands(path, recipe, resume: true, stopAt: 2)
         #expect(try NSDictionary(dictionary: stored()) == NSDictionary(dictionary: first))
         var other = first
         (other["commit"], other["executor"]) = ("another", "another device")
         try JSONSerialization.data(withJSONObject: other).write(to: URL(fileURLWithPath: path + "/environment.json"))
         for _ in 0..<2 {
-            _ = try train(path, recipe, resume: true, stopAt: 2)
+            _ = try trainBands(path, recipe, resume: true, stopAt: 2)
             let found = try stored()
             let earlier = found["earlier"] as? [[String: Any]]
             #expect(earlier?.count == 1 && earlier?[0]["commit"] as? String == "another")
@@ -275,21 +255,21 @@ struct ResumeTests {
     func lock() throws {
         let temporary = TemporaryFolder()
         let path = temporary.path + "/run"
-        _ = try train(path, recipe, stopAt: 8)
+        _ = try trainBands(path, recipe, stopAt: 8)
         do {
             let holder = try RunFolder(path, existing: .resume)
             #expect(inputErrorText { _ = try RunFolder(path, existing: .resume) }.contains("is in use by another rld process"))
             holder.close()
         }
-        #expect(try !train(path, recipe, resume: true).interrupted)
+        #expect(try !trainBands(path, recipe, resume: true).interrupted)
     }
 
     @Test("a run without a checkpoint begins anew, but never over weights that it would lose")
     func beginsAnew() throws {
         let temporary = TemporaryFolder()
         let path = temporary.path + "/run"
-        #expect(try train(path, recipe, resume: true).epochs.count == 3)
+        #expect(try trainBands(path, recipe, resume: true).epochs.count == 3)
         try FileManager.default.removeItem(atPath: path + "/checkpoints")
-        #expect(inputErrorText { _ = try train(path, recipe, resume: true) }.contains("a run without checkpoints"))
+        #expect(inputErrorText { _ = try trainBands(path, recipe, resume: true) }.contains("a run without checkpoints"))
     }
 }

@@ -40,6 +40,33 @@ func bandConfiguration(epochs: Int = 3) -> TrainingConfiguration {
     return configuration
 }
 
+/// Trains on the bands in a folder.
+/// - Parameters:
+///   - resume: goes on with the run in the folder.
+///   - stopAt: how often the run may ask whether to stop before it is told to.
+///   - allowing: keys that may differ from the run's.
+///   - notes: hears the notes.
+func trainBands(
+    _ path: String, _ configuration: TrainingConfiguration, executor: any NetworkExecutor = FakeExecutor(),
+    data: Dataset = bandData(), resume: Bool = false, stopAt: Int? = nil, allowing: Set<String> = [],
+    notes: (String) -> Void = { _ in }
+) throws -> TrainingResult {
+    let folder = try RunFolder(path, existing: resume ? .resume : .refuse)
+    var resumption = try folder.resumption()
+    resumption?.allowed = allowing
+    var asked = 0
+    return try withoutActuallyEscaping(notes) { notes in
+        try Trainer(
+            configuration: configuration, executor: executor, dataset: data, folder: folder, resuming: resumption,
+            shouldStop: {
+                asked += 1
+                return stopAt.map { asked > $0 } ?? false
+            },
+            observer: { if case .note(let line) = $0 { notes(line) } }
+        ).run()
+    }
+}
+
 /// A folder that is removed when the value goes.
 final class TemporaryFolder {
     let path: String

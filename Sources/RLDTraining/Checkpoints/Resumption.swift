@@ -81,6 +81,12 @@ public struct Resumption: Sendable {
     /// Whether a key may change: it was named, or the group that it is in (`terms.kd`, `terms`).
     private func isAllowed(_ key: String) -> Bool { allowed.contains { key == $0 || key.hasPrefix($0 + ".") } }
 
+    /// Whether the run may go on with another teacher than it began with.
+    var allowsOtherTeacher: Bool {
+        !allowed.isDisjoint(with: ["teacher.weights", "teacher.model", "method.id"])
+            || allowed.contains { $0.hasPrefix("teachers") || $0.hasPrefix("terms") }
+    }
+
     /// Throws when data or teacher are not those of the run and may not differ.
     func check(dataHash: String, teacherHash: String) throws(InputError) {
         if dataHash != checkpoint.record.dataHash, !allowed.contains("data") {
@@ -88,10 +94,7 @@ public struct Resumption: Sendable {
                 "data", "has changed since the run began (hash \(checkpoint.record.dataHash), now \(dataHash))",
                 advice: "give --allow-change data to go on with other images")
         }
-        if teacherHash != checkpoint.record.teacherHash,
-            allowed.isDisjoint(with: ["teacher.weights", "teacher.model", "method.id"]),
-            !allowed.contains(where: { $0.hasPrefix("teachers") || $0.hasPrefix("terms") })
-        {
+        if teacherHash != checkpoint.record.teacherHash, !allowsOtherTeacher {
             throw InputError(
                 "teacher", "is another than the run began with (hash \(checkpoint.record.teacherHash), now \(teacherHash))",
                 advice: "give --allow-change teacher.weights to go on with it")

@@ -1,0 +1,109 @@
+import Foundation
+import RLD
+import Testing
+
+/// Stored weights are judged on the images as the model was trained to see them, whatever data they come with.
+struct EvaluateTests {
+    private let folder = Folder()
+
+    /// Images of four classes in one file, class k bright in its own rows; the test images are always the same.
+    /// - Parameter brighter: added to the training images.
+    private func arrays(_ name: String, brighter: Int = 0) throws -> String {
+        let path = "\(folder.path)/\(name).npz"
+        func part(_ name: String, _ count: Int, _ offset: Int) throws -> [StoredTensor] {
+            let labels = (0..<count).map { Double($0 % 4) }
+            let pixels = (0..<count).flatMap { image in
+                (0..<64).map { Double(($0 / 16 == image % 4 ? 100 : 0) + (image * 7 + $0 * 5) % 60 + offset) }
+            }
+            return [
+                try StoredTensor("x_\(name)", Tensor(shape: [count, 8, 8], values: pixels), as: .uint8, source: path),
+                try StoredTensor("y_\(name)", Tensor(shape: [count], values: labels), as: .int64, source: path),
+            ]
+        }
+        try TensorFile.write(part("train", 40, brighter) + part("test", 12, 0), to: path)
+        return path
+    }
+
+    /// Pictures of one colour per class, in folders of its name, and the same as a labels.csv.
+    private func pictures(_ name: String, classes: [String]) throws -> (folder: String, labels: String) {
+        let root = "\(folder.path)/\(name)"
+        var lines = ["file,label,part"]
+        for (part, count) in [("train", 3), ("test", 1)] {
+            for (index, label) in classes.enumerated() {
+                let place = "\(part)/\(label)"
+                try FileManager.default.createDirectory(atPath: "\(root)/\(place)", withIntermediateDirectories: true)
+                for picture in 0..<count {
+                    let pixels = (0..<16 * 16 * 3).map { UInt8(($0 % 3 == 0 ? index * 20 : 3 * index) + picture) }
+                    try Data(PNGImage.encode(pixels, width: 16, height: 16)).write(
+                        to: URL(fileURLWithPath: "\(root)/\(place)/\(picture).png"))
+                    lines.append("\(place)/\(picture).png,\(label),\(part)")
+                }
+            }
+        }
+        try lines.joined(separator: "\n").write(toFile: root + "/labels.csv", atomically: true, encoding: .utf8)
+        return ("folder:" + root, root + "/labels.csv")
+    }
+
+    /// - Returns: the weights.
+    private func train(_ data: String, _ more: [String] = []) throws -> String {
+        let out = "\(folder.path)/\(UUID().uuidString)"
+        let result = try Program.run(
+            [
+                "train", "--model", "resnet8", "--data", data, "--epochs", "1", "--batch-size", "16", "--validation", "8",
+                "--device", "reference", "--quiet", "--out", out,
+            ] + more)
+        try #require(result.code == 0, "\(result.error)")
+        return out + "/last.safetensors"
+    }
+
+    private func evaluate(_ weights: String, _ data: String, _ more: [String] = []) throws -> (
+        code: Int32, loss: Double?, error: String
+    ) {
+        let result = try Program.run(
+            ["evaluate", "--model", "resnet8", "--weights", weights, "--data", data, "--device", "reference", "--json"] + more)
+        let report = try? JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+        return (result.code, report?["loss"] as? Double, result.error)
+    }
+
+    @Test("images are normalised as the model's were, also where the data's own mean is another, and that is said")
+    func normalisation() throws {
+        let weights = try train(try arrays("plain"))
+        let own = try evaluate(weights, try arrays("plain"))
+        #expect(own.loss != nil && !own.error.contains("warning:"), "\(own)")
+        let other = try evaluate(weights, try arrays("bright", brighter: 60))
+        #expect(other.loss == own.loss)
+        #expect(other.error.contains("warning: images are normalised as \(weights) says"), "\(other.error)")
+    }
+
+    @Test("images are seen at the size that the model was trained at, unless an option says otherwise")
+    func size() throws {
+        let data = try arrays("plain")
+        let weights = try train(data, ["--image-size", "16"])
+        let asTrained = try evaluate(weights, data, ["--image-size", "16"])
+        let found = try evaluate(weights, data)
+        #expect(found.loss != nil && found.loss == asTrained.loss && !found.error.contains("warning:"), "\(found)")
+        let other = try evaluate(weights, data, ["--image-size", "8"])
+        #expect(other.loss != nil && other.loss != found.loss)
+        #expect(other.error.contains("was trained on images of 1x16x16 and sees 1x8x8"), "\(other.error)")
+    }
+
+    @Test("classes are found by their names, in whatever order the data has them, and other names are refused")
+    func classes() throws {
+        // By letters, as folders go, 10 comes before 2; labels.csv sorts by value.
+        let numbers = (0...10).map(String.init)
+        let data = try pictures("numbers", classes: numbers)
+        let weights = try train(data.folder)
+        let own = try evaluate(weights, data.folder)
+        let listed = try evaluate(weights, data.labels)
+        #expect(abs((own.loss ?? .nan) - (listed.loss ?? .nan)) < 1e-12, "\(own) \(listed)")
+
+        let renamed = try pictures("renamed", classes: numbers.dropLast() + ["ten"])
+        let refused = try evaluate(weights, renamed.folder)
+        #expect(refused.code == 2 && refused.loss == nil)
+        #expect(refused.error.contains("was trained on class 10, which the data has not; the data has ten"), "\(refused.error)")
+        // Weights that keep no names are taken by the order of the classes.
+        let nameless = folder.path + "/nameless.npz"
+        #expect(try Program.run(["convert", weights, nameless]).code == 0)
+        #expect(try evaluate(nameless, renamed.folder).code == 0)
+    }
+}
