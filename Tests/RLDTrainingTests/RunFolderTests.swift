@@ -68,6 +68,37 @@ struct RunFolderTests {
         #expect(try temporary.text("metrics.jsonl").split(separator: "\n").count == 6)
     }
 
+    @Test("a run that came into the folder after it was looked at is neither replaced nor mixed with", arguments: [false, true])
+    func filledMeanwhile(resume: Bool) throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        let late = try RunFolder(path, existing: resume ? .resume : .refuse)
+        #expect(try late.resumption() == nil)
+        try _ = run(RunFolder(path))
+        func files() throws -> [String: Data] {
+            Dictionary(
+                uniqueKeysWithValues: try FileManager.default.subpathsOfDirectory(atPath: path).map {
+                    ($0, FileManager.default.contents(atPath: "\(path)/\($0)") ?? Data())
+                })
+        }
+        let before = try files()
+        let text = inputErrorText { _ = try run(late, epochs: 2) }
+        #expect(text.contains(resume ? "has got a run meanwhile" : "already holds a run (config.yaml)"), "\(text)")
+        #expect(try files() == before)
+    }
+
+    @Test("a lock that is let go of soon, as that of a killed process is, is waited for")
+    func shortLock() throws {
+        let temporary = TemporaryFolder()
+        let descriptor = open(temporary.path, O_RDONLY | O_DIRECTORY)
+        #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+        Thread.detachNewThread {
+            usleep(400_000)
+            close(descriptor)
+        }
+        _ = try RunFolder(temporary.path, existing: .resume)
+    }
+
     @Test("a folder that cannot be is named, and nothing is left behind")
     func unwritable() throws {
         let temporary = TemporaryFolder()
@@ -93,10 +124,13 @@ struct RunFolderTests {
     @Test("a full disk is said plainly")
     func fullDisk() throws {
         let temporary = TemporaryFolder()
-        let folder = try RunFolder(temporary.path)
-        try FileManager.default.createSymbolicLink(atPath: temporary.path + "/metrics.jsonl", withDestinationPath: "/dev/full")
-        let text = inputErrorText { _ = try run(folder) }
-        #expect(text.contains("metrics.jsonl: cannot be written: No space left on device"), "\(text)")
+        try _ = run(RunFolder(temporary.path), epochs: 1)
+        // A run that goes on keeps the file that it finds.
+        let log = temporary.path + "/log.txt"
+        try FileManager.default.removeItem(atPath: log)
+        try FileManager.default.createSymbolicLink(atPath: log, withDestinationPath: "/dev/full")
+        let text = inputErrorText { _ = try trainBands(temporary.path, bandConfiguration(epochs: 2), resume: true) }
+        #expect(text.contains("log.txt: cannot be written: No space left on device"), "\(text)")
     }
 
     @Test("a non-finite loss stops the run, names epoch and step, and keeps the weights of the epoch before")

@@ -47,13 +47,26 @@ public final class RunFolder {
         switch existing {
         case .overwrite: break
         case .resume: lock = try FolderLock(path)
-        case .refuse:
-            let names = Self.fileNames + [Self.checkpointsName]
-            if let found = names.first(where: { FileManager.default.fileExists(atPath: file($0)) }) {
-                throw InputError(
-                    path, "already holds a run (\(found))",
-                    advice: "choose another --out, give --resume to go on with it or --overwrite to replace it")
-            }
+        case .refuse: try refuseRun()
+        }
+    }
+
+    private func refuseRun() throws(InputError) {
+        guard let found = (Self.fileNames + [Self.checkpointsName]).first(where: holds) else { return }
+        throw InputError(
+            path, "already holds a run (\(found))",
+            advice: "choose another --out, give --resume to go on with it or --overwrite to replace it")
+    }
+
+    /// Throws when another process has worked in the folder since it was looked at, which may be minutes ago: data was read and
+    /// kernels were built in between. Only while the folder is locked.
+    private func refuseChange() throws(InputError) {
+        switch existing {
+        case .overwrite: break
+        case .refuse: try refuseRun()
+        case .resume:
+            guard holds("result.json") || !checkpoints.names.isEmpty else { break }
+            throw InputError(path, "has got a run meanwhile", advice: "give the command again to go on with it")
         }
     }
 
@@ -98,7 +111,8 @@ public final class RunFolder {
         if lock == nil { lock = try FolderLock(path) }
         if checkpoint != nil {
             unlink(file("result.json"))
-        } else if existing != .refuse {
+        } else {
+            try refuseChange()
             for name in Self.fileNames { unlink(file(name)) }
             checkpoints.removeAll()
         }
@@ -171,15 +185,20 @@ public final class RunFolder {
 final class FolderLock {
     private let descriptor: Int32
 
-    /// - Throws: when another process holds it. A file system without locks is let pass.
+    /// - Throws: when another process holds it for longer than a killed one takes to end, which frees its memory before its
+    ///   lock. A file system without locks is let pass.
     init(_ folder: String) throws(InputError) {
         descriptor = Foundation.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw InputError(folder, "cannot be opened: \(String(cString: strerror(errno)))", advice: "choose another --out")
         }
-        if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
-            Foundation.close(descriptor)
-            throw InputError(folder, "is in use by another rld process", advice: "wait for it to end or choose another --out")
+        let end = ContinuousClock.now + .seconds(5)
+        while flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+            guard ContinuousClock.now < end else {
+                Foundation.close(descriptor)
+                throw InputError(folder, "is in use by another rld process", advice: "wait for it to end or choose another --out")
+            }
+            usleep(50_000)
         }
     }
 
