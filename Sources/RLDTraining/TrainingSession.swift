@@ -75,7 +75,14 @@ struct TrainingSession {
         try begin()
 
         var interrupted = false
-        while progress.epoch <= configuration.epochs, !interrupted, !stopsEarly {
+        while progress.epoch <= configuration.epochs, !interrupted {
+            if stopsEarly {
+                let (last, best) = (progress.epoch - 1, progress.best.epoch)
+                try note(
+                    "stopped early after epoch \(last): the best, epoch \(best), is \(last - best) epochs old (early_stopping: "
+                        + "\(configuration.earlyStopping))")
+                break
+            }
             interrupted = try !trainEpoch()
         }
         var result = TrainingResult(
@@ -122,23 +129,6 @@ struct TrainingSession {
     }
 
     var testPass: ImageFeed.Pass { evaluationPass(Self.testTable, rows: 0..<trainer.dataset.test.count) }
-
-    /// Which images really choose the best epoch.
-    var selection: Selection { configuration.selection(trainer.dataset, split) }
-
-    /// Whether the epoch ends with an evaluation.
-    private func evaluates(epoch: Int) -> Bool { selection != .last && configuration.evaluates(epoch: epoch) }
-
-    /// The evaluation that may end an epoch.
-    private var selectionPass: ImageFeed.Pass {
-        selection == .test
-            ? testPass
-            : evaluationPass(split.validatesOnOwn ? Self.validationTable : Self.trainTable, rows: split.validation)
-    }
-
-    private func passAfter(epoch: Int) -> ImageFeed.Pass {
-        epoch < configuration.epochs ? trainingPass(epoch: epoch + 1) : testPass
-    }
 
     // MARK: - One epoch
 
@@ -200,13 +190,6 @@ struct TrainingSession {
             configuration.updateRule(learningRate: learningRate(epoch: epoch, step: index)),
             number: (epoch - 1) * perEpoch + index / size + 1, share: Double(batches[index].count) / Double(images),
             begins: index == first, ends: index == group.endIndex - 1)
-    }
-
-    /// Whether the best is so old that the run ends.
-    private var stopsEarly: Bool {
-        let patience = configuration.earlyStopping
-        return patience > 0 && selection != .last && progress.best.epoch > 0
-            && progress.epoch - 1 - progress.best.epoch >= patience
     }
 
     private mutating func openTeacherCache(_ index: Int, teacherHash: String) throws {

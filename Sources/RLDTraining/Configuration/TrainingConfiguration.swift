@@ -59,7 +59,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var labelSmoothing = 0.0
     /// Epochs between two evaluations; the last epoch is always evaluated.
     public var evaluateEvery = 1
-    /// Ends the run when the best is so many epochs old; 0 for never.
+    /// Ends the run when the best is so many epochs old, after an evaluation; 0 for never.
     public var earlyStopping = 0
     /// Which images choose the best epoch.
     public var select = Selection.validation

@@ -55,6 +55,9 @@ public struct EpochRecord: Sendable, Equatable, Codable {
     public var seconds: Double
     /// Whether this epoch's weights are the best so far.
     public var best: Bool
+
+    /// Whether it ended with an evaluation.
+    var isEvaluated: Bool { validationAccuracy != nil || testAccuracy != nil }
 }
 
 /// The test set's verdict on one set of weights: one line of metrics.jsonl.
