@@ -26,6 +26,13 @@ struct TrainingProgress {
         last = (0, initial)
     }
 
+    /// Lets the weights as they are stand for the best until an epoch is evaluated.
+    /// - Parameter file: the checkpoint that holds them.
+    mutating func standInForBest(file: String) { best = (last.epoch, -1, last.state, file) }
+
+    /// Whether the best has no score of its own.
+    var bestStandsIn: Bool { best.epoch > 0 && best.score < 0 }
+
     mutating func beginNextEpoch() {
         epoch += 1
         step = 0
@@ -43,10 +50,9 @@ struct TrainingProgress {
         pendingSums = record.pendingSums.metrics
         firstUnread = record.firstUnread
         epochs = record.epochs
-        let name = resumption.checkpoint.path.split(separator: "/").last.map(String.init)
         best = (
             record.bestEpoch, record.bestScore.value, resumption.best ?? initial,
-            record.bestFile ?? (record.bestEpoch > 0 ? name : nil)
+            record.bestFile ?? (record.bestEpoch > 0 ? resumption.checkpoint.name : nil)
         )
         last = (record.step == 0 ? record.epoch - 1 : record.epoch, resumption.checkpoint.bestWeights)
         secondsBefore = record.seconds

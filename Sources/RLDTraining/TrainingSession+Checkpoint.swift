@@ -16,6 +16,7 @@ extension TrainingSession {
                     + "rounding, not to the last bit")
         }
         try executor.restore(resumption.checkpoint.state)
+        restoreBest(resumption)
         // A changed batch size or limit makes other steps: the epoch begins again, on the weights as they are.
         if record.stepsPerEpoch != stepsPerEpoch, progress.step > 0 {
             progress.epoch -= 1
@@ -26,6 +27,32 @@ extension TrainingSession {
             (progress.epochSums, progress.pendingSums) = (StepMetrics(), StepMetrics())
             progress.firstUnread = progress.step + 1
         }
+    }
+
+    /// What was the best so far need not be it any more.
+    private mutating func restoreBest(_ resumption: Resumption) {
+        guard progress.best.epoch > 0, choosesOnOtherImages(resumption) else { return }
+        earlyNotes.append(
+            "the best epoch is chosen anew from here on: the score of epoch \(progress.best.epoch) is of other images")
+        progress.standInForBest(file: resumption.checkpoint.name)
+    }
+
+    /// Whether scores of the run so far are none of the images that choose the best now.
+    private func choosesOnOtherImages(_ resumption: Resumption) -> Bool {
+        let (before, data) = (resumption.configuration, trainer.dataset)
+        guard let former = try? DataSplit(data, limit: before.limit, validation: before.validation) else { return true }
+        let formerSelection = before.selection(data, former)
+        if (formerSelection, selection) == (.last, .last) { return false }
+        return formerSelection != selection || trainer.dataHash != resumption.checkpoint.record.dataHash
+            || selection == .validation
+                && (former.validation, former.validatesOnOwn) != (split.validation, split.validatesOnOwn)
+    }
+
+    /// Keeps what stands for the best where the best is looked for.
+    func saveStandIn() throws {
+        guard progress.bestStandsIn else { return }
+        try trainer.folder?.save(
+            progress.best.state, as: "best.safetensors", metadata: metadata(epoch: progress.best.epoch))
     }
 
     /// Whether the run that goes on had other terms of its loss.

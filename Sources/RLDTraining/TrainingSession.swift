@@ -73,6 +73,7 @@ struct TrainingSession {
         try trainer.folder?.open(
             configuration: configuration, environment: environment(), resuming: trainer.resumption?.checkpoint)
         try begin()
+        try saveStandIn()
 
         var interrupted = false
         while progress.epoch <= configuration.epochs, !interrupted {

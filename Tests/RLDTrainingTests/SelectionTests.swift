@@ -18,4 +18,56 @@ struct SelectionTests {
         #expect(notes == [expected])
         #expect(try temporary.text("run/log.txt").contains(expected))
     }
+
+    @Test(
+        "a run that goes on with other images to choose by forgets the best, whose score counts no more",
+        arguments: ["select=test", "validation=30", "limit=90"])
+    func otherImages(change: String) throws {
+        let temporary = TemporaryFolder()
+        var configuration = bandConfiguration(epochs: 2)
+        configuration.limit = 100
+        _ = try trainBands(temporary.path + "/run", configuration)
+        configuration.epochs = 4
+        configuration.optimizer.learningRate = 5000  // Never as good again.
+        let same = temporary.path + "/same"
+        try FileManager.default.copyItem(atPath: temporary.path + "/run", toPath: same)
+        var notes: [String] = []
+        #expect(try trainBands(same, configuration, resume: true) { notes.append($0) }.bestEpoch <= 2)
+        #expect(!notes.contains { $0.contains("chosen anew") })
+
+        var reader = ConfigurationReader(configuration)
+        try reader.set(assignment: change)
+        let changed = try reader.finish().configuration
+        let result = try trainBands(temporary.path + "/run", changed, resume: true) { notes.append($0) }
+        #expect(notes.filter { $0.contains("the best epoch is chosen anew") }.count == 1, "\(notes)")
+        let scores = result.epochs.suffix(2).map { $0.validationAccuracy ?? $0.testAccuracy ?? -1 }
+        #expect(result.bestEpoch == (scores[1] > scores[0] ? 4 : 3))
+        let file = try SafetensorsFile(path: temporary.path + "/run/best.safetensors")
+        #expect(file.metadata["epoch"] == "\(result.bestEpoch)")
+    }
+
+    @Test("from the last epoch to the validation part: the number of an epoch is no score")
+    func fromLast() throws {
+        let temporary = TemporaryFolder()
+        var configuration = bandConfiguration(epochs: 2)
+        configuration.select = .last
+        _ = try trainBands(temporary.path + "/run", configuration)
+        (configuration.epochs, configuration.select) = (4, .validation)
+        let result = try trainBands(temporary.path + "/run", configuration, resume: true)
+        #expect(result.bestEpoch >= 3)
+    }
+
+    @Test("a finished run with other images to choose by and nothing left to train has its last epoch as the best")
+    func finished() throws {
+        let temporary = TemporaryFolder()
+        var configuration = bandConfiguration(epochs: 4)
+        configuration.schedule = Schedule(kind: .multistep, milestones: [2], factor: 3000)
+        let first = try trainBands(temporary.path + "/run", configuration)
+        #expect(first.bestEpoch < 4)
+        configuration.select = .test
+        let second = try trainBands(temporary.path + "/run", configuration, resume: true)
+        #expect(second.bestEpoch == 4 && second.bestState == second.lastState)
+        #expect(second.bestTest?.epoch == 4 && second.bestTest?.loss == first.lastTest?.loss)
+        #expect(try SafetensorsFile(path: temporary.path + "/run/best.safetensors").metadata["epoch"] == "4")
+    }
 }

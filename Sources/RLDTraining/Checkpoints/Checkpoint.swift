@@ -11,6 +11,8 @@ public struct Checkpoint: Sendable {
     let record: CheckpointRecord
     let state: TrainingState
 
+    /// In its folder.
+    var name: String { (path as NSString).lastPathComponent }
     /// The epoch that goes on, from 1.
     public var epoch: Int { record.epoch }
     /// Its steps that are done.
