@@ -29,12 +29,20 @@ extension TrainingSession {
         }
     }
 
-    /// What was the best so far need not be it any more.
+    /// What was the best so far may be lost, or not be it any more.
     private mutating func restoreBest(_ resumption: Resumption) {
-        guard progress.best.epoch > 0, choosesOnOtherImages(resumption) else { return }
-        earlyNotes.append(
-            "the best epoch is chosen anew from here on: the score of epoch \(progress.best.epoch) is of other images")
-        progress.standInForBest(file: resumption.checkpoint.name)
+        let epoch = progress.best.epoch
+        guard epoch > 0 else { return }
+        let isOfOtherImages = choosesOnOtherImages(resumption)
+        if isOfOtherImages {
+            earlyNotes.append("the best epoch is chosen anew from here on: the score of epoch \(epoch) is of other images")
+        } else if let error = resumption.bestError {
+            earlyNotes.append(
+                resumption.best == nil
+                    ? "the best weights (epoch \(epoch)) are lost: \(error); the best epoch is chosen anew from here on"
+                    : "the best weights (epoch \(epoch)) were taken from best.safetensors: \(error)")
+        }
+        if isOfOtherImages || resumption.best == nil { progress.standInForBest(file: resumption.checkpoint.name) }
     }
 
     /// Whether scores of the run so far are none of the images that choose the best now.

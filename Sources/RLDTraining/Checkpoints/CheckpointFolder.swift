@@ -34,18 +34,28 @@ struct CheckpointFolder {
         }
     }
 
+    /// What a run can go on with.
+    struct Found {
+        var checkpoint: Checkpoint
+        /// The best weights so far; nil before the first best epoch, and where they cannot be read.
+        var best: NetworkState?
+        /// Why their checkpoint cannot be read.
+        var bestError: InputError?
+        /// Checkpoints that were passed over, and why.
+        var broken: [InputError]
+    }
+
     /// The newest checkpoint that is whole, together with the best weights that it refers to.
-    /// - Returns: nil when there is none at all; `broken` names what was passed over and why.
+    /// - Returns: nil when there is none at all.
     /// - Throws: when there are checkpoints and none is whole, or when one of another version comes first: a run must not fall
     ///   back behind it.
-    func newest() throws(InputError) -> (checkpoint: Checkpoint, best: NetworkState?, broken: [InputError])? {
+    func newest() throws(InputError) -> Found? {
         var broken: [InputError] = []
         for name in names.reversed() {
             do throws(InputError) {
-                let checkpoint = try Checkpoint(reading: file(name))
-                var best = checkpoint.record.bestEpoch > 0 ? checkpoint.bestWeights : nil
-                if let other = checkpoint.record.bestFile { best = try Checkpoint(reading: file(other)).bestWeights }
-                return (checkpoint, best, broken)
+                var found = Found(checkpoint: try Checkpoint(reading: file(name)), broken: broken)
+                readBest(&found)
+                return found
             } catch {
                 if Checkpoint.isOfOtherVersion(error.subject) { throw error }
                 broken.append(error)
@@ -55,6 +65,18 @@ struct CheckpointFolder {
         throw InputError(
             path, "holds no checkpoint that is whole (\(broken.count) tried); the newest: \(first)",
             advice: "give --overwrite to start again")
+    }
+
+    /// A run can go on without its best weights: their loss is not that of the newest checkpoint.
+    private func readBest(_ found: inout Found) {
+        let checkpoint = found.checkpoint
+        guard checkpoint.record.bestEpoch > 0 else { return }
+        do throws(InputError) {
+            let holder = try checkpoint.record.bestFile.map { name throws(InputError) in try Checkpoint(reading: file(name)) }
+            found.best = (holder ?? checkpoint).bestWeights
+        } catch {
+            found.bestError = error
+        }
     }
 
     /// Sets damaged files aside, so that they neither count as kept nor are lost.

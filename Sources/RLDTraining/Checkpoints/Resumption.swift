@@ -7,7 +7,10 @@ public struct Resumption: Sendable {
     public let checkpoint: Checkpoint
     /// The run's effective configuration.
     public let configuration: TrainingConfiguration
+    /// The best weights so far; nil before the first best epoch, and where they are lost.
     let best: NetworkState?
+    /// Why their checkpoint cannot be read.
+    let bestError: InputError?
     let broken: [InputError]
     /// Keys that may differ from the run's.
     public var allowed: Set<String> = []
@@ -25,10 +28,11 @@ public struct Resumption: Sendable {
         "validation", "augmentation.crop_padding", "augmentation.flip", "augmentation.resized_crop",
     ]
 
-    init(checkpoint: Checkpoint, best: NetworkState?, broken: [InputError]) throws(InputError) {
-        self.checkpoint = checkpoint
-        self.best = best
-        self.broken = broken
+    init(_ found: CheckpointFolder.Found) throws(InputError) {
+        checkpoint = found.checkpoint
+        best = found.best
+        bestError = found.bestError
+        broken = found.broken
         var reader = ConfigurationReader()
         try reader.read(yaml: checkpoint.record.configuration, source: checkpoint.path)
         configuration = try reader.finish().configuration
@@ -106,7 +110,6 @@ extension RunFolder {
     /// The run that the folder holds, ready to go on; nil when it was killed before its first checkpoint, or is none.
     /// - Throws: `InputError` when the run cannot be gone on with.
     public func resumption() throws(InputError) -> Resumption? {
-        guard let found = try resumable() else { return nil }
-        return try Resumption(checkpoint: found.checkpoint, best: found.best, broken: found.broken)
+        try resumable().map { found throws(InputError) in try Resumption(found) }
     }
 }

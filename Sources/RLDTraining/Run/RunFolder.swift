@@ -77,15 +77,29 @@ public final class RunFolder {
 
     /// The newest checkpoint of the run to resume, with its best weights; nil when the run was killed before its first one.
     /// - Throws: when the run cannot be gone on with.
-    func resumable() throws(InputError) -> (checkpoint: Checkpoint, best: NetworkState?, broken: [InputError])? {
+    func resumable() throws(InputError) -> CheckpointFolder.Found? {
         guard existing == .resume else { return nil }
         CheckpointFolder.removeTemporaries(in: path)
         CheckpointFolder.removeTemporaries(in: checkpoints.path)
-        if let found = try checkpoints.newest() { return found }
+        if var found = try checkpoints.newest() {
+            if found.bestError != nil { found.best = savedBest(of: found.checkpoint) }
+            return found
+        }
         if holds("best.safetensors") || holds("result.json") {
             throw InputError(path, "holds a run without checkpoints", advice: "give --overwrite to start again")
         }
         return nil
+    }
+
+    /// The weights in best.safetensors, if they are those that a checkpoint calls the best.
+    private func savedBest(of checkpoint: Checkpoint) -> NetworkState? {
+        let path = file("best.safetensors")
+        guard let epoch = try? SafetensorsFile(path: path).metadata["epoch"], epoch == "\(checkpoint.record.bestEpoch)",
+            let state = try? NetworkState(safetensors: path), state.allFinite
+        else { return nil }
+        let weights = checkpoint.state.weights
+        let fits = Set(state.names) == Set(weights.names) && state.names.allSatisfy { state[$0]?.shape == weights[$0]?.shape }
+        return fits ? state : nil
     }
 
     /// What a finished run left in result.json; nil while it is not finished.
