@@ -99,7 +99,9 @@ extension TrainingSession {
     /// Saves everything after the steps so far of an unfinished epoch.
     mutating func stop(_ place: String) throws {
         try takePending()
+        try executor.exchangeWithAverage()
         let state = try executor.studentState()
+        try executor.exchangeWithAverage()
         try requireFinite(
             state.allFinite, "state of the weights", firstStep: progress.firstUnread, step: max(progress.step, 1))
         progress.last = (progress.epoch, state)

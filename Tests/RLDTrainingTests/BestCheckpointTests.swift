@@ -55,4 +55,26 @@ struct BestCheckpointTests {
         #expect(notes.filter { $0.contains("the best weights (epoch 1) are lost") }.count == 1, "\(notes)")
         #expect(try SafetensorsFile(path: path + "/best.safetensors").metadata["epoch"] == "\(result.bestEpoch)")
     }
+
+    @Test("a run that is interrupted leaves the moving average in last.safetensors, as a finished one does")
+    func average() throws {
+        var recipe = bandConfiguration(epochs: 2)
+        recipe.limit = 40
+        recipe.validation = 8
+        recipe.averageDecay = 0.9
+        let executor = ReferenceExecutor()
+        let result = try trainBands(path, recipe, executor: executor, stopAt: 2)
+        #expect(result.interrupted)
+        let names = try FileManager.default.contentsOfDirectory(atPath: path + "/checkpoints")
+        let checkpoint = try SafetensorsFile(path: path + "/checkpoints/" + #require(names.first))
+        let last = try SafetensorsFile(path: path + "/last.safetensors")
+        for name in ["conv1.weight", "fc.weight", "bn1.running_mean"] {
+            let average = try checkpoint.tensor("average/\(name)").values
+            #expect(try average != checkpoint.tensor("weights/\(name)").values)
+            #expect(try last.tensor(name).values == average.map { Double(Float($0)) }, "\(name)")
+            #expect(result.lastState[name]?.values == average)
+        }
+        // The executor itself goes on with the weights.
+        #expect(try executor.studentState()["fc.weight"]?.values == checkpoint.tensor("weights/fc.weight").values)
+    }
 }
