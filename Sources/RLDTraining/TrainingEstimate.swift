@@ -65,7 +65,7 @@ extension Trainer {
             batches(chosenOn == .test ? dataset.test.count : split.validation.count) * Double(selects)
             + batches(dataset.test.count) * Double(tests)
         return TrainingEstimate(
-            plan: configuration.effectiveDescription + [
+            plan: configuration.effectiveDescription(chosenOn: chosenOn) + [
                 split.description(dataset),
                 "device     \(executor.executorDescription)",
             ],

@@ -8,7 +8,7 @@ import RLDMethods
 extension TrainingSession {
     func begin() throws {
         let lines =
-            configuration.effectiveDescription + [
+            configuration.effectiveDescription(chosenOn: selection) + [
                 split.description(trainer.dataset),
                 "device     \(executor.executorDescription)",
             ] + streamingDescription

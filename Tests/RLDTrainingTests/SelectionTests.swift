@@ -70,4 +70,57 @@ struct SelectionTests {
         #expect(second.bestTest?.epoch == 4 && second.bestTest?.loss == first.lastTest?.loss)
         #expect(try SafetensorsFile(path: temporary.path + "/run/best.safetensors").metadata["epoch"] == "4")
     }
+
+    @Test("a share of no image is refused, 0 is not")
+    func noImages() throws {
+        let text = inputErrorText { _ = try DataSplit(count: 100, limit: nil, validation: 0.004) }
+        #expect(text.contains("validation: is a share of 0.004, which of 100 images is none"), "\(text)")
+        #expect(inputErrorText { _ = try DataSplit(count: 1000, limit: 100, validation: 0.004) }.contains("of 100 images"))
+        #expect(try DataSplit(count: 100, limit: nil, validation: 0.006).validation.count == 1)
+        #expect(try DataSplit(count: 100, limit: nil, validation: 0).validation.isEmpty)
+    }
+
+    @Test("settings of evaluations that never are get a warning, but not where a run wrote them down")
+    func warnings() throws {
+        func warnings(_ assignments: [String]) throws -> [String] {
+            var reader = ConfigurationReader()
+            for assignment in assignments { try reader.set(assignment: assignment) }
+            return try reader.finish().warnings
+        }
+        let given = ["early_stopping=3", "evaluate_every=2"]
+        #expect(try warnings(given).isEmpty)
+        #expect(try warnings(given + ["validation=0", "select=test"]).isEmpty)
+        for nothing in ["validation=0", "select=last"] {
+            let found = try warnings(given + [nothing])
+            #expect(found.count == 2, "\(found)")
+            for key in ["early_stopping", "evaluate_every"] {
+                #expect(found.contains { $0.contains("\(key) does nothing: nothing is selected") }, "\(found)")
+            }
+            var reader = ConfigurationReader()
+            try reader.set(assignment: nothing)
+            var again = ConfigurationReader()
+            try again.read(yaml: reader.finish().configuration.yaml, source: "config.yaml")
+            #expect(try again.finish().warnings.isEmpty)
+        }
+    }
+
+    @Test("the plan names the images that really choose")
+    func plan() throws {
+        let temporary = TemporaryFolder()
+        func best(
+            _ name: String, data: Dataset = bandData(), _ change: (inout TrainingConfiguration) -> Void
+        ) throws -> String {
+            var configuration = bandConfiguration(epochs: 1)
+            configuration.earlyStopping = 2
+            change(&configuration)
+            _ = try trainBands("\(temporary.path)/\(name)", configuration, data: data)
+            let log = try temporary.text("\(name)/log.txt").split(separator: "\n").map(String.init)
+            return log.first { $0.hasPrefix("best ") } ?? ""
+        }
+        #expect(try best("a") { _ in } == "best       chosen on the validation part; stops when it is 2 epochs old")
+        let nothing = "best       chosen on nothing: the last epoch (early_stopping does nothing)"
+        #expect(try best("b") { $0.validation = 0 } == nothing)
+        #expect(try best("c", data: bandData(test: 0)) { $0.select = .test } == nothing)
+        #expect(try best("d") { $0.select = .test }.contains("the TEST set; stops"))
+    }
 }

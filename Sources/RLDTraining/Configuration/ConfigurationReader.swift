@@ -298,7 +298,10 @@ public struct ConfigurationReader {
         if !objective.components.contains(where: { $0.method.termNames.contains("ce") }) {
             warn(["label_smoothing"], "method '\(objective.id)' has no cross-entropy with every label")
         }
-        if result.select == .last { warn(["early_stopping", "evaluate_every"], "nothing is selected (select: last)") }
+        if result.selectsNothing {
+            let reason = result.select == .last ? "select: last" : "validation: 0"
+            warn(["early_stopping", "evaluate_every"], "nothing is selected (\(reason))")
+        }
         for term in result.terms.isEmpty ? [TermSettings(name: "", method: result.method)] : result.terms {
             let epochs = term.method.warmupEpochs
             guard epochs > result.epochs else { continue }
@@ -366,6 +369,7 @@ extension TrainingConfiguration {
         var ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
         if teacherCache == nil { ignored.formUnion(["teacher.cache_type", "teacher.cache_draws"]) }
         if !objective.needsTeacher { ignored.insert("teacher.storage") }
+        if selectsNothing { ignored.formUnion(["early_stopping", "evaluate_every"]) }
         for setting in Setting.all {
             guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else {
                 continue

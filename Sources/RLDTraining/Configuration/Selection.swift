@@ -11,6 +11,20 @@ public enum Selection: String, Sendable, Equatable, Codable, CaseIterable {
 }
 
 extension TrainingConfiguration {
+    /// Whether nothing is evaluated before the end, whatever the data.
+    var selectsNothing: Bool { select == .last || select == .validation && validation == 0 }
+
+    /// How the best epoch comes about, for a person.
+    /// - Parameter selection: which images really choose it.
+    func selectionDescription(_ selection: Selection) -> String {
+        guard selection != .last else {
+            return "nothing: the last epoch" + (earlyStopping > 0 ? " (early_stopping does nothing)" : "")
+        }
+        return (selection == .test ? "the TEST set" : "the validation part")
+            + (evaluateEvery > 1 ? ", every \(evaluateEvery) epochs" : "")
+            + (earlyStopping > 0 ? "; stops when it is \(earlyStopping) epochs old" : "")
+    }
+
     /// Which images really choose the best epoch.
     func selection(_ dataset: Dataset, _ split: DataSplit) -> Selection {
         switch select {

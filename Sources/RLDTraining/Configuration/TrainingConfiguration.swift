@@ -129,7 +129,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     }
 
     /// What the run will really do, line by line, for a person to read before it starts.
-    public var effectiveDescription: [String] {
+    public var effectiveDescription: [String] { effectiveDescription(chosenOn: selectsNothing ? .last : select) }
+
+    /// - Parameter selection: which images really choose the best epoch.
+    func effectiveDescription(chosenOn selection: Selection) -> [String] {
         var lines = [
             "model      \(model), seed \(seed)",
             "data       \(data)" + (limit.map { ", first \($0) training images" } ?? "")
@@ -141,11 +144,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "precision  \(precision.rawValue)",
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
-            "best       chosen on "
-                + (select == .test
-                    ? "the TEST set" : select == .last || validation == 0 ? "nothing: the last epoch" : "the validation part")
-                + (evaluateEvery > 1 ? ", every \(evaluateEvery) epochs" : "")
-                + (earlyStopping > 0 ? "; stops when it is \(earlyStopping) epochs old" : ""),
+            "best       chosen on \(selectionDescription(selection))",
         ]
         lines.insert(contentsOf: objectiveDescription, at: 2)
         if let initialWeights { lines.insert("start      weights \(initialWeights)", at: 1) }

@@ -43,6 +43,11 @@ public struct DataSplit: Sendable, Equatable {
         try Setting.requireImages(validation, "validation")
         let used = limit ?? count
         let wanted = validation < 1 ? Int((validation * Double(used)).rounded()) : Int(validation)
+        guard wanted > 0 || validation == 0 else {
+            throw InputError(
+                "validation", "is a share of \(Setting.text(validation)), which of \(used) images is none",
+                advice: "give a larger share, a number of images, or 0 for no validation part")
+        }
         let rest = count - used
         let pool = rest >= wanted ? used..<count : 0..<used
         guard wanted == 0 || rest >= wanted || wanted < used else {
