@@ -40,9 +40,11 @@ struct PlotCommand: ParsableCommand {
                     dashed: dashed)
             }
             loss.append(curve("training", dashed: true) { $0.trainLoss })
-            loss.append(curve("validation (cross-entropy)") { $0.validationLoss ?? $0.testLoss })
+            loss.append(curve("validation (cross-entropy)") { $0.validationLoss })
+            loss.append(curve("test (cross-entropy)") { $0.testLoss })
             accuracy.append(curve("training", dashed: true) { 100 * $0.trainAccuracy })
-            accuracy.append(curve("validation") { ($0.validationAccuracy ?? $0.testAccuracy).map { 100 * $0 } })
+            accuracy.append(curve("validation") { $0.validationAccuracy.map { 100 * $0 } })
+            accuracy.append(curve("test") { $0.testAccuracy.map { 100 * $0 } })
             rate.append(curve("learning rate") { $0.learningRate })
             steps.append(
                 Curve(
