@@ -17,7 +17,7 @@ struct DistillCommand: ParsableCommand {
     @Option(help: "Where the teacher's weights are in a checkpoint (default: model, state_dict or the only place).")
     var teacherKey: String?
 
-    @Option(help: "Network of the teacher.")
+    @Option(help: "Network of the teacher (default: as its weights say).")
     var teacherModel: String?
 
     @Option(help: "Network to train.")

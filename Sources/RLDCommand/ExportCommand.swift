@@ -67,15 +67,13 @@ struct ExportCommand: ParsableCommand {
         }
         let file = try TensorFile(weights: weights)
         var metadata = ModelMetadata(file.metadata)
-        if let mean { metadata.mean = try numbers(mean, "--mean") }
-        if let deviation { metadata.deviation = try numbers(deviation, "--deviation") }
+        if let mean { metadata.mean = try NumberList.parse(mean, "--mean") }
+        if let deviation { metadata.deviation = try NumberList.parse(deviation, "--deviation") }
         if let classNames { metadata.classNames = try lines(of: classNames) }
         guard metadata.mean.count == metadata.deviation.count, metadata.deviation.allSatisfy({ $0 > 0 }) else {
             throw InputError("--deviation", "must hold a number above 0 for each of the \(metadata.mean.count) means")
         }
-        guard let id = model ?? metadata.model else {
-            throw InputError(weights, "does not say which network it is for", advice: "give --model")
-        }
+        let id = try metadata.network(named: model, of: weights)
         let shape = try input.map { text throws(InputError) in try InputShape.parse(text, "--input") }
         let network = try ModelCatalog.network(
             id, classes: classes, weights: file, key: reading.key,
@@ -97,17 +95,6 @@ struct ExportCommand: ParsableCommand {
                 "\(network.id) with \(network.classes) classes in \(onnx), \(NumberText.compact(bytes.count, unit: "B")), batch norm "
                     + (fold ? "folded" : "kept"))
         }
-    }
-
-    private func numbers(_ text: String, _ option: String) throws(InputError) -> [Float] {
-        var values: [Float] = []
-        for part in text.split(separator: ",") {
-            guard let value = Float(part.trimmingCharacters(in: .whitespaces)), value.isFinite else {
-                throw InputError(option, "must be numbers with commas between them, found '\(text)'")
-            }
-            values.append(value)
-        }
-        return values
     }
 
     private func lines(of path: String) throws(InputError) -> [String] {

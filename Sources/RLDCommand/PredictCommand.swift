@@ -12,8 +12,8 @@ struct PredictCommand: ParsableCommand {
             --images images.safetensors --output logits.safetensors
             """)
 
-    @Option(help: "Network.")
-    var model: String
+    @Option(help: "Network (default: as the weights say).")
+    var model: String?
 
     @Option(parsing: .unconditional, help: "Number of classes (default: as the weights have).")
     var classes: Int?
@@ -54,13 +54,15 @@ struct PredictCommand: ParsableCommand {
             throw InputError(images, "tensor 'images': expected shape [N, C, H, W] with N at least 1, found \(stored.shape)")
         }
         let file = try TensorFile(weights: weights)
-        if let channels = ModelMetadata(file.metadata).input.first, stored.shape[1] != channels {
+        let trained = ModelMetadata(file.metadata)
+        if let channels = trained.input.first, stored.shape[1] != channels {
             throw InputError(
                 images, "tensor 'images': expected \(channels) channels as [N, C, H, W], found \(stored.shape)",
                 advice: stored.shape[3] == channels ? "move the channels before height and width" : "")
         }
         let network = try ModelCatalog.network(
-            model, classes: classes, weights: file, key: reading.key, input: Array(stored.shape[1...]))
+            trained.network(named: model, of: weights), classes: classes, weights: file, key: reading.key,
+            input: Array(stored.shape[1...]))
         let loaded = try reading.load(file, for: network, common: common)
         let input = try normalised(stored, metadata: ModelMetadata(loaded.metadata))
         let executor = try makeExecutor(device: common.device)

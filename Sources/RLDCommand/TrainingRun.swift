@@ -69,7 +69,13 @@ struct TrainingRun {
         try reader.take(settings + options.settings + [("device", "--device", common.device)])
         let (given, warnings) = try reader.finish()
         common.warn(warnings)
-        return try resumption?.merge(given, keys: reader.givenKeys, allowing: options.allowChange) ?? given
+        if options.resume, resumption == nil, !reader.givenKeys.contains("data") {
+            throw InputError(
+                "--resume", "\(options.out ?? "") holds no run to go on with",
+                advice: "name another --out, or give --data and --model to begin one there")
+        }
+        let merged = try resumption?.merge(given, keys: reader.givenKeys, allowing: options.allowChange) ?? given
+        return try merged.namingTeachers()
     }
 
     /// What a run, or the rest of one, would do and how long it would take.

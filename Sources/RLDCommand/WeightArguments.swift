@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import RLD
 
 /// How a file of weights is read.
@@ -17,6 +18,30 @@ struct WeightArguments: ParsableArguments {
         let loaded = try LoadedWeights(file, for: network, options: options)
         common.warn(loaded.notes.map { "\(file.path): \($0)" })
         return loaded
+    }
+}
+
+/// Numbers with commas between them, as an option takes them.
+enum NumberList {
+    static func parse(_ text: String, _ option: String) throws(InputError) -> [Float] {
+        var values: [Float] = []
+        for part in text.split(separator: ",") {
+            guard let value = Float(part.trimmingCharacters(in: .whitespaces)), value.isFinite else {
+                throw InputError(option, "must be numbers with commas between them, found '\(text)'")
+            }
+            values.append(value)
+        }
+        return values
+    }
+}
+
+extension ModelMetadata {
+    /// The network that the user named, or else the one that the weights say they are for.
+    func network(named given: String?, of weights: String) throws(InputError) -> String {
+        guard let id = given ?? model else {
+            throw InputError(weights, "does not say which network it is for", advice: "give --model")
+        }
+        return id
     }
 }
 

@@ -66,6 +66,9 @@ public struct DatasetOptions: Sendable, Equatable {
     public var imageSize: Int?
     /// What that may be.
     public static let imageSizes = 8...1024
+    /// Per channel, of pixels scaled to 0...1; nil for the set's own.
+    public var mean: [Double]?
+    public var deviation: [Double]?
     /// Leave damaged files out instead of stopping at the first.
     public var skipBroken = false
     /// Share of the images that become the test set, where the files have none.

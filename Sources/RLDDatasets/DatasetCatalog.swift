@@ -61,18 +61,7 @@ public enum DatasetCatalog {
             throw InputError("test_share", "must be more than 0 and less than 1, found \(options.testShare)")
         }
         let expanded = NSString(string: place).expandingTildeInPath
-        switch entry.kind {
-        case .idx(let classNames, let advice):
-            let files = MNISTFiles(name: name, folder: expanded, classNames: classNames, advice: advice, options: options)
-            return try files.load(transform: entry.transform).seen(at: options.imageSize)
-        case .cifar(let kind):
-            let files = CIFARFiles(kind: kind, path: expanded, options: options)
-            return try files.load(transform: entry.transform).seen(at: options.imageSize)
-        case .pictures(let layout):
-            return try PictureSet(name: name, path: expanded, layout: layout, transform: entry.transform, options: options).load()
-        case .arrays:
-            return try ArrayFiles(name: name, path: expanded, options: options).load().seen(at: options.imageSize)
-        }
+        return try entry.load(name, expanded, options).normalised(mean: options.mean, deviation: options.deviation)
     }
 
     fileprivate static func entry(_ name: String) throws(InputError) -> Entry {
@@ -107,6 +96,21 @@ public enum DatasetCatalog {
             self.folder = folder
             self.kind = kind
             self.transform = transform
+        }
+
+        func load(_ name: String, _ path: String, _ options: DatasetOptions) throws(InputError) -> Dataset {
+            switch kind {
+            case .idx(let classNames, let advice):
+                let files = MNISTFiles(name: name, folder: path, classNames: classNames, advice: advice, options: options)
+                return try files.load(transform: transform).seen(at: options.imageSize)
+            case .cifar(let kind):
+                let files = CIFARFiles(kind: kind, path: path, options: options)
+                return try files.load(transform: transform).seen(at: options.imageSize)
+            case .pictures(let layout):
+                return try PictureSet(name: name, path: path, layout: layout, transform: transform, options: options).load()
+            case .arrays:
+                return try ArrayFiles(name: name, path: path, options: options).load().seen(at: options.imageSize)
+            }
         }
     }
 
@@ -153,6 +157,25 @@ public enum DatasetCatalog {
 }
 
 extension Dataset {
+    /// The same with another mean or deviation of its pixels, per channel; nil leaves what is.
+    fileprivate func normalised(mean: [Double]?, deviation: [Double]?) throws(InputError) -> Dataset {
+        var dataset = self
+        for (key, values) in [("normalization.mean", mean), ("normalization.deviation", deviation)] {
+            guard let values else { continue }
+            guard values.count == train.channels, values.allSatisfy(\.isFinite) else {
+                throw InputError(key, "must be a number for each of \(train.channels) channels, found \(values)")
+            }
+        }
+        if let mean { dataset.transform.mean = mean.map(Float.init) }
+        if let deviation {
+            guard deviation.allSatisfy({ $0 > 0 }) else {
+                throw InputError("normalization.deviation", "must be above 0, found \(deviation)")
+            }
+            dataset.transform.deviation = deviation.map(Float.init)
+        }
+        return dataset
+    }
+
     /// The same with images scaled to squares of a size when they are read, unless they are such squares or the size is nil.
     fileprivate func seen(at size: Int?) -> Dataset {
         var dataset = self

@@ -24,17 +24,18 @@ extension NetworkExecutor {
 }
 
 extension ClassAccuracy {
-    /// How each class of a table fared.
-    /// - Parameter correct: whether each of the first so many images was right.
-    public static func each(of table: ImageTable, correct: [Bool]) -> [ClassAccuracy] {
-        var (images, hits) = ([Int](repeating: 0, count: table.classes), [Int](repeating: 0, count: table.classes))
-        for (label, good) in zip(table.labels, correct) {
+    /// How each class fared.
+    /// - Parameters:
+    ///   - labels: of the images, in the order in which they were seen.
+    ///   - correct: whether each of them was right.
+    public static func each(of labels: [Int32], names: [String], correct: [Bool]) -> [ClassAccuracy] {
+        var (images, hits) = ([Int](repeating: 0, count: names.count), [Int](repeating: 0, count: names.count))
+        for (label, good) in zip(labels, correct) {
             images[Int(label)] += 1
             hits[Int(label)] += good ? 1 : 0
         }
-        return table.classNames.indices.map { k in
-            ClassAccuracy(
-                name: table.classNames[k], images: images[k], accuracy: images[k] > 0 ? Double(hits[k]) / Double(images[k]) : 0)
+        return names.indices.map { k in
+            ClassAccuracy(name: names[k], images: images[k], accuracy: images[k] > 0 ? Double(hits[k]) / Double(images[k]) : 0)
         }
     }
 }

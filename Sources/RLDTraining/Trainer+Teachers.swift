@@ -34,7 +34,8 @@ extension Trainer {
         func missing(_ key: String) -> InputError {
             InputError("\(group).\(key)", "is missing, and method '\(configuration.objective.id)' needs a teacher")
         }
-        guard let network = try settings.model.map(dataset.network) ?? (fresh ? student : nil) else { throw missing("model") }
+        let isFresh = fresh && settings.weights == nil
+        guard let network = try settings.model.map(dataset.network) ?? (isFresh ? student : nil) else { throw missing("model") }
         guard let path = settings.weights else {
             guard fresh else { throw missing("weights") }
             return Teacher(network: network, state: network.initialState(seed: 1))

@@ -60,7 +60,8 @@ extension TrainingSession {
             ofBest = metrics
         }
         result.lastTest = try record("last", epoch: progress.last.epoch, ofLast)
-        let classes = ClassAccuracy.each(of: trainer.dataset.test, correct: correct)
+        let test = trainer.dataset.test
+        let classes = ClassAccuracy.each(of: test.labels, names: test.classNames, correct: correct)
         result.bestTest = try record("best", epoch: progress.best.epoch, ofBest, classes)
         try trainer.folder?.append(classes: classes, epoch: progress.best.epoch)
         return true

@@ -106,4 +106,56 @@ struct EvaluateTests {
         #expect(try Program.run(["convert", weights, nameless]).code == 0)
         #expect(try evaluate(nameless, renamed.folder).code == 0)
     }
+
+    @Test("mean and deviation may be given, to a training and to weights that do not know theirs; networks need no name")
+    func givenNormalisation() throws {
+        let data = try arrays("plain")
+        let given = ["normalization.mean=0.2", "normalization.deviation=0.3"].flatMap { ["--set", $0] }
+        let weights = try train(data, given)
+        let own = try evaluate(weights, data)
+        #expect(own.loss != nil && own.error.contains("images are normalised as"), "\(own)")
+        let nameless = folder.path + "/nameless.npz"
+        #expect(try Program.run(["convert", weights, nameless]).code == 0)
+        #expect(try evaluate(nameless, data, ["--mean", "0.2", "--deviation", "0.3"]).loss == own.loss)
+        #expect(try evaluate(nameless, data).loss != own.loss)
+        #expect(try evaluate(weights, data, ["--mean", "0.2,0.3,0.4"]).error.contains("must be a number for each of 1 channels"))
+        #expect(try evaluate(weights, data, ["--deviation", "0"]).error.contains("must be above 0"))
+
+        let unnamed = try Program.run(
+            ["evaluate", "--weights", weights, "--data", data, "--device", "reference", "--json", "--limit", "8"])
+        let report = try JSONSerialization.jsonObject(with: Data(unnamed.output.utf8)) as? [String: Any]
+        #expect(report?["model"] as? String == "resnet8" && report?["images"] as? Int == 8, "\(unnamed.error)")
+        let distill = [
+            "distill", "--student", "resnet8", "--method", "kd", "--data", data, "--epochs", "1", "--batch-size", "16",
+            "--device",
+            "reference", "--dry-run",
+        ]
+        let plan = try Program.run(distill + given + ["--teacher", weights])
+        #expect(plan.code == 0 && plan.output.contains("mean 0.2000, deviation 0.3000"), "\(plan.output) \(plan.error)")
+        #expect(plan.output.contains("resnet8, weights"), "\(plan.output)")
+        let without = try Program.run(distill + ["--teacher", nameless])
+        #expect(without.code == 2 && without.error.contains("teacher.model: is missing"), "\(without.error)")
+    }
+
+    @Test("a part of a test set is of all its classes")
+    func limit() throws {
+        let data = try pictures("many", classes: (0..<8).map { "c\($0)" })
+        let weights = try train(data.folder)
+        let result = try Program.run(
+            [
+                "evaluate", "--weights", weights, "--data", data.folder, "--device", "reference", "--json", "--part", "train",
+                "--limit", "12",
+            ])
+        let report = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+        let classes = report?["classes"] as? [[String: Any]] ?? []
+        #expect(classes.count { ($0["images"] as? Int ?? 0) > 0 } > 4, "\(classes)")
+    }
+
+    @Test("a folder without a run is not gone on with, unless the data says what to begin")
+    func nothingToResume() throws {
+        let out = folder.path + "/nowhere"
+        let result = try Program.run(["train", "--resume", "--out", out, "--device", "reference"])
+        #expect(result.code == 2 && result.error.contains("holds no run to go on with"), "\(result.error)")
+        #expect(!FileManager.default.fileExists(atPath: out))
+    }
 }

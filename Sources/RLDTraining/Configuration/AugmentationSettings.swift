@@ -5,7 +5,10 @@ import RLDMethods
 extension TrainingConfiguration {
     /// How the data set is to be read.
     public var datasetOptions: DatasetOptions {
-        DatasetOptions(imageSize: imageSize, skipBroken: skipBroken, testShare: testShare, streaming: streaming)
+        var options = DatasetOptions(
+            imageSize: imageSize, skipBroken: skipBroken, testShare: testShare, streaming: streaming)
+        (options.mean, options.deviation) = (normalizationMean, normalizationDeviation)
+        return options
     }
 
     /// How it is to be read for a device, on which it may be too large to be held.

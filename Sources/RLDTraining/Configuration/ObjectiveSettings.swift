@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 import RLDMethods
 
@@ -74,6 +75,19 @@ extension TrainingConfiguration {
     /// The teachers in order: those of `teachers`, or the one of `teacher`, whose name is "".
     public var teacherList: [TeacherSettings] {
         teachers.isEmpty ? [TeacherSettings(name: "", model: teacherModel, weights: teacherWeights, key: teacherKey)] : teachers
+    }
+
+    /// The same with the networks of teachers that are not named, where their weights say what they are for.
+    public func namingTeachers() throws(InputError) -> TrainingConfiguration {
+        func model(_ teacher: TeacherSettings) throws(InputError) -> String? {
+            guard teacher.model == nil, let weights = teacher.weights else { return teacher.model }
+            return ModelMetadata(try TensorFile(weights: weights).metadata).model
+        }
+        var result = self
+        guard objective.needsTeacher else { return result }
+        if teachers.isEmpty { result.teacherModel = try model(teacherList[0]) }
+        for index in teachers.indices { result.teachers[index].model = try model(teachers[index]) }
+        return result
     }
 
     private var termList: [TermSettings] { terms.isEmpty ? [TermSettings(name: "", method: method)] : terms }

@@ -23,6 +23,8 @@ struct Setting: Sendable {
         name("data", \.data),
         optionalInteger("limit", \.limit),
         optionalInteger("image_size", \.imageSize),
+        optionalNumbers("normalization.mean", \.normalizationMean),
+        optionalNumbers("normalization.deviation", \.normalizationDeviation),
         number("test_share", \.testShare),
         flag("skip_broken", \.skipBroken),
         choice(
@@ -221,6 +223,17 @@ struct Setting: Sendable {
         Setting(
             key: key, get: { $0[keyPath: path].map(String.init) },
             set: { c, t throws(Wanted) in c[keyPath: path] = t.isEmpty ? nil : try whole(t) })
+    }
+
+    private static func optionalNumbers(_ key: String, _ path: any Path<[Double]?>) -> Setting {
+        Setting(
+            key: key, get: { $0[keyPath: path].map { "[\($0.map(text).joined(separator: ", "))]" } },
+            set: { c, t throws(Wanted) in
+                let parts = t.trimmingCharacters(in: CharacterSet(charactersIn: "[] ")).split(separator: ",")
+                let values = parts.compactMap { Double($0.trimmingCharacters(in: .whitespaces)) }
+                guard values.count == parts.count else { throw Wanted("numbers with commas between them") }
+                c[keyPath: path] = values.isEmpty ? nil : values
+            })
     }
 
     private static func number(_ key: String, _ path: any Path<Double>) -> Setting {

@@ -14,6 +14,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var limit: Int?
     /// Side of the square that the network gets to see; nil for what suits the data set.
     public var imageSize: Int?
+    /// Per channel, of pixels scaled to 0...1; nil for the data set's own. A teacher from elsewhere may have been trained with others.
+    public var normalizationMean: [Double]?
+    public var normalizationDeviation: [Double]?
     /// Share of the images that become the test set, where the files have none.
     public var testShare = 0.2
     /// Leave damaged files out instead of stopping at the first.
