@@ -41,6 +41,7 @@ extension Trainer {
             return Teacher(network: network, state: network.initialState(seed: 1))
         }
         let loaded = try LoadedWeights(path, for: network, options: WeightOptions(key: settings.key))
+        notes += loaded.notes.map { "\(path): \($0)" }
         notes += try differences(ModelMetadata(loaded.metadata), source: path)
         return Teacher(network: network, state: loaded.state)
     }

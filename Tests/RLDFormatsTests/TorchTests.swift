@@ -103,12 +103,19 @@ struct TorchTests {
         func state(_ prefix: String) -> (Pickle) -> Pickle {
             { $0.op("}").string(prefix + "a").tensor(count: 24, shape: [1], strides: [1]).op("s") }
         }
-        func names(_ members: [(String, (Pickle) -> Pickle)], key: String? = nil) throws -> [String] {
+        func dict(_ members: [(String, (Pickle) -> Pickle)], key: String? = nil) throws -> TensorFile.StateDict {
             let p = members.reduce(Pickle().op("}")) { $1.1($0.string($1.0)).op("s") }.op(".").bytes
-            return try TensorFile(bytes: checkpoint(p, ["0": storage]), named: "x").stateDict(key: key).names
+            return try TensorFile(bytes: checkpoint(p, ["0": storage]), named: "x").stateDict(key: key)
+        }
+        func names(_ members: [(String, (Pickle) -> Pickle)], key: String? = nil) throws -> [String] {
+            try dict(members, key: key).names
         }
         #expect(try names([("model", state("")), ("optimizer", state("m"))]) == ["a"])
         #expect(try names([("optimizer", state("m")), ("state_dict", state("module."))]) == ["a"])
+        #expect(try dict([("optimizer", state("m")), ("state_dict", state(""))]).note == nil)
+        #expect(
+            try dict([("model_ema", state("module.")), ("model", state(""))]).note
+                == "taken from 'model'; the file holds other weights of these names in 'model_ema' (--key)")
         #expect(try names([("weights", state("module._orig_mod."))]) == ["a"])
         #expect(try names([("one", state("")), ("two", state("x."))], key: "two") == ["x.a"])
         #expect(try names([("one", state("")), ("two", state("x."))], key: "two.x") == ["a"])

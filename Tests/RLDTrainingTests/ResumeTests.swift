@@ -229,7 +229,7 @@ struct ResumeTests {
         wide.terms = [
             TermSettings(name: "soft", method: .crossEntropy(CrossEntropy())), TermSettings(name: "plain", method: wide.method),
         ]
-        _ = try train(temporary.path + "/run", wide, stopAt: 4)
+        _ = try trainBands(temporary.path + "/run", wide, stopAt: 4)
         let folder = try RunFolder(temporary.path + "/run", existing: .resume)
         func merged(_ assignments: [String], allowing: [String] = []) throws -> (TrainingConfiguration, [String]) {
             var resumption = try #require(try folder.resumption())

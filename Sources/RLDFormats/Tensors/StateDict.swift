@@ -7,6 +7,8 @@ extension TensorFile {
         public let names: [String]
         /// Where they are in the file's `entries`.
         let indices: [Int]
+        /// What is to be said of the choice among several; nil where there was none.
+        public internal(set) var note: String?
 
         /// The shape of a tensor of the dict, in the file that it is from.
         public func shape(_ name: String, in file: TensorFile) -> [Int]? {
@@ -30,7 +32,15 @@ extension TensorFile {
         var groups: [[String]: [Int]] = [:]
         for (index, entry) in entries.enumerated() { groups[entry.group, default: []].append(index) }
         if let usual = Self.usualKeys.first(where: { groups[[$0]] != nil }), let indices = groups[[usual]] {
-            return unwrapped(indices)
+            var dict = unwrapped(indices)
+            let names = Set(dict.names)
+            let others = groups.filter { $0.key != [usual] && Set(unwrapped($0.value).names) == names }
+                .map { quoted($0.key.joined(separator: ".")) }.sorted()
+            if !others.isEmpty {
+                dict.note =
+                    "taken from \(quoted(usual)); the file holds other weights of these names in \(listed(others)) (--key)"
+            }
+            return dict
         }
         if let indices = groups[[]] ?? (groups.count == 1 ? groups.values.first : nil) { return unwrapped(indices) }
         let found = groups.keys.map { $0.joined(separator: ".") }.sorted()

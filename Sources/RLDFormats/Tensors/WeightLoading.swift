@@ -79,7 +79,7 @@ extension LoadedWeights {
                 state[tensor.name] = fresh[tensor.name] ?? Tensor(shape: tensor.shape, repeating: 0)
             }
         }
-        notes = fit.notes
+        notes = (dict.note.map { [$0] } ?? []) + fit.notes
         metadata = file.metadata
     }
 }
