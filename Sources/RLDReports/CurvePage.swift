@@ -57,6 +57,8 @@ public enum CurvePage {
             figcaption { font-weight: 600; margin-bottom: 4px; }
             table { border-collapse: collapse; margin-bottom: 24px; }
             th, td { text-align: left; padding: 3px 14px 3px 0; border-bottom: 1px solid #ddd; }
+            .legend { max-width: 620px; }
+            .legend span { display: inline-block; margin-right: 14px; }
             svg text { font: 11px system-ui, sans-serif; fill: #444; }
             </style>
             </head>
@@ -127,9 +129,9 @@ public enum CurvePage {
             let sample =
                 "<svg width=\"26\" height=\"8\"><line x1=\"0\" x2=\"26\" y1=\"4\" y2=\"4\" stroke=\"\(colour)\" stroke-width=\"2\""
                 + (pattern(curve).map { " stroke-dasharray=\"\($0)\"" } ?? "") + "/></svg>"
-            return "<span style=\"color:\(colour); margin-right:14px\">\(sample) \(escaped(curve.name))</span>"
+            return "<span style=\"color:\(colour)\">\(sample) \(escaped(curve.name))</span>"
         }.joined()
-        return "<figure>\(caption)\(parts.joined())<div>\(legend)</div></figure>"
+        return "<figure>\(caption)\(parts.joined())<div class=\"legend\">\(legend)</div></figure>"
     }
 
     /// Strokes and gaps of a curve: colours begin anew after the last, with others.
