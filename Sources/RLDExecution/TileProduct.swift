@@ -16,15 +16,14 @@ package enum TileProduct: Int, Sendable {
     var defines: [(String, String)] { self == .float32 ? [] : [("TF32", "\(rawValue)")] }
 
     /// How tiles are compiled: defines beside these, and options. A compute unit's 65,536 registers are three work-groups' of 128 items
-    /// with 160 each, two groups' of 256 with 128; unasked, a compiler takes up to 178.
+    /// with 160 each, four groups' of 128 or two of 256 with 128; unasked, a compiler takes up to 178.
     func compilation(on device: Device, items: Int) -> (defines: [(String, String)], options: String) {
-        switch self {
-        case .float32: return (defines, "")
-        case .matrixUnits:
-            let limit = RegisterLimit(items > 128 ? 128 : 160, on: device)
-            return (defines + limit.defines, limit.options)
-        case .emulation: return (defines, device.optionsOfChecks)
-        }
+        if self == .emulation { return (defines, device.optionsOfChecks) }
+        // In tf32 tiles of 64 channels hold as many sums in half as many items; of the smallest nothing is to be had but spills.
+        let registers = self == .float32 || items > 128 ? 128 : 160
+        guard self == .matrixUnits || items >= 128 else { return (defines, "") }
+        let limit = RegisterLimit(registers, on: device)
+        return (defines + limit.defines, limit.options)
     }
 
     /// - Parameter emulated: take the emulation, whatever the device has.
