@@ -48,12 +48,13 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_confi
         // The other classes from their own largest: the exponentials of a sure teacher would underflow.
         const float next = row_max4(below, lowest, lowest, lowest, scratch).x;
         const float second = tied > 0.0f ? peak : next;
-        row_float rest = zero;
+        row_float rest = zero, all_rest = zero;
         ROW_LOOP(i, classes) {
             const row_float y = row_load(t, i, classes);
             rest += row_exp(ROW_WHERE(y != ROW_SPLAT(peak) && y > lowest, y - second, -INFINITY));
+            ROW_GATHER(i, all_rest, rest)
         }
-        const float others = row_sum4(rest, zero, zero, zero, scratch).x + tied;
+        const float others = row_sum4(all_rest + rest, zero, zero, zero, scratch).x + tied;
         confidence = softplus(others > 0.0f ? peak - second - log(others) : INFINITY);
         log_sum = log1p(others > 0.0f ? others * exp(second - peak) : 0.0f);
     }
@@ -202,23 +203,28 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_rows_
             if (standardize) {
                 standardize_rows(s, t, classes, facts.smallest, facts.count, &zs, &zt, scratch);
             }
-            row_float sum = zero;
-            ROW_LOOP(i, classes) { sum += row_exp_others(row_load(s, i, classes), row_index(i, classes), label, facts.other_s, 1.0f); }
-            const float others = row_sum4(sum, zero, zero, zero, scratch).x;
+            row_float sum = zero, all_sum = zero;
+            ROW_LOOP(i, classes) {
+                sum += row_exp_others(row_load(s, i, classes), row_index(i, classes), label, facts.other_s, 1.0f);
+                ROW_GATHER(i, all_sum, sum)
+            }
+            const float others = row_sum4(all_sum + sum, zero, zero, zero, scratch).x;
             const row_cross_entropy ce = row_cross_entropy_from(others, facts.other_s, label_logit, scale * weight_ce);
             row_chain chain = row_chain_start();
-            row_float divergence = zero;
+            row_float divergence = zero, all_divergence = zero;
             for (uint level = 0; level < level_count; level++) {
                 const float temperature = temperatures.s0, repeat = repeats.s0;
                 temperatures = temperatures.s12345670;
                 repeats = repeats.s12345670;
                 const float ks = zs.slope / temperature, kt = zt.slope / temperature;
-                row_float sum_s = zero, sum_t = zero;
+                row_float sum_s = zero, sum_t = zero, all_s = zero, all_t = zero;
                 ROW_LOOP(i, classes) {
                     sum_s += row_exp((row_load(s, i, classes) - facts.largest_s) * ks);
                     sum_t += row_exp((row_load(t, i, classes) - facts.largest_t) * kt);
+                    ROW_GATHER(i, all_s, sum_s)
+                    ROW_GATHER(i, all_t, sum_t)
                 }
-                const float4 sums = row_sum4(sum_s, sum_t, zero, zero, scratch);
+                const float4 sums = row_sum4(all_s + sum_s, all_t + sum_t, zero, zero, scratch);
                 const float log_ratio = log(sums.y) - log(sums.x);
                 const float inverse_s = 1.0f / sums.x, inverse_t = 1.0f / sums.y;
                 const float factor = scale * weight_kd * row_fraction * temperature * repeat;
@@ -230,18 +236,21 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_rows_
                     const row_float p = row_exp(xs) * inverse_s;
                     const row_float q = row_exp(xt) * inverse_t;
                     divergence += share * divergence_lanes(q, p, xt - xs - log_ratio);
+                    ROW_GATHER(i, all_divergence, divergence)
                     row_float gradient_i = factor * (p - q);
                     if (level > 0) {
                         gradient_i += row_load(g, i, classes);
                     }
                     if (level + 1 == level_count) {
                         gradient_i = row_chain_add(&chain, gradient_i, x, row_index(i, classes), label, ce, zs, standardize);
+                        ROW_GATHER(i, chain.all_g, chain.g)
+                        ROW_GATHER(i, chain.all_gx, chain.gx)
                     }
                     row_store(g, i, classes, gradient_i);
                 }
             }
             terms.x = ce.value;
-            terms.y = row_chain_finish(chain, divergence, g, s, classes, label, ce, zs, standardize, scratch);
+            terms.y = row_chain_finish(chain, all_divergence + divergence, g, s, classes, label, ce, zs, standardize, scratch);
         }
     }
     const bool works = (status & ROW_COUNTED) && !(status & ROW_BAD_LABEL);
@@ -270,12 +279,14 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_corre
         }
         const float4 largest = row_max4(largest_s, largest_t, lowest, lowest, scratch);
         const float slope = 1.0f / temperature;
-        row_float sum_s = zero, sum_t = zero;
+        row_float sum_s = zero, sum_t = zero, all_s = zero, all_t = zero;
         ROW_LOOP(i, classes) {
             sum_s += row_exp((row_load(s, i, classes) - largest.x) * slope);
             sum_t += row_exp((row_load(t, i, classes) - largest.y) * slope);
+            ROW_GATHER(i, all_s, sum_s)
+            ROW_GATHER(i, all_t, sum_t)
         }
-        const float4 sums = row_sum4(sum_s, sum_t, zero, zero, scratch);
+        const float4 sums = row_sum4(all_s + sum_s, all_t + sum_t, zero, zero, scratch);
         const float inverse_s = 1.0f / sums.x, inverse_t = 1.0f / sums.y;
         ROW_LOOP(i, classes) {
             const row_float p = row_exp((row_load(s, i, classes) - largest.x) * slope) * inverse_s;
@@ -341,12 +352,13 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_propa
     const __global float *delta = z + ((ulong)rows + row) * classes;
     const __global float *to_p = u + (ulong)row * classes;
     __global float *g = gradient + gradient_offset + (ulong)row * classes;
-    row_float product = zero;
+    row_float product = zero, all_products = zero;
     ROW_LOOP(i, classes) {
         const row_float p = 0.5f * (row_load_or(sigma, i, classes, 0.0f) + row_load_or(delta, i, classes, 0.0f));
         product = ROW_FMA(p, row_load_or(to_p, i, classes, 0.0f), product);
+        ROW_GATHER(i, all_products, product)
     }
-    const float mean = row_sum4(product, zero, zero, zero, scratch).x;
+    const float mean = row_sum4(all_products + product, zero, zero, zero, scratch).x;
     const float slope = 1.0f / temperature;
     ROW_LOOP(i, classes) {
         const row_float p = 0.5f * (row_load_or(sigma, i, classes, 0.0f) + row_load_or(delta, i, classes, 0.0f));

@@ -17,6 +17,8 @@ package struct MatrixProduct {
     package var c: DeviceSlice
     /// Add to C instead of overwriting it.
     package var accumulate = false
+    /// Elements from one stored row of A and of B to the next, of both the same; nil: rows follow each other.
+    package var rowLength: Int?
 
     package init(
         m: Int, n: Int, k: Int, a: DeviceSlice, transposeA: Bool = false, b: DeviceSlice, transposeB: Bool = false,
@@ -83,6 +85,6 @@ package final class MatrixProducts {
     }
 
     private func transpose(_ yes: Bool) -> CLBlastTranspose { yes ? CLBlastTransposeYes : CLBlastTransposeNo }
-    private func lda(_ p: MatrixProduct) -> Int { p.transposeA ? p.m : p.k }
-    private func ldb(_ p: MatrixProduct) -> Int { p.transposeB ? p.k : p.n }
+    private func lda(_ p: MatrixProduct) -> Int { p.rowLength ?? (p.transposeA ? p.m : p.k) }
+    private func ldb(_ p: MatrixProduct) -> Int { p.rowLength ?? (p.transposeB ? p.k : p.n) }
 }

@@ -67,7 +67,7 @@ final class MultiLevelAlignment {
         sums = try buffer(2 * capacity * classes, "sums and differences")
         correlations = try buffer(4 * capacity * capacity, "correlations")
         towardsStudent = try buffer(capacity * classes, "gradient of probabilities")
-        for product in steps(rows: capacity) { try products.reserve(product) }
+        try reserve(steps(rows: capacity))
     }
 
     /// Writes `levels` and the row weights of a batch.
@@ -108,21 +108,21 @@ final class MultiLevelAlignment {
         gradient: DeviceSlice, termRows: Buffer, on queue: CommandQueue
     ) throws(DeviceError) {
         let steps = steps(rows: rows)
-        if rows != capacity { for product in steps { try products.reserve(product) } }
+        if rows != capacity { try reserve(steps) }
         for level in method.levels {
             try correlate.setArguments([
                 .int(rows), .int(classes), .slice(student), .slice(teacher), .buffer(rowWeights), .buffer(sums),
                 .float(level.temperature), .local(16 * localSize),
             ])
             try queue.enqueue(correlate, global: [rows * localSize], local: [localSize])
-            try products.enqueue(steps[0])
+            for product in steps.correlations { try products.enqueue(product) }
             try align.setArguments([
                 .int(rows), .buffer(correlations), .buffer(rowWeights), .buffer(levels), .slice(DeviceSlice(termRows)),
                 .float(scale), .float(method.weight), .float(method.weight), .float(Double(level.count)),
                 .local(16 * localSize),
             ])
             try queue.enqueue(align, global: [rows * localSize], local: [localSize])
-            try products.enqueue(steps[1])
+            try products.enqueue(steps.towardsStudent)
             try propagate.setArguments([
                 .int(rows), .int(classes), .buffer(sums), .buffer(towardsStudent), .slice(gradient), .float(level.temperature),
                 .local(16 * localSize),
@@ -131,14 +131,30 @@ final class MultiLevelAlignment {
         }
     }
 
-    /// Of one temperature: all products of two rows, then what they make of the rows.
-    private func steps(rows: Int) -> [MatrixProduct] {
+    /// The products of one temperature: of all rows with each other, over parts of long ones, then what they make of the rows.
+    private typealias Steps = (correlations: [MatrixProduct], towardsStudent: MatrixProduct)
+
+    private func steps(rows: Int) -> Steps {
         let z = DeviceSlice(sums, count: 2 * rows * classes)
         let g = DeviceSlice(correlations, count: 4 * rows * rows)
-        return [
-            MatrixProduct(m: 2 * rows, n: 2 * rows, k: classes, a: z, b: z, transposeB: true, c: g),
+        let parts = stride(from: 0, to: classes, by: Self.longestSum).map { first in
+            let part = z.slice(first, z.count - first)
+            var product = MatrixProduct(
+                m: 2 * rows, n: 2 * rows, k: min(Self.longestSum, classes - first), a: part, b: part, transposeB: true, c: g)
+            (product.rowLength, product.accumulate) = (classes, first > 0)
+            return product
+        }
+        return (
+            parts,
             MatrixProduct(
-                m: rows, n: classes, k: 2 * rows, a: g, b: z, c: DeviceSlice(towardsStudent, count: rows * classes)),
-        ]
+                m: rows, n: classes, k: 2 * rows, a: g, b: z, c: DeviceSlice(towardsStudent, count: rows * classes))
+        )
     }
+
+    private func reserve(_ steps: Steps) throws(DeviceError) {
+        for product in steps.correlations + [steps.towardsStudent] { try products.reserve(product) }
+    }
+
+    /// A product adds one class after another: of a longer row the rounding would show.
+    private static let longestSum = 4096
 }

@@ -26,6 +26,25 @@ import Testing
         }
     }
 
+    /// What a cache of the teacher's largest logits gives: equal logits but for a few, whose roundings all go the same way.
+    @Test(arguments: TestDevice.profiles, [32_000, 151_936])
+    func sumsOfLongRowsKeepTheirDigits(_ profile: KernelProfile, _ classes: Int) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        var batch = FusedLossTests.Batch(1, classes)
+        batch.student = batch.student.map { $0 / 2 }
+        batch.teacher = batch.teacher.indices.map { $0 % (classes / 8) == 17 ? 5 + Double($0 % 7) : Double(Float(-1.3)) }
+        batch.labels = [17]
+        for id in ["rld", "kd", "rc", "la", "mlkd"] {
+            let method = try Method.make(id: id).method
+            for method in [method, method.applyingLSKD()] {
+                let device = try LossDevice(engine, method, rows: 1, classes: classes)
+                let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+                try FusedLossTests.compare(
+                    found, method, batch, classes: classes, "\(profile) \(method.effectiveDescription), \(classes) classes")
+            }
+        }
+    }
+
     /// What CPUs of other widths get, and rows that do not fit in one block, wherever this runs: lengths below, at and above a vector
     /// and a block, the label in every part of a row.
     @Test(arguments: [
