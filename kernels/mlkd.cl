@@ -10,6 +10,7 @@
 //   then for every T, with Z = (sigma; delta) [2 rows, classes]:
 //   mlkd_correlate_rows -> Z;  product G = Z Z';  mlkd_align_rows -> cc, bc and W;  product U = W Z;  mlkd_propagate_rows
 #include "common/loss_terms.clh"
+#include "common/loss_accumulator.clh"
 #include "common/loss_audit.clh"
 
 // Words of `levels`, written by mlkd_median.
@@ -65,9 +66,10 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_confi
     }
 }
 
-// class_confidence[class] = log of the weighted sum of softmax(t) over the rows, nan for a class that both sides exclude in every
-// row. One work-item per class. (Selections without branches: of PoCL 6.0 with LLVM 18, a branch's result across work-items stops the
-// compiler, "did not reach a fixpoint".)
+// class_confidence, [3, classes]: the weighted sum of softmax(t) over the rows as 2^first * (second + third), 1 <= second < 2, so that
+// sums next to each other are told apart; first is nan for a class that both sides exclude in every row. One work-item per class.
+// (Selections without branches: of PoCL 6.0 with LLVM 18, a branch's result across work-items stops the compiler, "did not reach a
+// fixpoint".)
 __kernel void mlkd_confidence_classes(
     const uint rows, const uint classes,
     __global const float *restrict student, const ulong student_offset,
@@ -83,19 +85,28 @@ __kernel void mlkd_confidence_classes(
     for (uint row = 0; row < rows; row++) {
         const float weight = row_weights[row];
         const ulong at = (ulong)row * classes + class_index;
-        const float y = teacher[teacher_offset + at] - row_peak[row] - row_peak[rows + row] + log(weight);
+        const float y = (teacher[teacher_offset + at] - row_peak[row] - row_peak[rows + row]) * LOG2_E + log2(weight);
         largest = weight > 0.0f ? max(largest, y) : largest;
         largest_student = weight > 0.0f ? max(largest_student, student[student_offset + at]) : largest_student;
     }
-    float sum = 0.0f;
+    const float scale = floor(largest);
+    float2 sum = (float2)(0.0f);
     for (uint row = 0; row < rows; row++) {
-        const float weight = row_weights[row];
-        const float y = teacher[teacher_offset + (ulong)row * classes + class_index] - row_peak[row] - row_peak[rows + row]
-            + log(weight);
-        sum += select(0.0f, exp(y - largest), weight > 0.0f && y > -INFINITY);
+        const float weight = row_weights[row], log_sum = row_peak[rows + row];
+        const float below = teacher[teacher_offset + (ulong)row * classes + class_index] - row_peak[row];
+        const float y = (below - log_sum) * LOG2_E + log2(weight);
+        const int there = weight > 0.0f && y > -INFINITY;
+        // The class that a teacher is sure of: 1, and what is taken off it apart.
+        const int sure = below == 0.0f && log_sum < 0.5f;
+        const float whole = ldexp(weight, -(int)clamp(scale, -1000.0f, 1000.0f));
+        sum = pair_add(sum, select(0.0f, select(exp2(y - scale), whole, sure), there));
+        sum = pair_add(sum, select(0.0f, whole * expm1(-log_sum), there && sure));
     }
     const bool present = largest > -INFINITY || largest_student > -INFINITY;
-    class_confidence[class_index] = select(NAN, largest + log(sum), (int)present);
+    const int power = sum.x > 0.0f ? ilogb(sum.x) : 0;
+    class_confidence[class_index] = select(NAN, scale + (float)power, (int)present);
+    class_confidence[classes + class_index] = ldexp(sum.x, -power);
+    class_confidence[2 * (ulong)classes + class_index] = ldexp(sum.y, -power);
 }
 
 #ifndef MEDIAN_SIZE
@@ -105,8 +116,23 @@ __kernel void mlkd_confidence_classes(
 // Bits that grow with the number.
 static uint ordered_bits(const float x)
 {
-    const uint bits = as_uint(x);
+    const uint bits = as_uint(x + 0.0f);
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// A value's bits, which grow with it: those of its first number count first. Of values of one number the others are 0.
+typedef struct {
+    uint first, second, third;
+} median_key;
+
+static bool median_within(
+    const __global float *values, const uint count, const uint numbers, const uint i, const median_key key)
+{
+    const uint first = ordered_bits(values[i]);
+    const uint second = numbers > 1u ? ordered_bits(values[count + i]) : 0u;
+    const uint third = numbers > 1u ? ordered_bits(values[2 * (ulong)count + i]) : 0u;
+    return (first < key.first)
+        | ((first == key.first) & ((second < key.second) | ((second == key.second) & (third <= key.third))));
 }
 
 ALWAYS_INLINE uint median_total(__local uint *counts, const uint mine)
@@ -122,11 +148,11 @@ ALWAYS_INLINE uint median_total(__local uint *counts, const uint mine)
     return total;
 }
 
-// levels[first] = share of the values at or below their median, levels[first + 1] = their number; nan values are not there.
-// Of an even number the lower of the two values in the middle decides. With has_rows also row_weights[i] = the weight of a row,
-// scaled to mean 1 over those that are there, from row_scale. One work-group.
+// levels[first] = share of the values at or below their median, levels[first + 1] = their number; values whose first number is nan are
+// not there. Of an even number the lower of the two values in the middle decides. values: [numbers, count], numbers 1 or 3. With
+// has_rows also row_weights[i] = the weight of a row, scaled to mean 1 over those that are there, from row_scale. One work-group.
 __kernel __attribute__((reqd_work_group_size(MEDIAN_SIZE, 1, 1))) void mlkd_median(
-    const uint count, __global const float *restrict values, __global float *restrict levels, const uint first,
+    const uint count, const uint numbers, __global const float *restrict values, __global float *restrict levels, const uint first,
     const uint has_rows, __global const float *restrict row_scale, const ulong row_scale_offset, const uint row_mode,
     __global float *restrict row_weights)
 {
@@ -139,23 +165,27 @@ __kernel __attribute__((reqd_work_group_size(MEDIAN_SIZE, 1, 1))) void mlkd_medi
     }
     const uint present = median_total(counts, mine);
     // The smallest key that half of the values do not exceed, bit by bit.
-    uint key = 0;
-    for (uint bit = 0; bit < 32; bit++) {
-        const uint candidate = key | (0x7FFFFFFFu >> bit);
+    median_key key = {0u, 0u, 0u};
+    for (uint bit = 0; bit < 32u * numbers; bit++) {
+        const uint rest = 0x7FFFFFFFu >> (bit % 32u), word = bit / 32u;
+        const median_key candidate = {
+            word == 0u ? key.first | rest : key.first,
+            word == 0u ? 0xFFFFFFFFu : word == 1u ? key.second | rest : key.second, word == 2u ? key.third | rest : 0xFFFFFFFFu};
         mine = 0;
         for (uint base = 0; base < count; base += MEDIAN_SIZE) {
-            const uint i = base + lane;
-            const float value = values[i < count ? i : 0];
-            mine += i < count && !isnan(value) && ordered_bits(value) <= candidate ? 1u : 0u;
+            const uint i = base + lane, place = i < count ? i : 0;
+            mine += i < count && !isnan(values[place]) && median_within(values, count, numbers, place, candidate) ? 1u : 0u;
         }
-        key = median_total(counts, mine) < (present + 1) / 2 ? key | (0x80000000u >> bit) : key;
+        const uint set = median_total(counts, mine) < (present + 1) / 2 ? rest + 1u : 0u;
+        key.first |= word == 0u ? set : 0u;
+        key.second |= word == 1u ? set : 0u;
+        key.third |= word == 2u ? set : 0u;
     }
     mine = 0;
     for (uint base = 0; base < count; base += MEDIAN_SIZE) {
-        const uint i = base + lane;
-        const float value = values[i < count ? i : 0];
-        const bool there = i < count && !isnan(value);
-        mine += there && ordered_bits(value) <= key ? 1u : 0u;
+        const uint i = base + lane, place = i < count ? i : 0;
+        const bool there = i < count && !isnan(values[place]);
+        mine += there && median_within(values, count, numbers, place, key) ? 1u : 0u;
         if (has_rows && i < count) {
             row_weights[i] = !there ? 0.0f : row_mode & ROWS_SCALED ? row_scale[row_scale_offset + i] * (float)present : 1.0f;
         }

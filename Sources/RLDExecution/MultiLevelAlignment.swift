@@ -63,7 +63,7 @@ final class MultiLevelAlignment {
         rowConfidence = try buffer(capacity, "row confidences")
         rowPeak = try buffer(2 * capacity, "row maxima")
         rowWeights = try buffer(capacity, "row weights")
-        classConfidence = try buffer(classes, "class confidences")
+        classConfidence = try buffer(3 * classes, "class confidences")
         sums = try buffer(2 * capacity * classes, "sums and differences")
         correlations = try buffer(4 * capacity * capacity, "correlations")
         towardsStudent = try buffer(capacity * classes, "gradient of probabilities")
@@ -83,20 +83,22 @@ final class MultiLevelAlignment {
             .int(Int(ignoreLabel ?? 0)), .int(flags), .local(16 * localSize),
         ])
         try queue.enqueue(confidenceRows, global: [rows * localSize], local: [localSize])
-        func median(_ kernel: Kernel, _ count: Int, _ values: Buffer, first: Int, ofRows: Bool) throws(DeviceError) {
+        func median(
+            _ kernel: Kernel, _ count: Int, numbers: Int, _ values: Buffer, first: Int, ofRows: Bool
+        ) throws(DeviceError) {
             try kernel.setArguments([
-                .int(count), .buffer(values), .buffer(levels), .int(first), .int(ofRows ? 1 : 0), .slice(rowScale), .int(flags),
-                .buffer(rowWeights),
+                .int(count), .int(numbers), .buffer(values), .buffer(levels), .int(first), .int(ofRows ? 1 : 0), .slice(rowScale),
+                .int(flags), .buffer(rowWeights),
             ])
             try queue.enqueue(kernel, global: [medianSize], local: [medianSize])
         }
-        try median(medianRows, rows, rowConfidence, first: 0, ofRows: true)
+        try median(medianRows, rows, numbers: 1, rowConfidence, first: 0, ofRows: true)
         try confidenceClasses.setArguments([
             .int(rows), .int(classes), .slice(student), .slice(teacher), .buffer(rowPeak), .buffer(rowWeights),
             .buffer(classConfidence),
         ])
         try queue.enqueue(confidenceClasses, global: [classes])
-        try median(medianClasses, classes, classConfidence, first: 2, ofRows: false)
+        try median(medianClasses, classes, numbers: 3, classConfidence, first: 2, ofRows: false)
     }
 
     /// Adds the alignments of classes and batch to the terms per row and to the gradient.

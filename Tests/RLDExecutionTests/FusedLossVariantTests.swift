@@ -143,6 +143,28 @@ import Testing
         }
     }
 
+    /// A balanced batch under a sure teacher: sums of probabilities per class that differ in the eleventh digit. MLKD's median tells
+    /// them apart, or a share of one half would become 1.
+    @Test(arguments: TestDevice.profiles, [(2, 20.0), (4, 18.0), (2, 9.0), (2, 300.0)])
+    func classesNextToEachOtherAreToldApart(_ profile: KernelProfile, _ shape: (classes: Int, margin: Double)) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let method = try Method.make(id: "mlkd").method
+        let (rows, classes) = (64, shape.classes)
+        var batch = FusedLossTests.Batch(rows, classes, seed: 11)
+        for i in batch.teacher.indices {
+            let top = i % classes == i / classes % classes
+            batch.teacher[i] = (top ? shape.margin : 0) + Double(i * 7 % 13) / 64
+        }
+        let device = try LossDevice(engine, method, rows: rows, classes: classes)
+        for weights in [nil, (0..<rows).map { Double($0 / classes % 3 + 1) }] {
+            let found = try device.run(
+                method, student: batch.student, teacher: batch.teacher, labels: batch.labels, weights: weights)
+            try FusedLossTests.compare(
+                found, method, batch, classes: classes, weights: weights,
+                "\(profile) \(shape), \(weights == nil ? "" : "weighted")")
+        }
+    }
+
     /// Rows beyond 2^31 bytes into a buffer are the same rows (offsets are 64-bit numbers of elements).
     @Test func offsetsGoBeyond32Bits() throws {
         let device = try TestDevice.device()
