@@ -18,7 +18,10 @@ extension DeviceExecutor {
             ignoring: settings.ignoreLabel, audit: settings.audit, products: engine.products)
         let accumulator = try LossAccumulator(on: engine.queue, context: engine.context)
 
-        let weights = labels.indices.map { labels[$0] == settings.ignoreLabel ? 0 : settings.rowWeights?[$0] ?? 1 }
+        // Means take no more than their ratios, which float32 holds.
+        let largest = settings.rowWeights?.max() ?? 0
+        let rowWeights = settings.rowWeights.map { $0.map { largest > 0 ? $0 / largest : 0 } }
+        let weights = labels.indices.map { labels[$0] == settings.ignoreLabel ? 0 : rowWeights?[$0] ?? 1 }
         let wholeWeight = weights.reduce(0, +)
         var report = LossReport(
             terms: method.termNames.map { ($0, 0) }, total: 0, gradient: Tensor(shape: student.shape, repeating: 0), top1: 0,
@@ -29,9 +32,7 @@ extension DeviceExecutor {
             let share = rows == part ? 1 : wholeWeight > 0 ? weights[range].reduce(0, +) / wholeWeight : 0
             try engine.write(Array(student.values[elements]), to: buffers.student)
             if let slice = buffers.teacher, let teacher { try engine.write(Array(teacher.values[elements]), to: slice) }
-            if let slice = buffers.weights, let weights = settings.rowWeights {
-                try engine.write(Array(weights[range]), to: slice)
-            }
+            if let slice = buffers.weights, let rowWeights { try engine.write(Array(rowWeights[range]), to: slice) }
             try engine.queue.write(Array(labels[range]), to: buffers.labels.buffer)
             try accumulator.reset(on: engine.queue)
             try loss.enqueue(

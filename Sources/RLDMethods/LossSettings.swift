@@ -8,7 +8,8 @@ public struct LossSettings: Sendable, Equatable {
     public var scale = 1.0
     /// Rows with this label have no loss and no gradient, and their logits are not looked at.
     public var ignoreLabel: Int32 = -100
-    /// One per row, from 0 to 1e30: every mean becomes sum(weight * value) / sum(weight). Nil: every row counts the same.
+    /// One per row, 0 or from 1e-30 of the largest of them to 1e30: every mean becomes sum(weight * value) / sum(weight). Nil: every
+    /// row counts the same.
     public var rowWeights: [Double]?
     /// Whether the report gets an `AuditRow` per row.
     public var audit = false
@@ -74,17 +75,24 @@ public enum LossInputs {
             "is \(label), expected 0..<\(classes)" + (ignoreLabel.map { " or \($0) (ignored)" } ?? ""))
     }
 
-    /// Throws unless there is a weight for each row, from 0 to 1e30: the sum of all is finite, in float32 too.
+    /// Throws unless there is a weight for each row, from 0 to 1e30, so that the sum of all is finite in float32 too, and none but 0 so
+    /// far below the largest that it would vanish there. Both as float32 rounds them.
     public static func check(weights: [Double]?, rows: Int) throws(InputError) {
         guard let weights else { return }
         guard weights.count == rows else { throw InputError("row weights", "expected \(rows), found \(weights.count)") }
         if let bad = weights.firstIndex(where: { !($0.isFinite && $0 >= 0) }) {
             throw InputError("row weights", "row \(bad): must be finite and at least 0, found \(weights[bad])")
         }
-        if let large = weights.firstIndex(where: { $0 > 1e30 }) {
+        if let large = weights.firstIndex(where: { $0 > Double(Float(1e30)) }) {
             throw InputError(
                 "row weights", "row \(large): must be at most 1e30, found \(weights[large])",
                 advice: "divide all by one number, which changes no mean")
+        }
+        let largest = weights.max() ?? 0
+        if let small = weights.firstIndex(where: { $0 > 0 && Float($0 / largest) < 1e-30 }) {
+            throw InputError(
+                "row weights", "row \(small): must be 0 or at least 1e-30 of the largest (\(largest)), found \(weights[small])",
+                advice: "0 leaves a row out")
         }
     }
 

@@ -38,6 +38,37 @@ import Testing
         }
     }
 
+    /// Only their ratios matter, however small or large they are.
+    @Test(arguments: TestDevice.profiles, ["rld", "lr", "mlkd"])
+    func weightsOfAnySizeWeighAlike(_ profile: KernelProfile, _ id: String) throws {
+        let method = try Method.make(id: id).method
+        let (student, teacher, labels) = Self.tensors(6, 10)
+        let executor = try DeviceExecutor(engine: DeviceEngine(TestDevice.device(), profile: profile))
+        let ratios: [Double] = [1, 2, 0, 3, 1, 2]
+        var settings = LossSettings()
+        settings.rowWeights = ratios
+        let wanted = try ReferenceExecutor().loss(
+            method, student: student, teacher: teacher, labels: labels, settings: settings)
+        for size in [1e-300, 1e-46, 1e-39, 1, 3e29] {
+            settings.rowWeights = ratios.map { $0 * size }
+            let found = try executor.loss(method, student: student, teacher: teacher, labels: labels, settings: settings)
+            expectClose([found.total], [wanted.total], .relative(1e-5), "\(id), weights of \(size)")
+            expectClose(found.gradient, wanted.gradient, .ofMax(1e-5), "\(id), weights of \(size)")
+        }
+        // Label revision's groups have means of their own, of the smallest weights too.
+        settings.rowWeights = [1, 1e-30, 1e-30, 1e-30, 1e-30, 1e-30]
+        let found = try executor.loss(method, student: student, teacher: teacher, labels: labels, settings: settings)
+        let small = try ReferenceExecutor().loss(
+            method, student: student, teacher: teacher, labels: labels, settings: settings)
+        expectClose(found.terms.map(\.value), small.terms.map(\.value), .relative(1e-5, absolute: 1e-12), id)
+        settings.rowWeights = [1, 1e-31, 1, 1, 1, 1]
+        for executor in [executor, ReferenceExecutor()] as [any NetworkExecutor] {
+            #expect(throws: InputError.self) {
+                try executor.loss(method, student: student, teacher: teacher, labels: labels, settings: settings)
+            }
+        }
+    }
+
     @Test func whatDoesNotFitIsRefusedWithAdvice() throws {
         let (student, teacher, labels) = Self.tensors(23, 100)
         func message(_ id: String, _ limit: Int) throws -> String {

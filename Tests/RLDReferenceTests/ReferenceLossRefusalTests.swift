@@ -31,6 +31,23 @@ import Testing
         #expect(error?.description.contains("must be from 0 to 1e9, found 1e+300") == true, "\(String(describing: error))")
     }
 
+    @Test func weightsAreRefusedAtTheirBounds() {
+        func message(_ weights: [Double]) -> String {
+            do throws(InputError) {
+                try LossInputs.check(weights: weights, rows: weights.count)
+                return "none"
+            } catch { return error.description }
+        }
+        let most = Double(Float(1e30))
+        for weights in [[1, most], [most, 0], [1e-300, 3e-300], [1, Double(Float(1e-30))], [1, 1e-30], [0, 0], []] {
+            #expect(message(weights) == "none", "\(weights)")
+        }
+        #expect(message([1, 1.001e30]).contains("row 1: must be at most 1e30"))
+        #expect(message([1, 0, 1e-31]).contains("row 2: must be 0 or at least 1e-30 of the largest (1.0), found 1e-31"))
+        #expect(message([1e-320, 1]).contains("row 0: must be 0 or at least 1e-30"))
+        #expect(message([-1, 1]).contains("row 0: must be finite and at least 0"))
+    }
+
     /// Every executor refuses a method that makes no loss, with the same words.
     @Test func methodsThatDoNotValidateAreRefused() throws {
         var method = KnowledgeDistillation()

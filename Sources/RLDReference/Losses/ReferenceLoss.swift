@@ -16,7 +16,7 @@ public enum ReferenceLoss {
     ///   - warmup: the factor of the distillation terms, `Method.warmup(epoch:)`.
     ///   - scale: upstream factor of the gradient; the loss is not multiplied by it.
     ///   - ignoreLabel: rows with this label have no loss and no gradient, and their logits are not looked at; nil: none.
-    ///   - rowWeights: one per row, from 0 to 1e30; all 1 when nil.
+    ///   - rowWeights: one per row, as `LossSettings` takes them; all 1 when nil.
     /// - Throws: `InputError` for shapes that do not fit, labels outside 0..<classes, logits that are nan or +infinity and
     ///   rows without any finite logit (all naming row and side), factors that `LossInputs.check(warmup:scale:)` refuses, and for a
     ///   method that does not validate.
