@@ -3,8 +3,8 @@ import RLDMethods
 
 /// A method's loss on the device, prepared once for a method, a number of classes and a largest batch. One launch computes the
 /// terms of every row, d total / d student and correctness; a second, tiny one adds them to an accumulator (a small batch on a cpu
-/// needs no second one). Rows that take another arithmetic (nan, excluded classes of a standardised row, a subset that lies far below
-/// the rest of its row ...) are recomputed by one work-item, slowly: they are rare.
+/// needs no second one). Rows that take another arithmetic (nan, an infinite loss, a subset that lies far below the rest of its row
+/// ...) are recomputed by one work-item, slowly: they are rare.
 ///
 /// Formulas and limits are `ReferenceLoss`'s, in float32: |logit| <= 1e30 gives finite results. Everything is summed in a fixed
 /// order, so that a rerun is bit-equal. Nothing is allocated after `init`, but for `enqueue` without a gradient the first time.

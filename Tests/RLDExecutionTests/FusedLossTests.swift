@@ -1,3 +1,4 @@
+import Foundation
 import OpenCLRuntime
 import RLDExecution
 import RLDGraph
@@ -237,6 +238,31 @@ import Testing
         let device = try LossDevice(engine, method, rows: 12, classes: 33)
         let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
         try Self.compare(found, method, batch, classes: 33, "\(profile) \(method.effectiveDescription), excluded classes")
+    }
+
+    /// A padded vocabulary: classes that every row excludes take no careful path, standardised or not.
+    @Test(arguments: TestDevice.profiles, methods)
+    func paddedRowsAreFast(_ profile: KernelProfile, _ method: Method) throws {
+        let engine = try engine(profile)
+        for classes in [50, 1100, 9000] {
+            var batch = Batch(5, classes)
+            for row in 0..<5 {
+                let kept = batch.teacher[(row * classes)..<(row * classes + classes - 20)]
+                batch.labels[row] = Int32((kept.indices.max { kept[$0] < kept[$1] } ?? 0) - row * classes)
+                for i in (classes - 20)..<classes {
+                    batch.student[row * classes + i] = -.infinity
+                    batch.teacher[row * classes + i] = -.infinity
+                }
+            }
+            // One more that only the teacher excludes.
+            let i = classes + (Int(batch.labels[1]) + 1) % (classes - 20)
+            if method.id != "lr" { batch.teacher[i] = -.infinity }
+            let device = try LossDevice(engine, method, rows: 5, classes: classes)
+            let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+            let what = "\(profile) \(method.effectiveDescription), \(classes) classes, padded"
+            try Self.compare(found, method, batch, classes: classes, what)
+            #expect(try device.carefulRows(5) == 0, "\(what)")
+        }
     }
 
     /// Masks are also made of the lowest number that there is, which a slope above 1 takes to -infinity.
