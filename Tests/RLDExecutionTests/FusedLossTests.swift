@@ -265,6 +265,32 @@ import Testing
         }
     }
 
+    /// Whatever is left of the teacher's probability, a class that only the student excludes makes the loss infinite.
+    @Test(arguments: TestDevice.profiles, ["kd", "dkd", "la", "rc", "rld", "mlkd"])
+    func excludedByTheStudentAloneIsInfinite(_ profile: KernelProfile, _ id: String) throws {
+        let engine = try engine(profile)
+        var method = try Method.make(id: id).method
+        try method.set(.temperature, to: 1)
+        for low in [-5.0, -102, -110, -800, -1e5] {
+            let rows: [(student: [Double], teacher: [Double], label: Int32)] = [
+                ([0, 0, -.infinity, 1], [0, 1, low, -2], 1), ([0, 0, -.infinity, 1], [0, 0, low, 3], 3),
+                // Excluded by both.
+                ([0, 0, -.infinity, 1], [0, 1, -.infinity, -2], 1),
+            ]
+            let device = try LossDevice(engine, method, rows: 3, classes: 4)
+            let (student, teacher) = (rows.flatMap(\.student), rows.flatMap(\.teacher))
+            let found = try device.run(method, student: student, teacher: teacher, labels: rows.map(\.label))
+            let wanted = try ReferenceLoss.evaluate(
+                method, student: student, teacher: teacher, labels: rows.map(\.label), classes: 4)
+            for (k, name) in method.termNames.enumerated() {
+                let infinite = ["kd", "nckd", "mcd"].contains(name)
+                #expect(wanted.perRow[k].map(\.isInfinite) == [infinite, infinite, false], "\(id) \(name) \(low)")
+                #expect(found.perRow[k].map(\.isInfinite) == [infinite, infinite, false], "\(profile) \(id) \(name) \(low)")
+            }
+            #expect(found.gradient.allSatisfy { $0.isFinite } && wanted.gradient.allSatisfy { $0.isFinite })
+        }
+    }
+
     /// Masks are also made of the lowest number that there is, which a slope above 1 takes to -infinity.
     @Test(arguments: TestDevice.profiles, [1, 4])
     func lowestNumbersAreLimits(_ profile: KernelProfile, _ temperature: Double) throws {

@@ -18,10 +18,11 @@ func logSoftmax(_ row: [Double], over classes: [Int], temperature: Double) -> [D
     return shifted.map { $0 - logSum }
 }
 
-/// q log(q / p) - q + p for one outcome, given as logarithms, by limits: 0 log 0 = 0, and infinite when p = 0 < q.
+/// q log(q / p) - q + p for one outcome, given as logarithms, by limits: 0 log 0 = 0, and infinite when p = 0 < q, however small q is.
 /// Over two normalised distributions the -q + p sums to 0; with it every outcome is at least 0, and rounding in the two
 /// normalisers cancels instead of adding up.
 func divergence(logQ: Double, logP: Double) -> Double {
+    guard logP > -.infinity else { return logQ > -.infinity ? .infinity : 0 }
     let q = exp(logQ)
     guard q > 0 else { return exp(logP) }
     let gap = logP - logQ
