@@ -298,6 +298,13 @@ import Testing
         }
     }
 
+    /// Standardised logits may round to ties that the teacher's own are not: RLD's mask is that of the logits.
+    @Test func masksAreOfTheLogitsThemselves() throws {
+        let method = Method.refinedLogitDistillation(RefinedLogitDistillation()).applyingLSKD()
+        let found = try ReferenceLoss.evaluate(method, student: [0, 1, 2, 4], teacher: [1e17, 3, 2, 1], labels: [1], classes: 4)
+        #expect(found.perRow[2][0] > 0.1)
+    }
+
     @Test(arguments: methods, [1e-9, 1e9]) func temperaturesAtTheEndsOfTheirRangeAreFinite(_ method: Method, _ end: Double) throws
     {
         var method = method

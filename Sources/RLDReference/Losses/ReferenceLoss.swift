@@ -155,10 +155,12 @@ public enum ReferenceLoss {
         case .refinedLogitDistillation(let m):
             return [crossEntropy]
                 + standardized(m.standardize, student, teacher) { s, t in
-                    // The label and everything that the teacher puts level with it or above is masked.
-                    let kept = t.indices.filter { t[$0] < t[label] }
+                    // The label and everything that the teacher puts level with it or above is masked, by its own logits: standardised
+                    // ones may round to ties.
+                    let kept = all.filter { teacher[$0] < teacher[label] }
+                    let top = firstArgmax(teacher)
                     return [
-                        confidenceTerm(s, label: label, t, teacherClass: firstArgmax(t), temperature: m.confidenceTemperature),
+                        confidenceTerm(s, label: label, t, teacherClass: top, temperature: m.confidenceTemperature),
                         divergenceTerm(s, t, over: kept, temperature: m.temperature),
                     ]
                 }
