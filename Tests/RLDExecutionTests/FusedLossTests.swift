@@ -291,6 +291,32 @@ import Testing
         }
     }
 
+    /// RC's corrected label is as far from the largest logit as the label is from 0, however large both are.
+    @Test(arguments: TestDevice.profiles, [10.0, 1e6, 1e19, 1e25])
+    func correctionsOfLargeLogitsKeepTheirDigits(_ profile: KernelProfile, _ size: Double) throws {
+        let engine = try engine(profile)
+        var correction = ReviewCorrection()
+        correction.temperature = 1
+        let method = Method.reviewCorrection(correction)
+        let large = Double(Float(size))
+        let rows: [(student: [Double], gap: Double)] = [
+            ([0, large, large], log(2)), ([0.5, large, -large], -0.5), ([large, 0, 0], log(2) - 2 * large),
+        ]
+        for (student, gap) in rows {
+            let device = try LossDevice(engine, method, rows: 1, classes: 3)
+            let found = try device.run(method, student: student, teacher: [1, 0, 0], labels: [0])
+            let wanted = try ReferenceLoss.evaluate(method, student: student, teacher: [1, 0, 0], labels: [0], classes: 3)
+            // KL of {q, 1 - q} to {p, 1 - p}, log((1 - q) / q) = gap; p underflows where the label is not the largest.
+            let q = 1 / (1 + exp(gap))
+            let entropy = q > 0 && q < 1 ? q * log(q) + (1 - q) * log(1 - q) : 0
+            let exact = student[0] == large ? 0 : entropy + q * (log(student[1] == student[2] ? 2 : 1) + large - student[0])
+            if size >= 1e6 { expectClose(wanted.perRow[2], [exact], .relative(1e-9, absolute: 1e-9), "\(student)") }
+            expectClose(
+                found.perRow[2].map(Double.init), wanted.perRow[2], .relative(1e-5, absolute: 1e-6), "\(profile) \(student)")
+            expectClose(found.gradient.map(Double.init), wanted.gradient, .ofMax(1e-5), "\(profile) \(student)")
+        }
+    }
+
     /// Masks are also made of the lowest number that there is, which a slope above 1 takes to -infinity.
     @Test(arguments: TestDevice.profiles, [1, 4])
     func lowestNumbersAreLimits(_ profile: KernelProfile, _ temperature: Double) throws {

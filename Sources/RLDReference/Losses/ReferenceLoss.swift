@@ -141,11 +141,9 @@ public enum ReferenceLoss {
         case .reviewCorrection(let m):
             return [crossEntropy]
                 + standardized(m.standardize, student, teacher) { s, t in
-                    var corrected = s
-                    corrected[label] += s[firstArgmax(s)]
                     return [
                         divergenceTerm(s, t, over: all, temperature: m.temperature),
-                        divergenceTerm(s, corrected, over: all, temperature: m.temperature),
+                        correctionTerm(s, label: label, temperature: m.temperature),
                     ]
                 }
         case .labelRevision(let m):

@@ -35,6 +35,21 @@ func confidenceTerm(
     _ student: [Double], label: Int, _ teacher: [Double], teacherClass: Int, temperature a: Double
 ) -> RowTerm {
     let (logQ, logRestQ, _) = binaryLogs(teacher, at: teacherClass, temperature: a)
+    return pairTerm(student, label: label, logQ: logQ, logRestQ: logRestQ, temperature: a)
+}
+
+/// T^2 KL(softmax(u / T) || softmax(s / T)), u = s but for u_y = s_y + max s. The other classes keep their proportions, so that the pair
+/// {u_y, the rest} is all of it; u_y - max s is taken as s_y, which large logits would round away.
+func correctionTerm(_ student: [Double], label: Int, temperature: Double) -> RowTerm {
+    let others = student.indices.filter { $0 != label }
+    let largest = student[firstArgmax(student)]
+    let gap =
+        logSumExp(student.map { $0 - largest }, over: others, temperature: temperature) - student[label] / temperature
+    return pairTerm(student, label: label, logQ: -softplus(gap), logRestQ: -softplus(-gap), temperature: temperature)
+}
+
+/// a^2 KL({q, 1 - q} || {p, 1 - p}), given log q and log(1 - q), p = softmax(s / a) at the label.
+private func pairTerm(_ student: [Double], label: Int, logQ: Double, logRestQ: Double, temperature a: Double) -> RowTerm {
     let (logP, logRestP, logR) = binaryLogs(student, at: label, temperature: a)
     let value = divergence(logQ: logQ, logP: logP) + divergence(logQ: logRestQ, logP: logRestP)
     let p = exp(logP)
