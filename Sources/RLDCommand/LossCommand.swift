@@ -15,7 +15,11 @@ struct LossCommand: ParsableCommand {
             is 0 everywhere; a certain teacher and a student probability that underflows give exact, finite values, since
             everything is computed from logarithms. -inf excludes a class and is computed by limits: where the student excludes
             a class that the target needs the loss is inf, the gradient stays finite, and the exit code is 1. nan and +inf are
-            errors that name row and side. |logit| <= 1e30 (lr: 1e18) never gives a loss that is not finite.
+            errors that name row and side. Temperatures go from 1e-9 to 1e9, on a device from 1e-3 to 1e3; weights of terms and
+            --scale to 1e9; weights of rows are 0 or from 1e-30 of the largest to 1e30. |logit| <= 1e30 (lr: 1e18) never gives
+            a loss that is not finite; on a device, which computes in float32, as long as |logit| x temperature x weight x
+            rows (lr: its square x weight x rows) is below 1e36. From a temperature T of 10 on rounding grows there, to about
+            1e-6 T of a term and 1e-7 T of a gradient's largest entry.
 
             A batch beyond the device's memory is computed in parts (lr and mlkd need the whole batch).
 
@@ -40,7 +44,8 @@ struct LossCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Tensor [N] of the file with a weight per row: every mean is sum(weight x value) / sum(weight).", valueName: "name"))
+            "Tensor [N] of the file with a weight per row, 0 or from 1e-30 of the largest to 1e30: every mean is sum(weight x value) / sum(weight).",
+            valueName: "name"))
     var rowWeights: String?
 
     @Option(parsing: .unconditional, help: "Label of the rows that are left out.")
@@ -108,14 +113,24 @@ struct LossCommand: ParsableCommand {
         try auditFile?.write(loss.audit)
         try answer(method, loss, classes: student.shape[1], ignored: rows - loss.rows, device: executor.executorDescription)
         if !loss.total.isFinite || loss.terms.contains(where: { !$0.value.isFinite }) {
-            throw CommandEnd(
-                code: 1, message: "error: the loss is not finite: the student excludes (-inf) a class that the target needs")
+            throw CommandEnd(code: 1, message: "error: the loss is not finite: \(reason(method, student, teacher))")
         }
     }
 
     private static func isSameFile(_ a: String, _ b: String) -> Bool {
         func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
         return resolved(a) == resolved(b)
+    }
+
+    /// Why a loss is not finite: logits are finite or -inf, else they had been refused.
+    private func reason(_ method: Method, _ student: Tensor, _ teacher: Tensor?) -> String {
+        let student = student.values.contains(-.infinity)
+        if case .labelRevision = method {
+            if student || teacher?.values.contains(-.infinity) == true { return "one side alone excludes (-inf) a class" }
+        } else if student {
+            return "the student excludes (-inf) a class that the target needs"
+        }
+        return "|logit| x temperature x weight x rows is more than float32 holds; --device reference has room"
     }
 
     /// Options that were given and do nothing.

@@ -102,6 +102,7 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
+        for part in objective.components { try LossInputs.check(float32: part.method) }
         let student = try preparedStudent
         let classes = student.network.classes
         for table in tables.values { try table.reserve(images: (training + evaluation).max() ?? 0) }

@@ -21,7 +21,7 @@ public struct LossSettings: Sendable, Equatable {
 public enum LossInputs {
     /// - Parameters:
     ///   - student, teacher: [rows, classes]; the teacher is not looked at if the method has none.
-    ///   - float32: whether logits must be finite in float32.
+    ///   - float32: whether logits must be finite in float32, and temperatures ones that it can compute with.
     /// - Throws: `InputError` for a method that does not validate, shapes that do not fit, labels that are neither ignored nor
     ///   within 0..<classes, weights and factors out of bounds, and what `check(row:)` throws, rows that are
     ///   ignored left aside.
@@ -29,6 +29,7 @@ public enum LossInputs {
         _ method: Method, student: Tensor, teacher: Tensor?, labels: [Int32], settings: LossSettings, float32: Bool = false
     ) throws(InputError) {
         try method.validate()
+        if float32 { try check(float32: method) }
         guard student.shape.count == 2, student.shape[0] == labels.count, student.count > 0 else {
             throw InputError(
                 "student logits", "have shape \(student.shape) for \(labels.count) labels", advice: "expected [rows, classes]")
@@ -51,6 +52,17 @@ public enum LossInputs {
             for (side, logits) in sides {
                 try check(row: logits.values[(row * classes)..<((row + 1) * classes)], side: side, index: row, float32: float32)
             }
+        }
+    }
+
+    /// Throws for a temperature outside 1e-3...1e3, which a device does not take. Probabilities of both sides differ by 1 / T of
+    /// themselves, and float32 rounds them to 1e-7; a logit of 1e30 over a lower one has no room left for factors.
+    package static func check(float32 method: Method) throws(InputError) {
+        for option in method.options where option.kind == .temperature {
+            guard let value = method.value(of: option), !(1e-3...1e3).contains(value) else { continue }
+            throw InputError(
+                "option '\(option.name)' of method '\(method.id)'", "must be from 1e-3 to 1e3 on a device, found \(value)",
+                advice: "float32 would keep too few digits; the reference takes 1e-9 to 1e9 (--device reference)")
         }
     }
 

@@ -22,7 +22,7 @@ public enum MethodOption: String, Sendable, CaseIterable {
         case weight
         /// From 0 to 1.
         case share
-        /// From 1e-9 to 1e9, so that its square is a number and not 0 in float32.
+        /// From 1e-9 to 1e9; on a device from 1e-3 to 1e3.
         case temperature
         /// A whole number, at least 0.
         case epochs

@@ -259,6 +259,25 @@ struct LossCommandTests {
         }
     }
 
+    @Test(
+        "a loss beyond float32 is not blamed on an excluded class",
+        .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func beyondFloat32() throws {
+        let folder = Folder()
+        let file = folder.path + "/x.safetensors"
+        var stored = Stored()
+        stored.student[2] = 1e30
+        try stored.write(file)
+        let arguments = ["loss", file, "--method", "ce", "--ce-weight", "1e9"]
+        let found = try Program.run(arguments)
+        #expect(found.code == 1 && found.error.contains("more than float32 holds") && !found.error.contains("-inf"), "\(found)")
+        #expect(try Program.run(arguments + ["--device", "reference"]).code == 0)
+        let hot = ["loss", file, "--method", "kd", "--temperature", "2e3"]
+        let refused = try Program.run(hot)
+        #expect(refused.code == 2 && refused.error.contains("from 1e-3 to 1e3 on a device"), "\(refused)")
+        #expect(try Program.run(hot + ["--device", "reference"]).code == 0)
+    }
+
     @Test("a loss that is infinite is printed, written and said in the exit code")
     func infinite() throws {
         let folder = Folder()

@@ -69,6 +69,26 @@ import Testing
         }
     }
 
+    /// What README promises of the ends of a device's range: rounding grows with the temperature, and huge logits stay finite.
+    @Test(arguments: TestDevice.profiles, [1e-3, 0.1, 10, 100, 1e3])
+    func temperaturesOfADeviceKeepTheirPromise(_ profile: KernelProfile, _ temperature: Double) throws {
+        let executor = try DeviceExecutor(engine: DeviceEngine(TestDevice.device(), profile: profile))
+        for var method in Method.defaults where method.value(of: .temperature) != nil {
+            for option in method.options where option.kind == .temperature { try method.set(option, to: temperature) }
+            var (student, teacher, labels) = Self.tensors(6, 100)
+            let what = "\(profile) \(method.effectiveDescription)"
+            let found = try executor.loss(method, student: student, teacher: teacher, labels: labels)
+            let wanted = try ReferenceExecutor().loss(method, student: student, teacher: teacher, labels: labels)
+            let rounding = max(1e-5, 1e-6 * temperature)
+            expectClose(found.terms.map(\.value), wanted.terms.map(\.value), .relative(rounding, absolute: 1e-6), what)
+            expectClose(found.gradient, wanted.gradient, .ofMax(max(1e-5, rounding / 10)), what)
+            for i in 0..<100 { (student.values[i], teacher.values[i]) = ([1e30, -1e30, 0][i % 3], [-1e30, 1e30, 1][i * 2 % 3]) }
+            labels[0] = 1
+            let huge = try executor.loss(method, student: student, teacher: teacher, labels: labels)
+            #expect(huge.total.isFinite && huge.gradient.values.allSatisfy { $0.isFinite }, "\(what)")
+        }
+    }
+
     @Test func whatDoesNotFitIsRefusedWithAdvice() throws {
         let (student, teacher, labels) = Self.tensors(23, 100)
         func message(_ id: String, _ limit: Int) throws -> String {
