@@ -20,7 +20,7 @@
 #define LEVELS_CLASS_COUNT 3
 
 // row_confidence[row] = -log(1 - max softmax(t)), which grows with the confidence; nan for a row that does not count.
-// row_peak, [2, rows]: maximum and log of the sum of exponentials of the teacher's row.
+// row_peak, [3, rows]: maximum of the teacher's row, log of the sum of exponentials, and what the maximum's class leaves of 1.
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_confidence_rows(
     const uint rows, const uint classes,
     __global const float *restrict teacher, const ulong teacher_offset,
@@ -63,6 +63,7 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_confi
         row_confidence[row] = confidence;
         row_peak[row] = peak;
         row_peak[rows + row] = log_sum;
+        row_peak[2 * (ulong)rows + row] = -expm1(-log_sum);
     }
 }
 
@@ -85,22 +86,23 @@ __kernel void mlkd_confidence_classes(
     for (uint row = 0; row < rows; row++) {
         const float weight = row_weights[row];
         const ulong at = (ulong)row * classes + class_index;
-        const float y = (teacher[teacher_offset + at] - row_peak[row] - row_peak[rows + row]) * LOG2_E + log2(weight);
+        const float y = (teacher[teacher_offset + at] - row_peak[row] - row_peak[rows + row]) * LOG2_E;
         largest = weight > 0.0f ? max(largest, y) : largest;
         largest_student = weight > 0.0f ? max(largest_student, student[student_offset + at]) : largest_student;
     }
-    const float scale = floor(largest);
+    // -1 or 0 where a teacher is sure of the class.
+    const float scale = floor(largest), one = scale < 0.0f ? 2.0f : 1.0f;
     float2 sum = (float2)(0.0f);
     for (uint row = 0; row < rows; row++) {
         const float weight = row_weights[row], log_sum = row_peak[rows + row];
         const float below = teacher[teacher_offset + (ulong)row * classes + class_index] - row_peak[row];
-        const float y = (below - log_sum) * LOG2_E + log2(weight);
+        const float y = (below - log_sum) * LOG2_E;
         const int there = weight > 0.0f && y > -INFINITY;
         // The class that a teacher is sure of: 1, and what is taken off it apart.
         const int sure = below == 0.0f && log_sum < 0.5f;
-        const float whole = ldexp(weight, -(int)clamp(scale, -1000.0f, 1000.0f));
-        sum = pair_add(sum, select(0.0f, select(exp2(y - scale), whole, sure), there));
-        sum = pair_add(sum, select(0.0f, whole * expm1(-log_sum), there && sure));
+        const float rest = one * row_peak[2 * (ulong)rows + row];
+        sum = pair_add(sum, select(0.0f, weight * select(exp2(y - scale), one, sure), there));
+        sum = pair_add(sum, select(0.0f, -weight * rest, there && sure));
     }
     const bool present = largest > -INFINITY || largest_student > -INFINITY;
     const int power = sum.x > 0.0f ? ilogb(sum.x) : 0;
@@ -125,12 +127,13 @@ typedef struct {
     uint first, second, third;
 } median_key;
 
-static bool median_within(
-    const __global float *values, const uint count, const uint numbers, const uint i, const median_key key)
+// Whether a value's first words, up to `word`, a constant, are at most the key's.
+ALWAYS_INLINE bool median_within(
+    const __global float *values, const uint count, const uint word, const uint i, const median_key key)
 {
     const uint first = ordered_bits(values[i]);
-    const uint second = numbers > 1u ? ordered_bits(values[count + i]) : 0u;
-    const uint third = numbers > 1u ? ordered_bits(values[2 * (ulong)count + i]) : 0u;
+    const uint second = word > 0u ? ordered_bits(values[count + i]) : 0u;
+    const uint third = word > 1u ? ordered_bits(values[2 * (ulong)count + i]) : 0u;
     return (first < key.first)
         | ((first == key.first) & ((second < key.second) | ((second == key.second) & (third <= key.third))));
 }
@@ -146,6 +149,38 @@ ALWAYS_INLINE uint median_total(__local uint *counts, const uint mine)
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     return total;
+}
+
+// How many of a work-item's values are within the key.
+ALWAYS_INLINE uint median_count(const __global float *values, const uint count, const uint word, const median_key key)
+{
+    uint mine = 0;
+    for (uint base = 0; base < count; base += MEDIAN_SIZE) {
+        const uint i = base + (uint)get_local_id(0), place = i < count ? i : 0;
+        mine += i < count && !isnan(values[place]) && median_within(values, count, word, place, key) ? 1u : 0u;
+    }
+    return mine;
+}
+
+// One word of the smallest key that `wanted` values are within, bit by bit; the words before it are there.
+ALWAYS_INLINE uint median_search(
+    const __global float *values, const uint count, const uint word, const uint bits, const uint wanted, const median_key before,
+    __local uint *counts)
+{
+    uint found = 0;
+    for (uint bit = 0; bit < bits; bit++) {
+        const uint rest = 0x7FFFFFFFu >> bit;
+        median_key key = before;
+        if (word == 0u) {
+            key.first = found | rest;
+        } else if (word == 1u) {
+            key.second = found | rest;
+        } else {
+            key.third = found | rest;
+        }
+        found |= median_total(counts, median_count(values, count, word, key)) < wanted ? rest + 1u : 0u;
+    }
+    return found;
 }
 
 // levels[first] = share of the values at or below their median, levels[first + 1] = their number; values whose first number is nan are
@@ -164,32 +199,19 @@ __kernel __attribute__((reqd_work_group_size(MEDIAN_SIZE, 1, 1))) void mlkd_medi
         mine += i < count && !isnan(values[i < count ? i : 0]) ? 1u : 0u;
     }
     const uint present = median_total(counts, mine);
-    // The smallest key that half of the values do not exceed, bit by bit.
+    // The smallest key that half of the values are within.
+    const uint wanted = (present + 1) / 2, bits = numbers > 1u ? 32u : 0u;
     median_key key = {0u, 0u, 0u};
-    for (uint bit = 0; bit < 32u * numbers; bit++) {
-        const uint rest = 0x7FFFFFFFu >> (bit % 32u), word = bit / 32u;
-        const median_key candidate = {
-            word == 0u ? key.first | rest : key.first,
-            word == 0u ? 0xFFFFFFFFu : word == 1u ? key.second | rest : key.second, word == 2u ? key.third | rest : 0xFFFFFFFFu};
-        mine = 0;
-        for (uint base = 0; base < count; base += MEDIAN_SIZE) {
-            const uint i = base + lane, place = i < count ? i : 0;
-            mine += i < count && !isnan(values[place]) && median_within(values, count, numbers, place, candidate) ? 1u : 0u;
-        }
-        const uint set = median_total(counts, mine) < (present + 1) / 2 ? rest + 1u : 0u;
-        key.first |= word == 0u ? set : 0u;
-        key.second |= word == 1u ? set : 0u;
-        key.third |= word == 2u ? set : 0u;
-    }
-    mine = 0;
-    for (uint base = 0; base < count; base += MEDIAN_SIZE) {
-        const uint i = base + lane, place = i < count ? i : 0;
-        const bool there = i < count && !isnan(values[place]);
-        mine += there && median_within(values, count, numbers, place, key) ? 1u : 0u;
-        if (has_rows && i < count) {
-            row_weights[i] = !there ? 0.0f : row_mode & ROWS_SCALED ? row_scale[row_scale_offset + i] * (float)present : 1.0f;
+    key.first = median_search(values, count, 0u, 32u, wanted, key, counts);
+    key.second = median_search(values, count, 1u, bits, wanted, key, counts);
+    key.third = median_search(values, count, 2u, bits, wanted, key, counts);
+    for (uint base = 0; base < (has_rows ? count : 0u); base += MEDIAN_SIZE) {
+        const uint i = base + lane;
+        if (i < count) {
+            row_weights[i] = isnan(values[i]) ? 0.0f : row_mode & ROWS_SCALED ? row_scale[row_scale_offset + i] * (float)present : 1.0f;
         }
     }
+    mine = numbers > 1u ? median_count(values, count, 2u, key) : median_count(values, count, 0u, key);
     const uint below = median_total(counts, mine);
     if (lane == 0) {
         levels[first] = present ? (float)below / (float)present : 0.0f;

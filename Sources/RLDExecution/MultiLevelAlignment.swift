@@ -61,7 +61,7 @@ final class MultiLevelAlignment {
         }
         levels = try buffer(4, "levels")
         rowConfidence = try buffer(capacity, "row confidences")
-        rowPeak = try buffer(2 * capacity, "row maxima")
+        rowPeak = try buffer(3 * capacity, "row maxima")
         rowWeights = try buffer(capacity, "row weights")
         classConfidence = try buffer(3 * classes, "class confidences")
         sums = try buffer(2 * capacity * classes, "sums and differences")
