@@ -45,8 +45,10 @@ struct LossRowLayout {
             // A processor with this profile tests it, and would spend its time on building programs.
             takesConstants = keepsBlocks && !device.isCPU
             inQuads = keepsBlocks && classes % 4 == 0
-            // NVIDIA's compiler spends 105 registers on rows of several blocks; with 64, twice as many work-items run at a time.
-            let limit = takesConstants && classes > items * kept ? RegisterLimit(64, on: device) : nil
+            // NVIDIA's compiler spends 105 registers on rows of several blocks; with 64, twice as many work-items run at a time. Standardised
+            // rows take more, and would keep what they have in memory.
+            let registers = method.value(of: .standardize) == 1 ? 128 : 64
+            let limit = takesConstants && classes > items * kept ? RegisterLimit(registers, on: device) : nil
             // Subnormal results are none of the digits that count, and cost a GPU three instructions for every exponential.
             options = [profile.rowOptions(device), takesConstants ? "-cl-denorms-are-zero" : "", limit?.options ?? ""]
                 .filter { !$0.isEmpty }.joined(separator: " ")

@@ -1,7 +1,6 @@
 import Foundation
 import RLDGraph
 import RLDMethods
-import Yams
 
 /// Collects a configuration from a base, files, options and `key=value` overrides, later ones winning, and checks it whole.
 /// The options of the method are applied last, whatever order they came in, because the method decides which exist.
@@ -10,11 +9,11 @@ public struct ConfigurationReader {
     private var method: MethodDraft
     private var terms: [String: TermDraft] = [:]
     /// Keys that were given and where, for warnings.
-    private var given: [String: String] = [:]
+    private(set) var given: [String: String] = [:]
     /// Of the authors' files: keys that mean nothing here, and options of methods, until the method is known.
     private var untranslated: [String] = []
     private var authorsOptions: [(name: String, key: String, methods: [String], text: String, source: String?)] = []
-    private var authorsImageNet = false
+    var authorsImageNet = false
 
     /// - Parameter base: what holds where nothing else is given.
     public init(_ base: TrainingConfiguration = TrainingConfiguration()) {
@@ -146,95 +145,6 @@ public struct ConfigurationReader {
         try set(key, to: value, source: "--set \(key)")
     }
 
-    /// Reads a file of settings.
-    public mutating func read(file path: String) throws(InputError) {
-        let text: String
-        do {
-            text = try String(contentsOfFile: path, encoding: .utf8)
-        } catch {
-            let exists = FileManager.default.fileExists(atPath: path)
-            throw InputError(path, exists ? "cannot be read as text" : "does not exist", advice: "give a YAML file to --config")
-        }
-        try read(yaml: text, source: path)
-    }
-
-    /// Reads settings from YAML.
-    /// - Parameter source: the file's name, for messages.
-    public mutating func read(yaml: String, source: String) throws(InputError) {
-        let node: Node?
-        do {
-            node = try Yams.compose(yaml: yaml)
-        } catch {
-            throw InputError(source, "is not valid YAML: \(Self.oneLine("\(error)"))")
-        }
-        guard let node else { return }
-        guard let mapping = node.mapping else {
-            throw InputError(
-                source, "must hold keys and values (epochs: 5), found a \(node.sequence == nil ? "single value" : "list")")
-        }
-        let isAuthors = mapping.contains { $0.key.string.map(AuthorsRecipe.groups.contains) ?? false }
-        guard isAuthors else { return try read(mapping, prefix: "", source: source) }
-        for (key, value) in AuthorsRecipe.defaults.sorted(by: { $0.key < $1.key }) where given[key] == nil {
-            try set(key, to: value, source: nil)
-        }
-        let data = mapping["DATASET"]?.mapping?["TYPE"]?.string
-        authorsImageNet = data == "imagenet"
-        try readAuthors(mapping, prefix: "", source: source)
-    }
-
-    private mutating func readAuthors(_ mapping: Node.Mapping, prefix: String, source: String) throws(InputError) {
-        for (keyNode, value) in mapping {
-            let place = keyNode.mark.map { "\(source):\($0.line)" } ?? source
-            guard let name = keyNode.string else { throw InputError(place, "has a key that is not a word") }
-            let key = prefix + name
-            guard AuthorsRecipe.owns(key) else {
-                throw InputError.unknown("key (\(place))", key, known: AuthorsRecipe.groups.sorted())
-            }
-            if let group = value.mapping {
-                try readAuthors(group, prefix: key + ".", source: source)
-            } else if let list = value.sequence {
-                try set(key, to: Self.text(list, key, place), source: place)
-            } else {
-                try set(key, to: value.string ?? "", source: place)
-            }
-        }
-    }
-
-    private mutating func read(_ mapping: Node.Mapping, prefix: String, source: String) throws(InputError) {
-        for (keyNode, value) in mapping {
-            let place = keyNode.mark.map { "\(source):\($0.line)" } ?? source
-            guard let name = keyNode.string else { throw InputError(place, "has a key that is not a word") }
-            let key = prefix + Setting.underscored(name)
-            if let group = value.mapping {
-                let known = Set(Setting.keys.compactMap { $0.contains(".") ? String($0.prefix { $0 != "." }) : nil })
-                    .union(Self.namedGroups)
-                let isMember = Self.namedGroups.contains(String(prefix.dropLast()))
-                guard prefix.isEmpty && known.contains(key) || isMember else {
-                    throw Setting.keys.contains(key)
-                        ? InputError("\(key) (\(place))", "takes a value, not a group of keys")
-                        : InputError.unknown("key (\(place))", key, known: prefix.isEmpty ? known.sorted() : Setting.keys)
-                }
-                try read(group, prefix: key + ".", source: source)
-            } else if let list = value.sequence {
-                try set(key, to: Self.text(list, key, place), source: place)
-            } else {
-                let text = value.string ?? ""
-                try set(key, to: value.null != nil && (text == "~" || text == "null") ? "" : text, source: place)
-            }
-        }
-    }
-
-    private static func text(_ list: Node.Sequence, _ key: String, _ place: String) throws(InputError) -> String {
-        var items: [String] = []
-        for item in list {
-            guard let text = item.string else {
-                throw InputError("\(key) (\(place))", "must be a list of single values, found a list or keys in it")
-            }
-            items.append(text)
-        }
-        return "[" + items.joined(separator: ", ") + "]"
-    }
-
     /// Groups whose members have names of their own: teachers.NAME.weights.
     static let namedGroups = ["teachers", "terms"]
 
@@ -323,82 +233,5 @@ public struct ConfigurationReader {
 
     private static func methodOption(_ name: String) -> MethodOption? {
         MethodOption.allCases.first { Setting.underscored($0.name) == name }
-    }
-
-    /// The parser's words quote the line that they are about, however long it is.
-    private static func oneLine(_ text: String) -> String {
-        let words = text.prefix(400).split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
-        return words.joined(separator: " ") + (text.utf8.count > 400 ? " ..." : "")
-    }
-}
-
-extension TrainingConfiguration {
-    private static let defaults = TrainingConfiguration()
-
-    /// Every key with its value, as text.
-    public var values: [String: String] {
-        var values: [String: String] = [:]
-        for setting in Setting.all { values[setting.key] = setting.get(self) }
-        for teacher in teachers { for (key, text) in teacher.values { values["teachers.\(teacher.name).\(key)"] = text } }
-        for term in terms { for (key, text) in term.values { values["terms.\(term.name).\(key)"] = text } }
-        if terms.isEmpty {
-            values["method.id"] = method.id
-            for option in method.options { values["method.\(Setting.underscored(option.name))"] = method.text(of: option) }
-        }
-        return values
-    }
-
-    /// The configuration as YAML that `ConfigurationReader` reads back to an equal value.
-    public var yaml: String {
-        var lines: [String] = []
-        var group = ""
-        func append(_ key: String, _ value: String) {
-            let parts = key.split(separator: ".", maxSplits: 1)
-            if parts.count == 1 {
-                lines.append("\(key): \(value)")
-                group = ""
-                return
-            }
-            if parts[0] != group {
-                group = String(parts[0])
-                lines.append("\(group):")
-            }
-            lines.append("  \(parts[1]): \(value)")
-        }
-        // What is not read and was never set would only be warned about when the file is used.
-        var ignored = Set(schedule.ignoredKeys + optimizerKind.ignoredKeys)
-        if teacherCache == nil { ignored.formUnion(["teacher.cache_type", "teacher.cache_draws"]) }
-        if !objective.needsTeacher { ignored.insert("teacher.storage") }
-        if selectsNothing { ignored.formUnion(["early_stopping", "evaluate_every"]) }
-        for setting in Setting.all {
-            guard let value = setting.get(self), !ignored.contains(setting.key) || value != setting.get(Self.defaults) else {
-                continue
-            }
-            append(setting.key, value)
-        }
-        func append(group: String, _ members: [(name: String, values: [(key: String, text: String)])]) {
-            guard !members.isEmpty else { return }
-            lines.append("\(group):")
-            for member in members {
-                lines.append("  \(member.name):")
-                for (key, text) in member.values { lines.append("    \(key): \(text)") }
-            }
-        }
-        append(group: "teachers", teachers.map { ($0.name, $0.values) })
-        append(group: "terms", terms.map { ($0.name, $0.values) })
-        if terms.isEmpty {
-            append("method.id", method.id)
-            for option in method.options {
-                if let text = method.text(of: option) { append("method.\(Setting.underscored(option.name))", text) }
-            }
-        }
-        return lines.joined(separator: "\n") + "\n"
-    }
-}
-
-extension Method {
-    /// An option's value as YAML.
-    func text(of option: MethodOption) -> String? {
-        value(of: option).map { option.kind == .flag ? ($0 != 0 ? "true" : "false") : Setting.text($0) }
     }
 }
