@@ -83,17 +83,22 @@ public final class BenchmarkSession {
         public static let quick = Effort(runs: 5, seconds: 0.1, longest: 1)
     }
     public let effort: Effort
+    /// Whether wall times are taken of runs of their own, whose launches are not timed: that makes some drivers slower.
+    private let timesWallApart: Bool
     private var measuredCopy: Double?
     private var measuredPeak: Double?
 
     /// - Parameters:
     ///   - tuning: what the device's is if nil.
     ///   - precision: of the products of convolutions and linear layers.
+    ///   - timesWallApart: off where device times are all that is wanted.
     public init(
-        _ device: Device, profile: KernelProfile?, effort: Effort, tuning: ChosenTuning? = nil, precision: Precision = .float32
+        _ device: Device, profile: KernelProfile?, effort: Effort, tuning: ChosenTuning? = nil, precision: Precision = .float32,
+        timesWallApart: Bool = true
     ) throws {
         engine = try DeviceEngine(device, profile: profile, profiling: true, tuning: tuning, precision: precision)
         self.effort = effort
+        self.timesWallApart = timesWallApart
     }
 
     public var device: Device { engine.device }
@@ -116,7 +121,7 @@ public final class BenchmarkSession {
         let worst = try peak.check() / 1e-6
         guard worst <= 1 else { throw BenchmarkError.wrong("multiply-adds between registers", worst) }
         // Not the median: a peak is what the device can do when nothing else is on it.
-        let rate = peak.flops / (try measure(peak.enqueue).device.p20) / 1e9
+        let rate = peak.flops / (try Self.measure(engine, effort: effort, peak.enqueue).device.p20) / 1e9
         measuredPeak = rate
         return rate
     }
@@ -137,7 +142,7 @@ public final class BenchmarkSession {
         let building = counters.buildingSeconds - built
         let worst = checked ? try prepared.check() : nil
         if let worst, !(worst <= 1) { throw BenchmarkError.wrong("\(benchmark.name) \(benchmark.shape)", worst) }
-        let times = try measure(prepared.enqueue)
+        let times = try Self.measure(engine, effort: effort, wallApart: timesWallApart, prepared.enqueue)
         let copy = benchmark.bytes > 0 ? try copyBandwidth() : 0
         let bandwidth = benchmark.bytes > 0 ? times.device.map { benchmark.bytes / $0 / 1e9 } : nil
         return BenchmarkResult(
@@ -149,14 +154,8 @@ public final class BenchmarkSession {
             gap: bandwidth.flatMap { benchmark.target(profile: profile)?.gap(bandwidth: $0.p50, copy: copy) })
     }
 
-    private func measure(_ enqueue: () throws -> Void) throws -> (
-        device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]
-    ) {
-        try BenchmarkSession.measure(engine, effort: effort, enqueue)
-    }
-
     static func measure(
-        _ engine: DeviceEngine, effort: Effort, _ enqueue: () throws -> Void
+        _ engine: DeviceEngine, effort: Effort, wallApart: Bool = false, _ enqueue: () throws -> Void
     ) throws -> (device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]) {
         let clock = ContinuousClock()
         for _ in 0..<2 { try enqueue() }
@@ -167,18 +166,18 @@ public final class BenchmarkSession {
         var records: [LaunchRecord] = []
         let began = clock.now
         while true {
-            try enqueue()
-            records = try engine.queue.drainProfile()
-            let first = records.map(\.start).min() ?? 0
-            let last = records.map(\.end).max() ?? 0
-            device.append(Double(last - first) / 1e9)
-            // Timing its launches makes some drivers slower.
-            try engine.queue.untimed {
+            func timeWall() throws {
                 let start = clock.now
                 try enqueue()
                 try engine.queue.finish()
                 wall.append(seconds(start.duration(to: clock.now)))
             }
+            if wallApart { try enqueue() } else { try timeWall() }
+            records = try engine.queue.drainProfile()
+            let first = records.map(\.start).min() ?? 0
+            let last = records.map(\.end).max() ?? 0
+            device.append(Double(last - first) / 1e9)
+            if wallApart { try engine.queue.untimed(timeWall) }
             let total = seconds(began.duration(to: clock.now))
             if (wall.count >= effort.runs && total >= effort.seconds) || total >= effort.longest { break }
         }

@@ -20,10 +20,9 @@ enum DriverSettings {
         if access(folder + "/pocl", W_OK | X_OK) == 0 { return true }
         while access(folder, F_OK) != 0, folder != "/" { folder = (folder as NSString).deletingLastPathComponent }
         // What may be asked may be answered wrongly, for file systems that only read.
-        var template = Array((folder + "/rld-XXXXXX").utf8CString)
-        guard mkdtemp(&template) != nil else { return false }
-        rmdir(template)
-        return true
+        let probe = folder + "/rld-\(UUID().uuidString)"
+        guard mkdir(probe, 0o700) == 0 else { return false }
+        return rmdir(probe) == 0
     }
 
     /// A folder for this user among the temporary ones; nil where another one has it.

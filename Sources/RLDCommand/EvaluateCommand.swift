@@ -90,18 +90,19 @@ struct EvaluateCommand: ParsableCommand {
         let staged = executor.mustStage(table)
         try executor.load(table, as: part, staged: staged)
         try executor.prepareStudent(network, state: state)
+        let rows = rows(of: table)
         let clock = ContinuousClock()
         let start = clock.now
         var correct: [Bool] = []
         let metrics = try executor.evaluate(
-            table: part, rows: rows(of: table), transform: dataset.transform,
+            table: part, rows: rows, transform: dataset.transform,
             batchSize: batchSize, staged: staged ? table : nil, correct: { correct.append($0) })
         let seconds = start.duration(to: clock.now) / .seconds(1)
         let report = Report(
             model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,
             top5: metrics.top5Share, loss: metrics.loss,
             device: executor.executorDescription, imagesPerSecond: seconds > 0 ? Double(metrics.rows) / seconds : 0,
-            classes: ClassAccuracy.each(of: rows(of: table).map { table.labels[$0] }, names: table.classNames, correct: correct))
+            classes: ClassAccuracy.each(of: rows.map { table.labels[$0] }, names: table.classNames, correct: correct))
         if common.json { return try Output.json(report) }
         Output.line(
             "top-1 \(NumberText.percent(report.top1)), top-5 \(NumberText.percent(report.top5)), "

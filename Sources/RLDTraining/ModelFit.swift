@@ -32,7 +32,8 @@ extension ModelMetadata {
         return zip(mean + deviation, dataset.mean + dataset.deviation).contains { abs($0 - $1) > 0.5 / 255 }
     }
 
-    private static func text(_ values: [Float]) -> String {
+    /// Means or deviations, to four digits behind the point.
+    static func text(_ values: [Float]) -> String {
         values.map { Setting.text((Double($0) * 1e4).rounded() / 1e4) }.joined(separator: " ")
     }
 

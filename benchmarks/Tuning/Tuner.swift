@@ -193,7 +193,7 @@ package final class Tuner {
     private func time(_ cases: [(any BenchmarkCase, Int)], _ tuning: Tuning, checked: Bool = true) throws -> Double? {
         let session = try BenchmarkSession(
             device, profile: profile, effort: effort, tuning: ChosenTuning(tuning, source: "being tuned"),
-            precision: product.precision)
+            precision: product.precision, timesWallApart: false)
         var sum = 0.0
         for (benchmark, count) in cases {
             do { sum += Double(count) * (try session.run(benchmark, checked: checked).device.p50) } catch is BenchmarkError {

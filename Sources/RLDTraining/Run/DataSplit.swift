@@ -1,6 +1,6 @@
 import RLDDatasets
+import RLDFormats
 import RLDGraph
-import RLDReports
 
 /// Which rows of the training table are trained on and which images validate. A function of the counts alone, not of the run's
 /// seed, so that runs with different seeds are compared on the same images.
@@ -66,14 +66,11 @@ public struct DataSplit: Sendable, Equatable {
 }
 
 extension DataSplit {
-    private func numbers(_ values: [Float]) -> String {
-        values.map { NumberText.fixed(Double($0), decimals: 4) }.joined(separator: " ")
-    }
-
     /// One line for a person.
     func description(_ dataset: Dataset) -> String {
         "images     \(training.count) to train on, \(validation.count)\(validatesOnOwn ? " of their own" : "") to validate, "
-            + "\(dataset.test.count) to test; mean \(numbers(dataset.mean)), deviation \(numbers(dataset.deviation))"
+            + "\(dataset.test.count) to test; mean \(ModelMetadata.text(dataset.mean)), deviation "
+            + ModelMetadata.text(dataset.deviation)
     }
 }
 
