@@ -59,6 +59,12 @@ struct WeightLoadingTests {
         try both.save(safetensors: path)
         let loaded = try LoadedWeights(path, for: network)
         for name in state.names { #expect(loaded.state[name] == state[name], "\(name)") }
+
+        // What a run with a moving average evaluates is that.
+        let bias = Tensor(shape: [10], repeating: 7)
+        for name in state.names { both["average/" + name] = name == "fc.bias" ? bias : state[name] }
+        try both.save(safetensors: path)
+        #expect(try LoadedWeights(path, for: network).state["fc.bias"] == bias)
     }
 
     @Test func anotherNumberOfClasses() throws {

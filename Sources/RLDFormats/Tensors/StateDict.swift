@@ -47,13 +47,16 @@ extension TensorFile {
         throw InputError(path, "holds several groups of tensors: \(listed(found))", advice: "choose one with --key")
     }
 
-    /// The weights of one of our own checkpoints, in which every name has its part before it (`weights/`, `momentum/`).
+    /// The weights of one of our own checkpoints, in which every name has its part before it (`weights/`, `momentum/`): those that the
+    /// run evaluates, their moving average where it has one.
     private var checkpointWeights: StateDict? {
-        let part = "weights/"
         guard entries.allSatisfy({ $0.name.contains("/") }) else { return nil }
-        let indices = entries.indices.filter { entries[$0].name.hasPrefix(part) }
-        guard !indices.isEmpty else { return nil }
-        return StateDict(names: indices.map { String(entries[$0].name.dropFirst(part.count)) }, indices: indices)
+        for part in ["average/", "weights/"] {
+            let indices = entries.indices.filter { entries[$0].name.hasPrefix(part) }
+            guard !indices.isEmpty else { continue }
+            return StateDict(names: indices.map { String(entries[$0].name.dropFirst(part.count)) }, indices: indices)
+        }
+        return nil
     }
 
     private func unwrapped(_ indices: [Int]) -> StateDict {
