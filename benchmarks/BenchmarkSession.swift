@@ -136,7 +136,7 @@ public final class BenchmarkSession {
         let (held, built) = (counters.allocatedBytes, counters.buildingSeconds)
         let prepared = try benchmark.prepare(on: engine)
         try prepared.enqueue()
-        try engine.queue.finish()
+        try engine.finish()
         let setup = seconds(started.duration(to: clock.now))
         let memory = counters.allocatedBytes - held
         let building = counters.buildingSeconds - built
@@ -159,8 +159,8 @@ public final class BenchmarkSession {
     ) throws -> (device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]) {
         let clock = ContinuousClock()
         for _ in 0..<2 { try enqueue() }
-        try engine.queue.finish()
-        _ = try engine.queue.drainProfile()
+        try engine.finish()
+        _ = try engine.drainProfile()
         var device: [Double] = []
         var wall: [Double] = []
         var records: [LaunchRecord] = []
@@ -169,15 +169,15 @@ public final class BenchmarkSession {
             func timeWall() throws {
                 let start = clock.now
                 try enqueue()
-                try engine.queue.finish()
+                try engine.finish()
                 wall.append(seconds(start.duration(to: clock.now)))
             }
             if wallApart { try enqueue() } else { try timeWall() }
-            records = try engine.queue.drainProfile()
+            records = try engine.drainProfile()
             let first = records.map(\.start).min() ?? 0
             let last = records.map(\.end).max() ?? 0
             device.append(Double(last - first) / 1e9)
-            if wallApart { try engine.queue.untimed(timeWall) }
+            if wallApart { try engine.untimed(timeWall) }
             let total = seconds(began.duration(to: clock.now))
             if (wall.count >= effort.runs && total >= effort.seconds) || total >= effort.longest { break }
         }

@@ -23,7 +23,7 @@ package struct FirstStep: Sendable {
         try StepBenchmarkRun.prepare(executor, benchmark, table, states)
         try executor.trainStep(
             benchmark.selection(1, table: table), method: StepBenchmark.method, warmup: 1, update: StepBenchmark.update)
-        try engine.queue.finish()
+        try engine.finish()
         let counters = engine.context.counters
         return FirstStep(
             seconds: RLDBenchmarks.seconds(start.duration(to: .now)), building: counters.buildingSeconds,

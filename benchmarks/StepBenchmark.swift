@@ -105,7 +105,9 @@ final class StepBenchmarkRun: BenchmarkRun {
     init(_ benchmark: StepBenchmark, engine: DeviceEngine) throws {
         self.benchmark = benchmark
         table = benchmark.table
-        executor = try DeviceExecutor(engine: engine, teacherStorage: benchmark.teacherStorage)
+        // A part alone is timed on one queue; a whole step is as in training.
+        executor = try DeviceExecutor(
+            engine: engine, teacherStorage: benchmark.teacherStorage, overlap: benchmark.part == .whole ? nil : false)
         // Weights on the host are made when they are wanted: a training does not keep them either.
         try Self.prepare(executor, benchmark, table, benchmark.states)
         try executor.prepareUpdates(StepBenchmark.update.rule)

@@ -272,6 +272,22 @@ public final class CommandQueue {
         return Event(adopting: event)
     }
 
+    /// Lets what is enqueued from now on wait, on the device, for an event of another queue of the context, which must have been
+    /// flushed since; returns at once.
+    package func wait(for event: Event) throws(DeviceError) {
+        var handle: OpaquePointer? = event.handle
+        try DeviceError.check(
+            clEnqueueBarrierWithWaitList(self.handle, 1, &handle, nil), .failed,
+            "waiting for another queue on \(context.device)")
+    }
+
+    /// The same for everything that is enqueued on another queue so far, which is flushed.
+    package func wait(for other: CommandQueue) throws(DeviceError) {
+        let event = try other.marker()
+        try other.flush()
+        try wait(for: event)
+    }
+
     private func waited() throws(DeviceError) {
         context.counters.synchronised()
         try writes.clear()

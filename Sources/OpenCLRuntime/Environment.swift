@@ -18,6 +18,7 @@ public enum Environment {
         case assertCompile = "RLD_ASSERT_COMPILE"
         case tuning = "RLD_TUNING"
         case validate = "RLD_VALIDATE"
+        case overlap = "RLD_OVERLAP"
 
         /// What it does, in one line.
         public var effect: String {
@@ -33,6 +34,7 @@ public enum Environment {
             case .assertCompile: "1: fail if a program is built after the first steps"
             case .tuning: "off: what is shipped for the device; or a file of 'rld tune' to use instead of the stored one"
             case .validate: "1: compare every operation of every training step with the reference (very slow)"
+            case .overlap: "1 or 0: whether teachers have a queue of their own, instead of as the device is"
             }
         }
     }
@@ -63,6 +65,8 @@ public enum Environment {
         /// "off" or a path.
         public var tuning: String?
         public var validate = false
+        /// nil: as the device is.
+        public var overlap: Bool?
 
         public init() {}
 
@@ -88,6 +92,7 @@ public enum Environment {
                 case .assertCompile: assertCompile = try Environment.flag(variable, value)
                 case .tuning: tuning = value
                 case .validate: validate = try Environment.flag(variable, value)
+                case .overlap: overlap = try Environment.flag(variable, value)
                 }
             }
         }

@@ -25,6 +25,7 @@ public final class DeviceEngine {
     package let allocationLimit: Int
     /// Sentinels around every planned value; 0 but in tests.
     package let guardElements: Int
+    private var madeSecond: DeviceEngine?
 
     /// An engine for kernels on their own (`Softmax`, `KLDivergence` ...); an executor makes its own.
     /// - Parameters:
@@ -74,6 +75,24 @@ public final class DeviceEngine {
         let options = registers == nil ? "" : device.optionsOfChecks
         programs = ProgramCache(context, options: options, bundle: step) { KernelSources.source($0) }
         products = try MatrixProducts(context: context, queue: queue, parameters: chosen.tuning.clblast)
+    }
+
+    private init(besides other: DeviceEngine) throws(DeviceError) {
+        (device, context, programs, profile) = (other.device, other.context, other.programs, other.profile)
+        (registers, tileProduct, tiles, tuning) = (other.registers, other.tileProduct, other.tiles, other.tuning)
+        (memoryLimit, allocationLimit, guardElements) = (other.memoryLimit, other.allocationLimit, other.guardElements)
+        queue = try CommandQueue(context, profiling: other.queue.isProfiling)
+        products = try MatrixProducts(context: context, queue: queue, parameters: tuning.tuning.clblast)
+    }
+
+    /// The same with a queue and a workspace of its own, for what may run at the same time; made at the first request.
+    var second: DeviceEngine {
+        get throws(DeviceError) {
+            if let madeSecond { return madeSecond }
+            let engine = try DeviceEngine(besides: self)
+            madeSecond = engine
+            return engine
+        }
     }
 
     /// Of the products of convolutions and linear layers.
@@ -131,6 +150,26 @@ public final class DeviceEngine {
             case .product(let product): try products.enqueue(product)
             }
         }
+    }
+
+    // MARK: Both queues
+
+    /// Waits for everything that is queued.
+    package func finish() throws(DeviceError) {
+        try madeSecond?.finish()
+        try queue.finish()
+    }
+
+    /// Waits, and returns when each launch since the last time ran, in the order of their beginnings.
+    package func drainProfile() throws(DeviceError) -> [LaunchRecord] {
+        guard let madeSecond else { return try queue.drainProfile() }
+        return (try queue.drainProfile() + madeSecond.drainProfile()).sorted { $0.start < $1.start }
+    }
+
+    /// Runs `body` with launches that are not timed, as in training, after everything before it; waits for them.
+    package func untimed(_ body: () throws -> Void) throws {
+        guard let madeSecond else { return try queue.untimed(body) }
+        try queue.untimed { try madeSecond.queue.untimed(body) }
     }
 
     // MARK: Sizes that depend on the profile

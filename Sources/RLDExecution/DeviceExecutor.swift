@@ -8,21 +8,16 @@ public final class DeviceExecutor: NetworkExecutor {
     package let engine: DeviceEngine
     private let losses: ObjectiveLoss
     private var tables: [String: DeviceImageTable] = [:]
-    private var batches: [BatchKey: BatchBuffers] = [:]
+    private let batches: BatchPool
     private var knownLogits: [KnownKey: Buffer] = [:]
-    /// Of all plans: one runs at a time.
+    /// Of all plans of a queue: one runs at a time.
     private let planMemory: PlanMemory
     private var student: DeviceNetwork?
-    private var teachers: [Int: DeviceNetwork] = [:]
+    private let teachers: DeviceTeachers
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
     private var steps = 0
     /// Sees the steps from inside; nil in ordinary training.
     package var watcher: (any StepWatcher)?
-
-    private struct BatchKey: Hashable {
-        let batch: Int
-        let shape: [Int]
-    }
 
     private struct KnownKey: Hashable {
         let teacher: Int
@@ -42,12 +37,17 @@ public final class DeviceExecutor: NetworkExecutor {
             engine: DeviceEngine(device, profile: profile, precision: precision), teacherStorage: teacherStorage)
     }
 
+    /// - Parameter overlap: teachers have a queue of their own; RLD_OVERLAP, or as the device is, if nil.
     /// - Throws: `.wrongResult` if the engine is for tf32 and the device does not give what tf32 does.
-    package init(engine: DeviceEngine, teacherStorage: TeacherStorage = .float32) throws {
+    package init(engine: DeviceEngine, teacherStorage: TeacherStorage = .float32, overlap: Bool? = nil) throws {
         self.engine = engine
         self.teacherStorage = teacherStorage
         losses = try ObjectiveLoss(engine: engine)
         planMemory = PlanMemory(engine)
+        batches = BatchPool(engine)
+        teachers = try DeviceTeachers(
+            besides: engine, batches: batches, memory: planMemory,
+            overlap: overlap ?? Environment.settings.overlap ?? !engine.device.isCPU, storage: teacherStorage)
         if engine.precision == .tf32 { try TileProductCheck.verify(engine) }
     }
 
@@ -78,18 +78,20 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
-        student = try prepare(network, state: state, role: .student, replacing: student)
+        student = try prepare(network, state: state, role: .student, on: engine, planMemory, replacing: student)
         try losses.reset()
     }
 
     public func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws {
-        teachers[index] = try prepare(network, state: state, role: .teacher, replacing: teachers[index])
+        teachers[index] = try prepare(
+            network, state: state, role: .teacher, on: teachers.engine, teachers.memory, replacing: teachers[index])
         watcher?.preparesTeacher(network, state: state, at: index)
     }
 
     /// The same network again keeps its plans and gets new weights.
     private func prepare(
-        _ network: Network, state: NetworkState, role: DeviceNetwork.Role, replacing current: DeviceNetwork?
+        _ network: Network, state: NetworkState, role: DeviceNetwork.Role, on engine: DeviceEngine, _ memory: PlanMemory,
+        replacing current: DeviceNetwork?
     ) throws -> DeviceNetwork {
         steps = 0
         engine.context.counters.markSteadyState(false)
@@ -98,38 +100,43 @@ public final class DeviceExecutor: NetworkExecutor {
             return current
         }
         return try DeviceNetwork(
-            network, state: state, role: role, engine: engine, memory: planMemory, storage: teacherStorage)
+            network, state: state, role: role, engine: engine, memory: memory, storage: teacherStorage)
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
         for part in objective.components { try LossInputs.check(float32: part.method) }
         let student = try preparedStudent
-        let classes = student.network.classes
+        let (classes, shape) = (student.network.classes, student.network.inputShape)
         for table in tables.values { try table.reserve(images: (training + evaluation).max() ?? 0) }
         for size in Set(training) {
-            let images = try buffers(size, for: student).images
             for index in objective.teachers {
-                try teachers[index]?.announce(batch: size, mode: .inference, input: images)
+                try teachers[index]?.announce(
+                    batch: size, mode: .inference, input: try teachers.batches.buffers(size, shape: shape).images)
             }
-            try student.announce(batch: size, mode: .training, input: images)
+            try student.announce(batch: size, mode: .training, input: try batches.buffers(size, shape: shape).images)
         }
         for size in Set(evaluation) {
-            try student.announce(batch: size, mode: .inference, input: try buffers(size, for: student).images)
+            try student.announce(batch: size, mode: .inference, input: try batches.buffers(size, shape: shape).images)
         }
-        defer { planMemory.forgetAnnounced() }
+        defer {
+            planMemory.forgetAnnounced()
+            teachers.memory.forgetAnnounced()
+        }
         for size in Set(training).sorted(by: >) {
-            let images = try buffers(size, for: student).images
             for index in objective.teachers {
                 // Which of the two a step needs, its batch tells.
-                if teachers[index] != nil { _ = try teacherPlan(index, size, for: student, input: images) }
+                if teachers[index] != nil {
+                    _ = try teacherPlan(index, size, for: student)
+                    try teachers.prepareLogits(index, count: size * classes)
+                }
                 _ = try knownLogits(of: index, count: size * classes)
             }
-            _ = try student.plan(batch: size, mode: .training, input: images)
+            _ = try student.plan(batch: size, mode: .training, input: try batches.buffers(size, shape: shape).images)
             try losses.prepare(objective, rows: size, classes: classes)
         }
         for size in Set(evaluation).sorted(by: >) {
-            _ = try student.plan(batch: size, mode: .inference, input: try buffers(size, for: student).images)
-            try losses.prepare(Objective(.crossEntropy(CrossEntropy())), rows: size, classes: classes)
+            _ = try student.plan(batch: size, mode: .inference, input: try batches.buffers(size, shape: shape).images)
+            try losses.prepare(Objective(.crossEntropy(CrossEntropy())), rows: size, classes: classes, gradient: false)
         }
     }
 
@@ -141,14 +148,14 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func trainStep(_ selection: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
         let student = try preparedStudent
-        let batch = try gather(selection, for: student)
-        try watcher?.gathered(selection, in: batch, engine: engine)
         // Logits that are known already spare the teacher.
         var known: [Int: DeviceSlice] = [:]
         for index in objective.teachers {
             guard let logits = selection.teacherLogits[index] else { continue }
             known[index] = try upload(logits, of: index, rows: selection.indices.count, classes: student.network.classes)
         }
+        let batch = try gather(selection, for: student, teachersToo: objective.teachers.contains { known[$0] == nil })
+        try watcher?.gathered(selection, in: batch, engine: engine)
         for part in StepPart.allCases {
             try enqueue(
                 part, batch: batch, objective: objective, update: update, softTargets: SoftTargets(selection), known: known)
@@ -165,7 +172,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     /// Enqueues one part of a step alone, on whatever the parts before it left: for benchmarks.
     package func enqueue(_ part: StepPart, batch: Int, method: Method, update: ParameterUpdate) throws {
-        let buffers = try buffers(batch, for: preparedStudent)
+        let buffers = try batches.buffers(batch, shape: preparedStudent.network.inputShape)
         try enqueue(part, batch: buffers, objective: Objective(method), update: update, softTargets: nil, known: [:])
     }
 
@@ -178,7 +185,7 @@ public final class DeviceExecutor: NetworkExecutor {
         let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
         func teacherPlans() throws -> [(index: Int, plan: NetworkPlan)] {
             try objective.teachers.filter { known[$0] == nil }
-                .map { ($0, try teacherPlan($0, batch.batch, for: student, input: batch.images)) }
+                .map { ($0, try teacherPlan($0, batch.batch, for: student)) }
         }
         switch part {
         case .teacherForward:
@@ -188,13 +195,15 @@ public final class DeviceExecutor: NetworkExecutor {
                 } else {
                     try teacher.plan.forward()
                 }
+                try teachers.keepLogits(of: teacher.plan, teacher.index)
             }
         case .studentForward:
             if let watcher { try watcher.forward(plan, of: student, teacher: nil) } else { try plan.forward() }
         case .loss:
             let (rows, classes) = (batch.batch, student.network.classes)
             var logits = known
-            for teacher in try teacherPlans() { logits[teacher.index] = teacher.plan.output }
+            for teacher in try teacherPlans() { logits[teacher.index] = try teachers.logits(of: teacher.plan, teacher.index) }
+            if logits.count > known.count { try teachers.awaitLogits() }
             try losses.enqueue(
                 objective, student: plan.output, teachers: logits, labels: DeviceSlice(batch.labels),
                 gradient: plan.outputGradient, rows: rows, classes: classes, softTargets: softTargets)
@@ -212,11 +221,12 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func teacherLogits(_ selection: BatchSelection, of index: Int) throws -> [Float] {
-        let student = try preparedStudent
-        let batch = try gather(selection, for: student)
-        let plan = try teacherPlan(index, selection.indices.count, for: student, input: batch.images)
+        let shape = try teachers.network(index).network.inputShape
+        _ = try teachers.gather(selection, from: ExecutorInputs.table(selection.table, of: tables), shape: shape)
+        let plan = try teachers.plan(index, batch: selection.indices.count, shape: shape)
         try plan.forward()
-        return try engine.queue.read(Float.self, from: plan.output.buffer, at: plan.output.offset, count: plan.output.count)
+        let output = plan.output
+        return try teachers.engine.queue.read(Float.self, from: output.buffer, at: output.offset, count: output.count)
     }
 
     /// Logits that are known already, on the device.
@@ -237,7 +247,7 @@ public final class DeviceExecutor: NetworkExecutor {
 
     public func evaluateStep(_ selection: BatchSelection) throws {
         let student = try preparedStudent
-        let batch = try gather(selection, for: student)
+        let batch = try gather(selection, for: student, teachersToo: false)
         let plan = try student.plan(batch: selection.indices.count, mode: .inference, input: batch.images)
         try plan.forward()
         try losses.enqueue(
@@ -295,25 +305,18 @@ public final class DeviceExecutor: NetworkExecutor {
         get throws(InputError) { try ExecutorInputs.prepared(student, "student") }
     }
 
-    private func gather(_ selection: BatchSelection, for network: DeviceNetwork) throws -> BatchBuffers {
+    /// - Parameter teachersToo: teachers run on the batch.
+    private func gather(_ selection: BatchSelection, for network: DeviceNetwork, teachersToo: Bool) throws -> BatchBuffers {
         let table = try ExecutorInputs.table(selection.table, of: tables)
-        try selection.check(images: table.imageShape, count: table.count, inputShape: network.network.inputShape)
-        let buffers = try buffers(selection.indices.count, for: network)
-        try buffers.gather(selection, from: table)
-        return buffers
+        let shape = network.network.inputShape
+        guard teachersToo, teachers.overlap else { return try batches.gather(selection, from: table, shape: shape) }
+        let batch = try batches.buffers(selection.indices.count, shape: shape)
+        try teachers.gather(selection, from: table, shape: shape, copyingTo: batch)
+        return batch
     }
 
-    private func buffers(_ batch: Int, for network: DeviceNetwork) throws -> BatchBuffers {
-        let key = BatchKey(batch: batch, shape: network.network.inputShape)
-        if let buffers = batches[key] { return buffers }
-        let buffers = try BatchBuffers(batch: key.batch, shape: key.shape, engine: engine)
-        batches[key] = buffers
-        return buffers
-    }
-
-    private func teacherPlan(_ index: Int, _ batch: Int, for student: DeviceNetwork, input: DeviceSlice) throws -> NetworkPlan {
-        let teacher = try ExecutorInputs.prepared(teachers[index], "teacher")
-        try ExecutorInputs.check(teacher: teacher.network, of: student.network)
-        return try teacher.plan(batch: batch, mode: .inference, input: input)
+    private func teacherPlan(_ index: Int, _ batch: Int, for student: DeviceNetwork) throws -> NetworkPlan {
+        try ExecutorInputs.check(teacher: teachers.network(index).network, of: student.network)
+        return try teachers.plan(index, batch: batch, shape: student.network.inputShape)
     }
 }

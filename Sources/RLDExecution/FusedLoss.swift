@@ -189,7 +189,9 @@ package final class FusedLoss {
         try queue.read(UInt32.self, from: rowStatus, count: rows).map(LossRowStatus.init(rawValue:))
     }
 
-    private func scratchGradient() throws(DeviceError) -> DeviceSlice {
+    /// Where the gradient goes that nobody wants; made at the first request.
+    @discardableResult
+    func scratchGradient() throws(DeviceError) -> DeviceSlice {
         if let unusedGradient { return DeviceSlice(unusedGradient, count: capacity * classes) }
         let buffer = try Buffer(
             programs.context, bytes: storage.gradient.size * capacity * classes, label: "loss gradient, not wanted")

@@ -28,8 +28,12 @@ final class ObjectiveLoss {
     }
 
     /// Makes what a batch of an objective needs, so that no step allocates.
-    func prepare(_ objective: Objective, rows: Int, classes: Int) throws(DeviceError) {
-        for part in objective.components { _ = try loss(part.method, rows: rows, classes: classes) }
+    /// - Parameter gradient: it will be asked for.
+    func prepare(_ objective: Objective, rows: Int, classes: Int, gradient wanted: Bool = true) throws(DeviceError) {
+        for part in objective.components {
+            let loss = try loss(part.method, rows: rows, classes: classes)
+            if !wanted { try loss.scratchGradient() }
+        }
         try prepareSums(objective.components.count)
         if objective.components.count > 1 {
             _ = try gradient(rows * classes)

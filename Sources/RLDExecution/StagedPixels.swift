@@ -1,10 +1,9 @@
 import OpenCLRuntime
-import RLDGraph
 
 /// Where the pixels of a table lie that is too large for the device: two buffers in turn, so that one batch is copied by a queue
 /// of its own while the device still works on the one before.
 final class StagedPixels {
-    private let engine: DeviceEngine
+    private let context: Context
     private let transfers: CommandQueue
     private let imageSize: Int
     private let label: String
@@ -13,33 +12,34 @@ final class StagedPixels {
     private var readers: [Event?] = [nil, nil]
     private var next = 0
 
-    init(imageSize: Int, label: String, engine: DeviceEngine) throws(DeviceError) {
-        self.engine = engine
+    init(imageSize: Int, label: String, context: Context) throws(DeviceError) {
+        self.context = context
         self.imageSize = imageSize
         self.label = label
-        transfers = try CommandQueue(engine.context)
+        transfers = try CommandQueue(context)
     }
 
     /// Makes room for batches of so many images, so that no step allocates.
     func reserve(images: Int) throws(DeviceError) {
-        for index in buffers.indices { try reserve(index, bytes: images * imageSize) }
+        for index in buffers.indices { _ = try reserve(index, bytes: images * imageSize) }
     }
 
-    private func reserve(_ index: Int, bytes: Int) throws(DeviceError) {
-        guard bytes > (buffers[index]?.bytes ?? 0) else { return }
-        buffers[index] = try Buffer(engine.context, bytes: bytes, label: label)
+    private func reserve(_ index: Int, bytes: Int) throws(DeviceError) -> Buffer {
+        if let buffer = buffers[index], buffer.bytes >= bytes { return buffer }
+        let buffer = try Buffer(context, bytes: bytes, label: label)
+        buffers[index] = buffer
+        return buffer
     }
 
-    /// Copies the pixels of a batch and calls `enqueue` with where they are; what it enqueues on the engine's queue may read them.
-    func use(_ pixels: [UInt8], _ enqueue: (Buffer) throws -> Void) throws {
+    /// Copies the pixels of a batch and calls `enqueue` with where they are; what it enqueues on `queue` may read them.
+    func use(_ pixels: [UInt8], on queue: CommandQueue, _ enqueue: (Buffer) throws -> Void) throws {
         let index = next
         next = 1 - next
         if let reader = readers[index] { try reader.finish() }
-        try reserve(index, bytes: pixels.count)
-        guard let buffer = buffers[index] else { return }
+        let buffer = try reserve(index, bytes: pixels.count)
         try transfers.write(pixels, to: buffer)
         try transfers.finish()
         try enqueue(buffer)
-        readers[index] = try engine.queue.marker()
+        readers[index] = try queue.marker()
     }
 }

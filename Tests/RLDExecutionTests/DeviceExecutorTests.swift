@@ -17,9 +17,11 @@ import Testing
     static func network(_ id: String) throws -> Network { try ModelCatalog.network(id, classes: 10, input: [1, 12, 12]) }
 
     /// Trains resnet8 from a resnet14 for a few steps, a partial batch among them.
-    static func prepare(_ engine: DeviceEngine, seed: UInt64) throws -> DeviceExecutor {
-        let executor = try DeviceExecutor(engine: engine)
-        try executor.load(table, as: "train")
+    static func prepare(
+        _ engine: DeviceEngine, seed: UInt64, overlap: Bool? = nil, staged: Bool = false
+    ) throws -> DeviceExecutor {
+        let executor = try DeviceExecutor(engine: engine, overlap: overlap)
+        try executor.load(table, as: "train", staged: staged)
         let (student, teacher) = (try network("resnet8"), try network("resnet14"))
         try executor.prepareStudent(student, state: student.initialState(seed: seed))
         try executor.prepareTeacher(teacher, state: teacher.initialState(seed: 77))
@@ -82,6 +84,56 @@ import Testing
         #expect(all < one + one / 2, "\(one) bytes for one plan, \(all) for all")
     }
 
+    /// A queue of the teachers' own changes no bit, whatever else runs in between, and costs no waiting and no memory after the first
+    /// steps.
+    @Test(arguments: TestDevice.profiles, [false, true]) func teachersBesideTheStudentChangeNothing(
+        profile: KernelProfile, staged: Bool
+    ) throws {
+        let objective = Objective(components: [
+            .init(name: "main", .refinedLogitDistillation(RefinedLogitDistillation())),
+            .init(name: "soft", .knowledgeDistillation(KnowledgeDistillation()), weight: 0.5, teacher: 1),
+        ])
+        func train(overlap: Bool) throws -> (NetworkState, [StepMetrics], [Float]) {
+            let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+            let executor = try Self.prepare(engine, seed: 1, overlap: overlap, staged: staged)
+            let second = try Self.network("resnet8")
+            try executor.prepareTeacher(second, state: second.initialState(seed: 78), at: 1)
+            let rule = UpdateRule(.sgd(SGD(learningRate: 0.05)))
+            try executor.prepareUpdates(rule)
+            try executor.prepareSteps(training: [8, 5], evaluation: [7], objective: objective)
+            func selection(_ indices: [Int]) throws -> BatchSelection {
+                var selection = BatchSelection(table: "train", indices: indices, transform: Self.transform, seed: 1, epoch: 1)
+                if staged { selection.pixels = try indices.flatMap { try Self.table.image($0) } }
+                return selection
+            }
+            var (metrics, logits): ([StepMetrics], [Float]) = ([], [])
+            let counters = engine.context.counters
+            func counts() -> [Int] { [counters.allocations, counters.programsBuilt, counters.kernelsCreated] }
+            var before: [Int] = []
+            for index in 0..<12 {
+                var step = try selection((0..<(index % 5 == 4 ? 5 : 8)).map { ($0 * 3 + index) % 50 })
+                // Of one teacher, or of both, the logits are known.
+                if index % 4 == 2 { step.teacherLogits[0] = (0..<step.indices.count * 10).map { Float($0 * 7 % 13) / 3 } }
+                if index == 6 { step.teacherLogits[1] = (0..<step.indices.count * 10).map { Float($0 * 5 % 11) / 3 } }
+                try executor.trainStep(step, objective: objective, update: ParameterUpdate(rule, number: index + 1))
+                if index == 1 { before = counts() }
+                if index == 7 || index == 9 {
+                    logits += try executor.teacherLogits(selection(Array(20..<28)), of: index == 7 ? 0 : 1)
+                    metrics.append(try executor.takeMetrics())
+                    try executor.evaluateStep(selection(Array(20..<27)))
+                    metrics.append(try executor.takeMetrics())
+                }
+            }
+            #expect(counts() == before)
+            metrics.append(try executor.takeMetrics())
+            return (try executor.studentState(), metrics, logits)
+        }
+        let (alone, together) = (try train(overlap: false), try train(overlap: true))
+        #expect(alone.0 == together.0)
+        #expect(alone.1 == together.1)
+        #expect(alone.2 == together.2 && alone.2.contains { $0 != 0 })
+    }
+
     /// The random crop and flip alone make a difference: same weights, another seed of the transform.
     @Test func theTransformDependsOnItsSeed() throws {
         func train(seed: UInt64) throws -> NetworkState {
@@ -92,11 +144,12 @@ import Testing
         #expect(try train(seed: 1) != train(seed: 2))
     }
 
-    @Test(arguments: TestDevice.profiles, ["rld", "mlkd"])
-    func aSteadyStepAllocatesBuildsAndWaitsForNothing(profile: KernelProfile, id: String) throws {
+    @Test(arguments: TestDevice.profiles, [("rld", false), ("rld", true), ("mlkd", false)])
+    func aSteadyStepAllocatesBuildsAndWaitsForNothing(profile: KernelProfile, run: (id: String, overlap: Bool)) throws {
+        let id = run.id
         let method = try Method.make(id: id).method
         let engine = try DeviceEngine(TestDevice.device(), profile: profile)
-        let executor = try Self.prepare(engine, seed: 1)
+        let executor = try Self.prepare(engine, seed: 1, overlap: run.overlap)
         for index in 0..<2 { try Self.step(executor, index, method: method) }
         _ = try executor.takeMetrics()
         let counters = engine.context.counters
