@@ -176,10 +176,13 @@ public final class BenchmarkSession {
             records = try engine.drainProfile()
             let first = records.map(\.start).min() ?? 0
             let last = records.map(\.end).max() ?? 0
-            device.append(Double(last - first) / 1e9)
+            device.append(Double(max(last, first) - first) / 1e9)
             if wallApart { try engine.untimed(timeWall) }
             let total = seconds(began.duration(to: clock.now))
             if (wall.count >= effort.runs && total >= effort.seconds) || total >= effort.longest { break }
+        }
+        guard records.isEmpty || device.contains(where: { $0 > 0 }) else {
+            throw DeviceError(.unsupported, "the driver's clock on \(engine.device) is too coarse to time launches by")
         }
         return (Spread(device), Spread(wall), wall.count, records)
     }

@@ -41,7 +41,8 @@ static inline float4 placed_pixel(
     return channels == 3 ? clamp(grey + draw[7] * (v - grey), 0.0f, 1.0f) : v;
 }
 
-// y[n, h, w, c]. Image n of the batch has the label of image indices[n] of the data set and the pixels of image rows[n]. mixing: 0 none, 1 blend with image batch - 1 - n, 2 its pixels inside the box.
+// y[n, h, w, c]. Image n of the batch has the label of image indices[n] of the data set and the pixels of image rows[n].
+// mixing: 0 none, 1 blend with image batch - 1 - n, 2 its pixels inside the box, 3 its pixels outside the box.
 // Global size: [ceil(output_height * output_width / pixels_per_item), batch].
 kernel void augment_images(
     const int channels, const int height, const int width, const int output_height, const int output_width,
@@ -67,7 +68,7 @@ kernel void augment_images(
         if (mixing != 0) {
             const int inside =
                 row >= box_top && row < box_top + box_height && column >= box_left && column < box_left + box_width;
-            const float own = mixing == 1 ? share : inside ? 0.0f : 1.0f;
+            const float own = mixing == 1 ? share : inside == (mixing == 3) ? 1.0f : 0.0f;
             const float4 w = placed_pixel(partner, channels, height, width, draws + 8 * other, row, column, output_height, output_width);
             v = own * v + (1.0f - own) * w;
         }

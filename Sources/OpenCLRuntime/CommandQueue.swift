@@ -63,7 +63,10 @@ public final class CommandQueue {
         for handle in [ownHandle, untimedHandle].compactMap({ $0 }) {
             // What is still queued reads host memory that goes away with this object.
             let status = clFinish(handle)
-            if status != 0 { StandardError.print("finishing a queue on \(context.device): \(CLStatus(rawValue: status))") }
+            if status != 0 {
+                StandardError.print("finishing a queue on \(context.device): \(CLStatus(rawValue: status))")
+                writes.abandon()
+            }
             StandardError.released(clReleaseCommandQueue(handle), "a queue on \(context.device)")
         }
         if debug >= 2 { allTimes?.summary().forEach(StandardError.print) }
@@ -312,7 +315,7 @@ public final class CommandQueue {
         get throws(DeviceError) {
             guard isProfiling, let launchTimes else { return [] }
             try finish()
-            return launchTimes.all()
+            return try launchTimes.all()
         }
     }
 
@@ -320,7 +323,7 @@ public final class CommandQueue {
     public func drainProfile() throws(DeviceError) -> [LaunchRecord] {
         guard isProfiling, let launchTimes else { return [] }
         try finish()
-        return launchTimes.drain()
+        return try launchTimes.drain()
     }
 
     // MARK: - Messages

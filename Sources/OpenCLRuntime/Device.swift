@@ -161,12 +161,12 @@ public final class Device: Sendable, CustomStringConvertible {
         isCPU = type & cl_device_type(CL_DEVICE_TYPE_CPU) != 0
         isGPU = type & cl_device_type(CL_DEVICE_TYPE_GPU) != 0
         sharesHostMemory = query.value(CL_DEVICE_HOST_UNIFIED_MEMORY, cl_bool(0)) != 0
-        computeUnits = Int(query.value(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(1)))
+        computeUnits = max(1, Int(query.value(CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(1))))
         globalMemory = Int(clamping: query.value(CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong(0)))
         let allowed = Int(clamping: query.value(CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong(0)))
         maxAllocation = limit.map { min($0, allowed) } ?? allowed
         localMemory = Int(clamping: query.value(CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong(0)))
-        maxWorkGroupSize = query.value(CL_DEVICE_MAX_WORK_GROUP_SIZE, 1)
+        maxWorkGroupSize = max(1, Int(clamping: query.value(CL_DEVICE_MAX_WORK_GROUP_SIZE, UInt(1))))
         nativeFloatWidth = Int(query.value(CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, cl_uint(1)))
         extensions = Set(query.string(CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
         let capability = [CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, CL_DEVICE_COMPUTE_CAPABILITY_MINOR_NV]

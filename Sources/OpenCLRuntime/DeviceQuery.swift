@@ -46,7 +46,8 @@ struct DeviceQuery {
         guard query(0, nil, &size) == 0, size > 0 else { return "" }
         var bytes = [UInt8](repeating: 0, count: size)
         guard query(size, &bytes, nil) == 0 else { return "" }
-        let text = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        // It goes to terminals and into tables.
+        let text = String(decoding: bytes.prefix { $0 != 0 }.map { $0 < 32 || $0 == 127 ? 32 : $0 }, as: UTF8.self)
         // Some drivers pad names with spaces.
         return String(text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
     }

@@ -4,7 +4,9 @@ import COpenCL
 final class LaunchTimes {
     private var pending: [(label: String, event: Event, begin: Event?)] = []
     private var records: [LaunchRecord] = []
-    private var totals: [String: (launches: Int, nanoseconds: UInt64)] = [:]
+    private var totals: [String: (launches: Int, nanoseconds: Double)] = [:]
+    /// Label of a launch that the driver did not time.
+    private var untimed: String?
     /// Only `RLD_DEBUG` asked: totals are enough, and records must not pile up through a long run.
     private let keepsRecords: Bool
 
@@ -21,15 +23,20 @@ final class LaunchTimes {
     }
 
     /// The records so far, and forgets them. Only after the queue has finished.
-    func drain() -> [LaunchRecord] {
-        resolve(onlyIfOver: false)
-        defer { records = [] }
-        return records
+    /// - Throws: `.unsupported` where the driver did not time a launch.
+    func drain() throws(DeviceError) -> [LaunchRecord] {
+        defer { (records, untimed) = ([], nil) }
+        return try all()
     }
 
     /// The records so far.
-    func all() -> [LaunchRecord] {
+    func all() throws(DeviceError) -> [LaunchRecord] {
         resolve(onlyIfOver: false)
+        if let untimed {
+            throw DeviceError(
+                .unsupported, "the driver does not time launches (no begin and end of '\(untimed)'): nothing can be measured here"
+            )
+        }
         return records
     }
 
@@ -38,7 +45,7 @@ final class LaunchTimes {
         resolve(onlyIfOver: false)
         let rows = totals.sorted { $0.value.nanoseconds > $1.value.nanoseconds }
         return rows.map { label, total in
-            "kernel \(label): \(total.launches) launches, \(Double(total.nanoseconds / 1000) / 1000) ms"
+            "kernel \(label): \(total.launches) launches, \((total.nanoseconds / 1000).rounded() / 1000) ms"
         }
     }
 
@@ -46,17 +53,22 @@ final class LaunchTimes {
         var done = 0
         for (label, event, begin) in pending {
             if onlyIfOver, !event.isOver { break }
-            let first = begin ?? event
-            let start = event.time(CL_PROFILING_COMMAND_START)
-            // Some drivers do not time markers.
-            let began = begin.map { $0.time(CL_PROFILING_COMMAND_END) }.flatMap { $0 > 0 ? min($0, start) : nil }
-            let record = LaunchRecord(
-                label: label, queued: first.time(CL_PROFILING_COMMAND_QUEUED), submitted: first.time(CL_PROFILING_COMMAND_SUBMIT),
-                start: began ?? start, end: event.time(CL_PROFILING_COMMAND_END))
-            if keepsRecords { records.append(record) }
-            let total = totals[label] ?? (0, 0)
-            totals[label] = (total.launches + 1, total.nanoseconds + record.duration)
             done += 1
+            let total = totals[label] ?? (0, 0)
+            guard let start = event.time(CL_PROFILING_COMMAND_START), let end = event.time(CL_PROFILING_COMMAND_END), end >= start
+            else {
+                totals[label] = (total.launches + 1, total.nanoseconds)
+                untimed = label
+                continue
+            }
+            let first = begin ?? event
+            // Some drivers do not time markers.
+            let began = begin?.time(CL_PROFILING_COMMAND_END).map { min($0, start) } ?? start
+            let record = LaunchRecord(
+                label: label, queued: first.time(CL_PROFILING_COMMAND_QUEUED) ?? began,
+                submitted: first.time(CL_PROFILING_COMMAND_SUBMIT) ?? began, start: began, end: end)
+            if keepsRecords { records.append(record) }
+            totals[label] = (total.launches + 1, total.nanoseconds + Double(record.duration))
         }
         pending.removeFirst(done)
     }

@@ -39,7 +39,8 @@ package final class PendingWrites {
         var done = 0
         defer { entries.removeFirst(done) }
         for entry in entries {
-            var status = entry.event.executionStatus
+            // What the driver does not tell the end of may still be read.
+            var status = entry.event.executionStatus ?? CL_QUEUED
             if status > CL_COMPLETE {
                 if bytes + wanted <= Self.most { break }
                 waits += 1
@@ -66,9 +67,14 @@ package final class PendingWrites {
             bytes = 0
         }
         for entry in entries {
-            let status = entry.event.executionStatus
-            if status < CL_COMPLETE { throw Self.failure(of: entry, status) }
+            if let status = entry.event.executionStatus, status < CL_COMPLETE { throw Self.failure(of: entry, status) }
         }
+    }
+
+    /// Never frees what it holds: the device may read it for as long as the process lives.
+    func abandon() {
+        for entry in entries { _ = Unmanaged.passRetained(entry.block) }
+        entries = []
     }
 
     private static func failure(of entry: Entry, _ status: Int32) -> DeviceError {

@@ -12,7 +12,7 @@ public final class Program: Sendable {
     /// The driver context's, which the context keeps alive.
     package nonisolated(unsafe) let handle: OpaquePointer
 
-    /// Compiles a source for the context's device. On failure the source is saved to a file that the error names.
+    /// Compiles a source for the context's device. A source that does not compile is saved to a file that the error names.
     public init(_ context: Context, name: String, source: String, options: String) throws(DeviceError) {
         let settings = Environment.settings
         if settings.assertCompile, context.counters.isSteadyState {
@@ -27,10 +27,12 @@ public final class Program: Sendable {
         do {
             compiled = try context.driver.program(.init(source: source, options: options))
         } catch {
+            // Other failures are not the source's.
+            let isOfSource = [CL_BUILD_PROGRAM_FAILURE, CL_COMPILE_PROGRAM_FAILURE].contains(error.status.rawValue)
             throw DeviceError(
                 status: error.status, or: .buildFailed,
-                message: "building \(name) with options '\(options)' on \(context.device); source saved to "
-                    + Self.save(source, name),
+                message: "building \(name) with options '\(options)' on \(context.device)"
+                    + (isOfSource ? "; source saved to \(Self.save(source, name))" : ""),
                 buildLog: error.log)
         }
         self.context = context

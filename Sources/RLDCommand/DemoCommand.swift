@@ -129,7 +129,7 @@ struct DemoCommand: ParsableCommand {
         let display = TrainingDisplay(common: common, title: name, epochs: epochs, showsPlan: false)
         display.say(
             "\(name): \(epochs) epochs, \(method.effectiveDescription), learning rate \(configuration.optimizer.learningRate), "
-                + configuration.schedule.effectiveDescription)
+                + configuration.schedule.effectiveDescription(epochs: epochs))
         let trainer = Trainer(
             configuration: configuration, executor: executor, dataset: dataset, teacher: teacher, folder: folder,
             shouldStop: { Interruption.requested }, observer: display.show)

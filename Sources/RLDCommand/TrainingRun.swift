@@ -33,7 +33,7 @@ struct TrainingRun {
         let result: TrainingResult
         do {
             result = try display.during(trainer.run)
-        } catch let error as DeviceError where error.code == .deviceLost {
+        } catch let error as DeviceError where folder.holdsCheckpoint {
             throw DeviceError(
                 error.code, "\(error.message) (--resume goes on from the newest checkpoint in \(folder.path))",
                 status: error.status)

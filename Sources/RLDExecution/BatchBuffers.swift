@@ -135,7 +135,7 @@ package final class BatchBuffers {
         }
         try engine.queue.write(values, to: draws)
         let box = selection.mixing?.box ?? [0, 0, 0, 0]
-        let mode = selection.mixing.map { $0.box == nil ? 1 : 2 } ?? 0
+        let mode = selection.mixing.map { $0.box == nil ? 1 : $0.keepsBox ? 3 : 2 } ?? 0
         try augmentKernel.setArguments([
             .int(table.channels), .int(table.height), .int(table.width), .int(shape[1]), .int(shape[2]), .int(pixelsPerItem),
             .buffer(pixels), .buffer(table.labels), .buffer(indices), .buffer(rows), .buffer(draws), .buffer(normalization),

@@ -61,7 +61,8 @@ public final class DeviceExecutor: NetworkExecutor {
     public let teacherStorage: TeacherStorage
 
     public var executorDescription: String {
-        "\(engine.device), \(engine.profile.rawValue) kernels, tuning \(tuning.tuning.hash)"
+        // Sums are split by the number of compute units: another one rounds otherwise.
+        "\(engine.device), \(engine.device.computeUnits) compute units, \(engine.profile.rawValue) kernels, tuning \(tuning.tuning.hash)"
             + (precision == .float32 ? "" : ", \(precision.rawValue) products")
             + (teacherStorage == .float32 ? "" : ", teachers in \(teacherStorage.rawValue)")
             + (watcher == nil ? "" : ", validated")

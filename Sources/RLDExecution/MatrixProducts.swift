@@ -64,6 +64,7 @@ package final class MatrixProducts {
     }
 
     private func workspace(_ p: MatrixProduct) throws(DeviceError) -> Int {
+        try checkAddresses(p)
         var bytes = 0
         var handle: cl_command_queue? = queue.handle
         let status = CLBlastSGemmTempBufferSize(
@@ -72,6 +73,20 @@ package final class MatrixProducts {
         try DeviceError.check(
             status.rawValue, .blasFailed, "matrix product [\(p.m), \(p.k)] x [\(p.k), \(p.n)] on \(context.device.name)")
         return bytes
+    }
+
+    /// CLBlast hands offsets to its kernels as 32-bit numbers, whatever they are.
+    private func checkAddresses(_ p: MatrixProduct) throws(DeviceError) {
+        let ends = [
+            ("A", p.a.offset + (p.transposeA ? p.k : p.m) * lda(p)), ("B", p.b.offset + (p.transposeB ? p.n : p.k) * ldb(p)),
+            ("C", p.c.offset + p.m * p.n),
+        ]
+        for (name, end) in ends where end > Int(Int32.max) {
+            throw DeviceError(
+                .unsupported,
+                "matrix product [\(p.m), \(p.k)] x [\(p.k), \(p.n)] on \(context.device): \(name) ends at element \(end) of its "
+                    + "buffer, and CLBlast counts to \(Int32.max); use a smaller batch")
+        }
     }
 
     package func enqueue(_ p: MatrixProduct) throws(DeviceError) {

@@ -70,13 +70,22 @@ public struct ImageStream: Sendable, Equatable {
 /// How the images of a batch are mixed, image i with image batch - 1 - i: mixup (Zhang et al., arXiv 1710.09412) or, with a
 /// box, cutmix (Yun et al., arXiv 1905.04899). One draw for a whole batch.
 public struct BatchMixing: Sendable, Equatable {
-    /// An image's own share of its target: of its pixels' values, or of the pixels outside the box.
+    /// An image's own share of its target: of its pixels' values, or of the pixels that are its own.
     public var share: Double
     /// The pixels that come from the other image: top, left, height, width; nil blends all pixels.
     public var box: [Int]?
+    /// The box is the image's own instead, and what lies around it comes from the other one.
+    public var keepsBox: Bool
 
-    public init(share: Double, box: [Int]? = nil) {
+    public init(share: Double, box: [Int]? = nil, keepsBox: Bool = false) {
         self.share = share
         self.box = box
+        self.keepsBox = keepsBox
+    }
+
+    /// The same images with those of each pair exchanged, if that gives each its larger share. What takes a row for one of its own
+    /// label (masks, confidence, accuracy) is then right as often as one label can be.
+    public var ownFirst: BatchMixing {
+        share >= 0.5 ? self : BatchMixing(share: 1 - share, box: box, keepsBox: box != nil && !keepsBox)
     }
 }

@@ -149,7 +149,7 @@ public struct ImageTransform: Sendable, Equatable, Codable {
         return (Float((height - h) / 2), Float((width - w) / 2), Float(h), Float(w))
     }
 
-    /// How the images of a batch are mixed; nil when they are not.
+    /// How the images of a batch are mixed, each keeping at least half of its own; nil when they are not.
     /// - Parameter step: of the run, from 0.
     public func mixing(seed: UInt64, step: Int, height: Int, width: Int) -> BatchMixing? {
         guard mixup > 0 || cutmix > 0 else { return nil }
@@ -157,7 +157,7 @@ public struct ImageTransform: Sendable, Equatable, Codable {
         func uniform(_ counter: UInt64) -> Double { CounterRandom.uniform(seed: seed, stream: stream, counter: counter) }
         let pastes = cutmix > 0 && (mixup == 0 || uniform(0) < 0.5)
         let share = CounterRandom.beta(pastes ? cutmix : mixup, seed: seed, stream: stream, counter: 16)
-        guard pastes else { return BatchMixing(share: share) }
+        guard pastes else { return BatchMixing(share: share).ownFirst }
         let side = (1 - share).squareRoot()
         func interval(_ extent: Int, _ place: Double) -> (Int, Int) {
             let half = Int(side * Double(extent)) / 2
@@ -168,5 +168,6 @@ public struct ImageTransform: Sendable, Equatable, Codable {
         let (left, right) = interval(width, uniform(2))
         let area = (bottom - top) * (right - left)
         return BatchMixing(share: 1 - Double(area) / Double(height * width), box: [top, left, bottom - top, right - left])
+            .ownFirst
     }
 }

@@ -30,9 +30,13 @@ public struct MemoryPlan: Sendable, Equatable {
     /// per cent of the liveness bound for chains like these networks.
     /// - Parameters:
     ///   - arenaLimit: most elements of one arena (a device's largest allocation).
+    ///   - addressLimit: most elements that values may share an arena within: libraries count elements in 32 bits. A larger value
+    ///     begins its arena.
     ///   - alignment: of offsets, in elements.
     /// - Throws: `InputError` if one value alone exceeds the limit.
-    public init(_ requests: [Request], arenaLimit: Int, alignment: Int = 64) throws(InputError) {
+    public init(_ requests: [Request], arenaLimit: Int, addressLimit: Int = Int(Int32.max), alignment: Int = 64)
+        throws(InputError)
+    {
         var placed: [(request: Int, placement: Placement)] = []
         var placements = Array(repeating: Placement(arena: 0, offset: 0), count: requests.count)
         var arenas: [Int] = []
@@ -57,7 +61,7 @@ public struct MemoryPlan: Sendable, Equatable {
                     if offset + request.count <= neighbour.start { break }
                     offset = max(offset, (neighbour.end + alignment - 1) / alignment * alignment)
                 }
-                if offset + request.count <= arenaLimit {
+                if offset + request.count <= (offset == 0 ? arenaLimit : min(arenaLimit, addressLimit)) {
                     placements[index] = Placement(arena: arena, offset: offset)
                     placed.append((index, placements[index]))
                     if arena == arenas.count { arenas.append(0) }

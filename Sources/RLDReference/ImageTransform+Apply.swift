@@ -85,7 +85,7 @@ extension BatchMixing {
             guard let box else { return share * image[i] + (1 - share) * other[i] }
             let (row, column) = (i / width % height, i % width)
             let inside = row >= box[0] && row < box[0] + box[2] && column >= box[1] && column < box[1] + box[3]
-            return inside ? other[i] : image[i]
+            return inside == keepsBox ? image[i] : other[i]
         }
     }
 }

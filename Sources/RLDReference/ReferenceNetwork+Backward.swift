@@ -28,6 +28,8 @@ extension ReferenceNetwork {
         for step in pass.steps {
             try before(step.node)
             let contributions = differentiate(step.node)
+            // A node may read one value twice.
+            var written: [Network.NodeID] = []
             for (index, write) in step.inputGradients.enumerated() {
                 let input = network.nodes[step.node].inputs[index]
                 switch write {
@@ -35,8 +37,9 @@ extension ReferenceNetwork {
                 case .accumulate: valueGradients[input] = zip(valueGradients[input], contributions(index)).map { $0 + $1 }
                 case nil: continue
                 }
-                valueGradients[input] = try replacing(step.node, input, valueGradients[input])
+                if !written.contains(input) { written.append(input) }
             }
+            for input in written { valueGradients[input] = try replacing(step.node, input, valueGradients[input]) }
             try after(step.node)
         }
     }

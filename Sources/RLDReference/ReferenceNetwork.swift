@@ -168,8 +168,8 @@ public final class ReferenceNetwork {
             }
             variance = squares.map { $0 / count }
             update(node, "running_mean", with: mean, momentum: b.momentum)
-            // One value per channel has no unbiased variance: PyTorch refuses it, here the biased one (0) is kept.
-            update(node, "running_var", with: squares.map { $0 / max(count - 1, 1) }, momentum: b.momentum)
+            // One value per channel has no unbiased variance: PyTorch refuses it, here the running one stays as it is.
+            if count > 1 { update(node, "running_var", with: squares.map { $0 / (count - 1) }, momentum: b.momentum) }
             if var counter = state["\(node.name).num_batches_tracked"] {
                 counter.values[0] += 1
                 state["\(node.name).num_batches_tracked"] = counter

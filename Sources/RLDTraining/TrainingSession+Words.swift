@@ -60,7 +60,7 @@ extension TrainingSession {
         return model.text.merging([
             "epoch": "\(epoch)", "seed": "\(configuration.seed)", "method": objective.id, "data": configuration.data,
             "data_hash": trainer.dataHash, "config": configuration.yaml,
-        ]) { $1 }
+        ]) { $1 }.merging(teacherHashes.isEmpty ? [:] : ["teacher_hash": teacherHash]) { $1 }
     }
 
     func environment() -> RunEnvironment {
@@ -68,6 +68,7 @@ extension TrainingSession {
         return RunEnvironment(
             executor: executor.executorDescription, device: device?.name, platform: device?.platformName,
             driver: device?.driverVersion, opencl: device?.version, data: configuration.data, dataHash: trainer.dataHash,
+            teacherHashes: teacherHashes.isEmpty ? nil : teacherHashes, initialHash: initialHash,
             trainingImages: split.training.count, validationImages: split.validation.count,
             testImages: trainer.dataset.test.count, classNames: trainer.dataset.classNames,
             skippedFiles: trainer.dataset.skipped.map(\.description))

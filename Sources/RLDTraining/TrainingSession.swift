@@ -13,7 +13,11 @@ struct TrainingSession {
     private let start: ContinuousClock.Instant
     var pace = TrainingPace()
     /// Of all teachers.
-    var teacherHash = ""
+    /// Of the weights that a fresh run starts from.
+    let initialHash: String
+    /// Of the teachers' weights, in order.
+    var teacherHashes: [String] = []
+    var teacherHash: String { teacherHashes.joined(separator: "+") }
     /// By index of the teacher.
     private(set) var teacherCaches: [Int: TeacherCache] = [:]
     let objective: Objective
@@ -40,6 +44,9 @@ struct TrainingSession {
         self.split = split
         earlyNotes = notes
         objective = trainer.configuration.objective
+        var sum = Checksum()
+        sum.add(initial)
+        initialHash = sum.text
         start = clock.now
         progress = trainer.resumption.map { TrainingProgress($0, initial: initial) } ?? TrainingProgress(initial: initial)
     }
@@ -52,7 +59,7 @@ struct TrainingSession {
         for (index, teacher) in teachers {
             var sum = Checksum()
             sum.add(teacher.state)
-            teacherHash += (teacherHash.isEmpty ? "" : "+") + sum.text
+            teacherHashes.append(sum.text)
             try openTeacherCache(index, teacherHash: sum.text)
             // With everything in the cache the teacher stays out of the device's memory.
             if try teacherCaches[index]?.isComplete(split.training) != true {
@@ -198,7 +205,7 @@ struct TrainingSession {
         teacherCaches[index] = try TeacherCache(
             folder, teacherHash: teacherHash, dataHash: trainer.dataHash,
             transform: configuration.trainingTransform(trainer.dataset),
-            rows: trainer.dataset.train.count, classes: network.classes, draws: configuration.teacherCacheDraws,
+            labels: trainer.dataset.train.labels, classes: network.classes, draws: configuration.teacherCacheDraws,
             type: configuration.teacherCacheType, precision: configuration.precision,
             storage: configuration.teacherStorage)
     }

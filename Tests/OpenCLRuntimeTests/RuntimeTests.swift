@@ -361,6 +361,19 @@ struct RuntimeTests {
         #expect(context.counters.launches == 2100)
     }
 
+    /// A driver that does not say when a launch ran gives no times to compute with.
+    @Test func launchesWithoutTimesAreAnError() throws {
+        let timed = try CommandQueue(context, profiling: true)
+        try timed.enqueueExternal("unknown", isOneLaunch: true) { [context] _, event in
+            var status: Int32 = 0
+            event?.pointee = clCreateUserEvent(context.handle, &status)
+            return status != 0 ? status : clSetUserEventStatus(event?.pointee, CL_COMPLETE)
+        }
+        let error = error { _ = try timed.drainProfile() }
+        #expect(error?.code == .unsupported && error?.message.contains("'unknown'") == true)
+        #expect(try timed.drainProfile().isEmpty)
+    }
+
     // MARK: - Life and counting
 
     @Test func countersFollowBuffers() throws {

@@ -3,6 +3,7 @@ import RLDExecution
 import RLDGraph
 import RLDMethods
 import RLDModels
+import RLDReference
 import TestSupport
 import Testing
 
@@ -230,6 +231,47 @@ import Testing
         let message = "\(try #require(error))"
         #expect(message.contains("batch 50") && message.contains("MiB") && message.contains("would fit"), "\(message)")
         try Self.step(executor, 0, size: 4)
+    }
+
+    /// CLBlast would take the offset's low 32 bits.
+    @Test func productsBeyondWhatTheLibraryCountsAreRefused() throws {
+        let engine = try DeviceEngine(TestDevice.device())
+        let buffer = try engine.makeBuffer(64, label: "x")
+        let near = DeviceSlice(buffer)
+        for far in [1 << 31, (1 << 32) + 64, Int(Int32.max) - 10] {
+            let product = MatrixProduct(
+                m: 4, n: 4, k: 4, a: DeviceSlice(buffer, offset: far, count: 16), b: near, c: near)
+            let error = #expect(throws: DeviceError.self) { try engine.products.reserve(product) }
+            #expect(error?.code == .unsupported && error?.message.contains("A ends at element \(far + 16)") == true)
+        }
+        _ = try engine.products.reserve(MatrixProduct(m: 4, n: 4, k: 4, a: near, b: near, c: near))
+    }
+
+    /// One value per channel says nothing of a variance (PyTorch refuses to train on it): the running one stays.
+    @Test(arguments: TestDevice.profiles) func aSingleValueLeavesTheRunningVarianceAlone(profile: KernelProfile) throws {
+        let table = ImageTable(
+            channels: 1, height: 1, width: 1, pixels: [10, 200, 30], labels: [0, 1, 0],
+            classNames: ["a", "b"])
+        let network = Network("point", input: [1, 1, 1]) { net, x in
+            let y = net.batchNorm(net.convolution(x, 5, kernel: 1, name: "c"), name: "bn")
+            return net.linear(net.globalAveragePool(net.relu(y)), 2, name: "fc")
+        }
+        for executor in [
+            try DeviceExecutor(engine: DeviceEngine(TestDevice.device(), profile: profile)), ReferenceExecutor(),
+        ] as [any NetworkExecutor] {
+            try executor.load(table, as: "t")
+            try executor.prepareStudent(network, state: network.initialState(seed: 1))
+            func step(_ indices: [Int]) throws -> ([Double], [Double]) {
+                try executor.trainStep(
+                    BatchSelection(table: "t", indices: indices, transform: ImageTransform(mean: [0.5], deviation: [0.2])),
+                    method: .crossEntropy(CrossEntropy()), warmup: 1, optimizer: SGD(learningRate: 0.1))
+                let state = try executor.studentState()
+                return (try #require(state["bn.running_var"]?.values), try #require(state["bn.running_mean"]?.values))
+            }
+            let (one, mean) = try step([1])
+            #expect(one == Array(repeating: 1, count: 5) && mean.contains { $0 != 0 })
+            #expect(try step([0, 1]).0 != one)
+        }
     }
 
     @Test func badBatchesAreRefused() throws {

@@ -33,6 +33,18 @@ import Testing
         #expect(try MemoryPlan(requests, arenaLimit: 1 << 20).totalCount == 128)
     }
 
+    @Test func valuesShareAnArenaOnlyWhereAllOfThemCanBeAddressed() throws {
+        let requests = [90, 40, 30, 300].map { MemoryPlan.Request(count: $0, firstUse: 0, lastUse: 1) }
+        let plan = try MemoryPlan(requests, arenaLimit: 1000, addressLimit: 128, alignment: 1)
+        for (request, placement) in zip(requests, plan.placements) {
+            #expect(placement.offset == 0 || placement.offset + request.count <= 128)
+        }
+        // Alone, a larger one begins its arena.
+        #expect(plan.placements[3].offset == 0 && plan.arenaCounts[plan.placements[3].arena] == 300)
+        #expect(plan.placements[0].arena == plan.placements[2].arena && plan.placements[1].arena != plan.placements[0].arena)
+        #expect(try MemoryPlan(requests, arenaLimit: 1000, alignment: 1).arenaCounts == [460])
+    }
+
     @Test func oneValueBeyondTheLimitIsAnError() {
         #expect(throws: InputError.self) {
             try MemoryPlan([MemoryPlan.Request(count: 100, firstUse: 0, lastUse: 0)], arenaLimit: 99)

@@ -144,6 +144,12 @@ struct ConfigurationTests {
         #expect(try read("method: {id: rld, lskd: true}").warnings.count { $0.contains("lskd") } == 0)
     }
 
+    @Test("mixed images beside a method without a cross-entropy with soft labels are warned about")
+    func mixedLabels() throws {
+        #expect(try read("method: la\naugmentation: {mixup: 0.2}").warnings.contains { $0.contains("larger share") })
+        #expect(try !read("method: kd\naugmentation: {mixup: 0.2}").warnings.contains { $0.contains("larger share") })
+    }
+
     @Test("settings that do nothing are warned about, whatever order they come in")
     func warnings() throws {
         let warnings = try read(
@@ -167,6 +173,65 @@ struct ConfigurationTests {
         #expect(method.value(of: .alpha) == 9)
         #expect(method.value(of: .beta) == 5)
         #expect(method.value(of: .standardize) == 1)
+    }
+
+    @Test("the LSKD preset of the command line multiplies what a file says, and files that spell everything out do not undo it")
+    func presetOverFile() throws {
+        func method(_ yaml: String, _ set: [String] = ["method.lskd=true"]) throws -> String {
+            try read(yaml, set: set).configuration.method.effectiveDescription
+        }
+        #expect(
+            try method("method: {id: rld, ce_weight: 1, alpha: 1, beta: 6, temperature: 4, standardize: false, warm_up: 0}")
+                == "rld: ce-weight 1, alpha 9, beta 54, temperature 2, confidence-temperature 2, standardize true, warm-up 0")
+        #expect(
+            try method("method: {id: kd, ce_weight: 0.1, kd_weight: 0.9, temperature: 4}")
+                == "kd: ce-weight 0.1, kd-weight 9, temperature 2, standardize true")
+        #expect(try method("method: {id: dkd, beta: 6}", ["method.lskd=true", "method.beta=5"]).contains("alpha 9, beta 5,"))
+        #expect(try method("method: {id: kd, lskd: true, temperature: 3}", []).contains("kd-weight 9, temperature 3"))
+        #expect(try method("method: {id: kd, lskd: true}", ["method.lskd=false"]).contains("temperature 4, standardize false"))
+        // A run that has it already is not multiplied again.
+        #expect(try read("method: {id: rld, standardize: true}", set: ["method.lskd=true"]).warnings[0].contains("already"))
+        // As the authors' program: ALPHA and BETA times 9.
+        let authors = "DISTILLER: {TYPE: DKD}\nDKD: {ALPHA: 1, BETA: 6, T: 4}"
+        #expect(try method(authors).contains("alpha 9, beta 54, temperature 2, standardize true"))
+    }
+
+    @Test("what a file set for one method does not count for another that the command line names; what it set for none does")
+    func otherMethod() throws {
+        let kd = try read("method: {id: kd, ce_weight: 0.1, kd_weight: 0.9, temperature: 3}", set: ["method=rld"])
+        #expect(kd.configuration.method.effectiveDescription == Method.defaults.first { $0.id == "rld" }?.effectiveDescription)
+        let warning = "what was set for method 'kd' does not count for 'rld': method.ce_weight (run.yaml:1), "
+        #expect(kd.warnings.count == 1 && kd.warnings[0].hasPrefix(warning), "\(kd.warnings)")
+        let own = try read("method: {temperature: 3}", set: ["method=kd", "method.kd_weight=2"]).configuration.method
+        #expect(own.effectiveDescription.contains("kd-weight 2, temperature 3"))
+        let same = try read("method: {id: kd, temperature: 3}", set: ["method=kd"])
+        #expect(same.configuration.method.value(of: .temperature) == 3 && same.warnings.isEmpty)
+        let terms = try read(
+            "terms: {a: {method: kd, temperature: 3}, b: {method: ce}}", set: ["terms.a.method=dkd"])
+        #expect(terms.configuration.terms[0].method.value(of: .temperature) == 4)
+    }
+
+    @Test("an optimiser that is chosen brings its usual rate and decay, but for what was given")
+    func optimizerDefaults() throws {
+        let plain = try read("optimizer: {kind: adamw}").configuration.optimizer
+        #expect(plain.learningRate == 1e-3 && plain.weightDecay == 1e-2)
+        let given = try read("optimizer: {kind: adamw, learning_rate: 0.02}").configuration
+        #expect(given.optimizer.learningRate == 0.02 && given.optimizer.weightDecay == 1e-2)
+        var reader = ConfigurationReader(given)
+        try reader.set("epochs", to: "7")
+        #expect(try reader.finish().configuration.optimizer == given.optimizer)
+        #expect(try read("").configuration.optimizer == TrainingConfiguration().optimizer)
+    }
+
+    @Test("the plan says when the rate never changes")
+    func constantRate() throws {
+        func line(_ yaml: String) throws -> String {
+            try #require(read(yaml).configuration.effectiveDescription.first { $0.hasPrefix("schedule") })
+        }
+        #expect(try line("epochs: 5") == "schedule   x 0.1 after epochs 150, 180, 210, beyond this run's 5: constant")
+        #expect(try line("epochs: 151") == "schedule   x 0.1 after epochs 150, 180, 210")
+        #expect(try line("epochs: 30\nschedule: {kind: step}").hasSuffix("after every 30 epochs, beyond this run's 30: constant"))
+        #expect(try !line("epochs: 31\nschedule: {kind: step}").contains("constant"))
     }
 
     @Test("a missing file is named")

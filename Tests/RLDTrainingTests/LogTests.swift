@@ -112,6 +112,30 @@ struct LogTests {
         #expect(inputErrorText { _ = try RunComparison(temporary.path + "/a", temporary.path) }.contains("holds no run"))
     }
 
+    @Test("diff tells students of two teachers apart, whose files have one name, and runs that began with other weights")
+    func diffOfWeights() throws {
+        let temporary = TemporaryFolder()
+        let network = try bandData().network("resnet8")
+        var configuration = bandConfiguration(epochs: 1)
+        configuration.method = .knowledgeDistillation(KnowledgeDistillation())
+        (configuration.teacherModel, configuration.teacherWeights) = ("resnet8", "teacher.safetensors")
+        for (name, seed) in [("a", 3), ("b", 4), ("c", 4)] {
+            configuration.seed = name == "c" ? 9 : 1
+            _ = try Trainer(
+                configuration: configuration, executor: FakeExecutor(), dataset: bandData(),
+                teacher: .init(network: network, state: network.initialState(seed: UInt64(seed))),
+                folder: RunFolder(temporary.path + "/" + name)
+            ).run()
+        }
+        func keys(_ a: String, _ b: String) throws -> [String] {
+            try RunComparison(temporary.path + "/" + a, temporary.path + "/" + b).environment.map(\.key)
+        }
+        #expect(try keys("a", "b") == ["teacher_hashes"])
+        #expect(try keys("b", "c") == ["initial_hash"])
+        let metadata = try TensorFile(weights: temporary.path + "/a/last.safetensors").metadata
+        #expect(metadata["teacher_hash"]?.isEmpty == false)
+    }
+
     @Test("ticks are round numbers that cover the range; a page is one file without anything from a network")
     func page() {
         #expect(CurvePage.ticks(0, 1) == [0, 0.2, 0.4, 0.6000000000000001, 0.8, 1])

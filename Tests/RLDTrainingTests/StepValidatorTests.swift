@@ -161,6 +161,23 @@ import Testing
         }
     }
 
+    /// A value that a node reads twice has one gradient, the whole; a layer that nothing reads is not moved, nor decayed.
+    @Test(arguments: TestDevice.profiles) func sharedAndUnreadValuesPass(profile: KernelProfile) throws {
+        let network = Network("shared", input: [3, 8, 8]) { net, x in
+            let y = net.convolution(x, 8, kernel: 3, name: "c")
+            _ = net.convolution(y, 4, kernel: 1, name: "aux")
+            let z = net.relu(net.add(net.batchNorm(y, name: "bn"), y))
+            return net.linear(net.globalAveragePool(net.add(z, z)), 4, name: "fc")
+        }
+        let executor = try DeviceExecutor(engine: DeviceEngine(TestDevice.device(), profile: profile))
+        executor.watcher = validator
+        try executor.load(Self.table, as: "t")
+        try executor.prepareStudent(network, state: network.initialState(seed: 1))
+        try executor.prepareUpdates(rule)
+        for index in 0..<4 { try step(index, executor, method: "ce") }
+        #expect(validator.worst > 0 && validator.worst <= 1)
+    }
+
     @Test func whatIsNotANumberIsNamed() throws {
         validator.beforeComparing = { [engine] part, node, slice in
             guard part == "student forward", node == "conv2" else { return }

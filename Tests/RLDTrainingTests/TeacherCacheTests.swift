@@ -8,12 +8,13 @@ struct TeacherCacheTests {
 
     private func cache(_ folder: String, _ type: TeacherCacheType, classes: Int = 10) throws -> TeacherCache {
         try TeacherCache(
-            folder, teacherHash: "t", dataHash: "d", transform: transform, rows: 20, classes: classes, draws: 2, type: type)
+            folder, teacherHash: "t", dataHash: "d", transform: transform, labels: (0..<20).map { $0 * 3 % 10 }, classes: classes,
+            draws: 2, type: type)
     }
 
     private let logits: [Float] = (0..<40).map { Float(CounterRandom.normal(seed: 3, stream: 1, counter: UInt64($0))) * 4 }
 
-    @Test("float32 keeps every bit, half eleven of them, top-k the largest and what probability is left")
+    @Test("float32 keeps every bit, half eleven of them, top-k the largest, the label's and what probability is left")
     func types() throws {
         let folder = TemporaryFolder()
         for type in [TeacherCacheType.float32, .half, .top(3)] {
@@ -37,8 +38,9 @@ struct TeacherCacheTests {
                     // A logit of 8 as half is off by up to 1 / 256.
                     #expect(abs(mass(a) / mass(b) - 1) < 5e-3)
                     let order = a.indices.sorted { a[$0] > a[$1] }
-                    for i in order[..<3] { #expect(abs(a[i] - b[i]) <= abs(a[i]) / 2048) }
-                    #expect(Set(order[3...].map { b[$0] }).count == 1)
+                    let label = [4, 7, 0, 19][row] * 3 % 10
+                    for i in order[..<3] + [label] { #expect(abs(a[i] - b[i]) <= abs(a[i]) / 2048) }
+                    #expect(Set(order[3...].filter { $0 != label }.map { b[$0] }).count == 1)
                 }
             }
         }
@@ -69,8 +71,8 @@ struct TeacherCacheTests {
         #expect(try cache(folder.path, .float32).logits([3], draw: 1) == nil)
         #expect(try !cache(folder.path, .float32).isComplete([3]))
         _ = try TeacherCache(
-            folder.path, teacherHash: "other", dataHash: "d", transform: transform, rows: 20, classes: 10, draws: 2,
-            type: .float32)
+            folder.path, teacherHash: "other", dataHash: "d", transform: transform,
+            labels: Array(repeating: 0, count: 20), classes: 10, draws: 2, type: .float32)
         #expect(folder.contents.count == 2)
     }
 

@@ -16,15 +16,19 @@ extension DeviceChecks {
                         .adamW(AdamW(learningRate: 0.01, epsilon: 1e-3)), clipNorm: 0.1, averageDecay: 0.9, accumulation: 2),
                     smoothing: 0.1, mixing: BatchMixing(share: 0.7), engine: engine)
             },
-            Check(name: "scaled crops, colours and pasted boxes") { engine in
-                var transform = ImageTransform(
-                    mean: [0.3, 0.4, 0.5], deviation: [0.25, 0.3, 0.2], horizontalFlip: true, size: tiny ? 4 : 9, resizedCrop: 0.3
-                )
-                (transform.brightness, transform.contrast, transform.saturation) = (0.4, 0.3, 0.5)
-                return try checkStep(
-                    tiny: tiny, transform: transform, mixing: BatchMixing(share: 0.75, box: [1, 0, 2, 2]), engine: engine)
-            },
         ]
+            + ["pasted", "kept"].map { boxes in
+                Check(name: "scaled crops, colours and \(boxes) boxes") { engine in
+                    var transform = ImageTransform(
+                        mean: [0.3, 0.4, 0.5], deviation: [0.25, 0.3, 0.2], horizontalFlip: true, size: tiny ? 4 : 9,
+                        resizedCrop: 0.3
+                    )
+                    (transform.brightness, transform.contrast, transform.saturation) = (0.4, 0.3, 0.5)
+                    return try checkStep(
+                        tiny: tiny, transform: transform,
+                        mixing: BatchMixing(share: 0.75, box: [1, 0, 2, 2], keepsBox: boxes == "kept"), engine: engine)
+                }
+            }
     }
 
     /// Two training steps from the uint8 table to the updated weights, on the device and on the reference: gathering, crop,

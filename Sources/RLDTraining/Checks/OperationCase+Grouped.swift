@@ -29,6 +29,7 @@ extension OperationCase {
         Shape(channels: 12, size: [9, 8], outputs: 8, groups: 4, stride: 2, bias: true),
         Shape(channels: 6, size: [7, 7], outputs: 42, groups: 2, kernel: 3, padding: 0),
         Shape(channels: 10, size: [6, 5], outputs: 20, groups: 10),
+        Shape(channels: 6, size: [48, 33], outputs: 6, groups: 3, kernel: 3, stride: 16, padding: 0, batch: 1),
         Shape(channels: 34, size: [3, 3], outputs: 34, groups: 2, kernel: 3, stride: 2, batch: 7),
     ]
 
@@ -68,6 +69,10 @@ extension OperationCase {
         },
         OperationCase("tiny grouped convolution", input: [4, 3, 4], batch: 2) {
             $0.convolution($1, 6, kernel: 3, groups: 2, name: "c")
+        },
+        // What pixels behind the last one would read, times the stride, must not come back into the image.
+        OperationCase("tiny grouped convolution, stride 16", input: [6, 19, 19], batch: 1) {
+            $0.convolution($1, 6, kernel: 3, stride: 16, groups: 3, name: "c")
         },
         OperationCase("tiny relu6", input: [3, 3, 3], batch: 2) { net, x in
             net.relu6(net.convolution(net.convolution(x, 8, kernel: 3, name: "a"), 3, kernel: 3, name: "b"))

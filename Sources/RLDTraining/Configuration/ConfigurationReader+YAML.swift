@@ -19,6 +19,8 @@ extension ConfigurationReader {
     /// Reads settings from YAML.
     /// - Parameter source: the file's name, for messages.
     public mutating func read(yaml: String, source: String) throws(InputError) {
+        beginLayer()
+        defer { beginLayer() }
         let node: Node?
         do {
             node = try Yams.compose(yaml: yaml)

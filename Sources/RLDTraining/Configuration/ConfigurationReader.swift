@@ -3,8 +3,9 @@ import RLDGraph
 import RLDMethods
 
 /// Collects a configuration from a base, files, options and `key=value` overrides, later ones winning, and checks it whole.
-/// The options of the method are applied last, whatever order they came in, because the method decides which exist.
+/// Each file is a layer, and so is what is set between and after files (`MethodDraft`).
 public struct ConfigurationReader {
+    private let base: TrainingConfiguration
     private var configuration: TrainingConfiguration
     private var method: MethodDraft
     private var terms: [String: TermDraft] = [:]
@@ -12,11 +13,13 @@ public struct ConfigurationReader {
     private(set) var given: [String: String] = [:]
     /// Of the authors' files: keys that mean nothing here, and options of methods, until the method is known.
     private var untranslated: [String] = []
-    private var authorsOptions: [(name: String, key: String, methods: [String], text: String, source: String?)] = []
+    private var authorsOptions: [(name: String, key: String, methods: [String], text: String, source: String?, layer: Int)] = []
+    private var layer = 0
     var authorsImageNet = false
 
     /// - Parameter base: what holds where nothing else is given.
     public init(_ base: TrainingConfiguration = TrainingConfiguration()) {
+        self.base = base
         configuration = base
         method = MethodDraft(base.method)
         for term in base.terms { terms[term.name] = TermDraft(term) }
@@ -54,8 +57,8 @@ public struct ConfigurationReader {
         given[key] = subject
         do {
             switch key {
-            case "method.id": try method.set(id: text)
-            case "method.lskd": method.lskd = try Setting.truth(text)
+            case "method.id": try method.set(id: text, layer: layer)
+            case "method.lskd": method.set(lskd: try Setting.truth(text), layer: layer)
             default:
                 let parts = key.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
                 if parts.count == 3, parts[0] == "teachers" {
@@ -65,7 +68,7 @@ public struct ConfigurationReader {
                 } else if let setting = Setting.all.first(where: { $0.key == key }) {
                     try setting.set(&configuration, text)
                 } else if key.hasPrefix("method."), let option = Self.methodOption(String(key.dropFirst(7))) {
-                    method.set(option, to: text, source: subject)
+                    method.set(option, to: text, source: subject, layer: layer)
                 } else {
                     throw InputError.unknown(source.map { "key (\($0))" } ?? "key", key, known: Setting.keys)
                 }
@@ -94,9 +97,9 @@ public struct ConfigurationReader {
         var term = terms[name] ?? TermDraft(named: name)
         switch key {
         case "method":
-            try term.method.set(id: text)
+            try term.method.set(id: text, layer: layer)
             term.hasMethod = true
-        case "lskd": term.method.lskd = try Setting.truth(text)
+        case "lskd": term.method.set(lskd: try Setting.truth(text), layer: layer)
         case "teacher": term.settings.teacher = text.isEmpty ? nil : text
         case "weight":
             guard let value = Double(text) else { throw Setting.Wanted("a number") }
@@ -105,17 +108,21 @@ public struct ConfigurationReader {
             guard let option = Self.methodOption(key) else {
                 throw InputError.unknown("key of term '\(name)'", key, known: TermSettings.keys)
             }
-            term.method.set(option, to: text, source: subject)
+            term.method.set(option, to: text, source: subject, layer: layer)
         }
         terms[name] = term
     }
+
+    /// What is set from now on, until the next call, is a layer of its own.
+    mutating func beginLayer() { layer += 1 }
 
     /// Sets a key of the authors' files ("RLD.BETA").
     private mutating func setAuthors(_ name: String, to text: String, source: String?) throws(InputError) {
         switch try AuthorsRecipe.meaning(name, text, imageNet: authorsImageNet) {
         case .settings(let settings):
             for (key, value) in settings.sorted(by: { $0.key < $1.key }) { try set(key, to: value, source: source) }
-        case .option(let key, let methods): authorsOptions.append((name, key, methods, AuthorsRecipe.number(text), source))
+        case .option(let key, let methods):
+            authorsOptions.append((name, key, methods, AuthorsRecipe.number(text), source, layer))
         case .none: untranslated.append(name)
         }
     }
@@ -158,13 +165,14 @@ public struct ConfigurationReader {
         if !untranslated.isEmpty {
             warnings.append("not translated, without effect here: \(untranslated.joined(separator: ", "))")
         }
-        var fromAuthors: [(option: MethodOption, text: String, source: String)] = []
+        var fromAuthors: [(option: MethodOption, text: String, source: String, layer: Int)] = []
         for authors in authorsOptions {
             guard authors.methods.contains(method.id), let option = Self.methodOption(String(authors.key.dropFirst(7))) else {
                 warnings.append("\(authors.name) does nothing: the method is '\(method.id)'")
                 continue
             }
-            fromAuthors.append((option, authors.text, "\(authors.name)\(authors.source.map { " (\($0))" } ?? "")"))
+            let source = "\(authors.name)\(authors.source.map { " (\($0))" } ?? "")"
+            fromAuthors.append((option, authors.text, source, authors.layer))
         }
         if terms.isEmpty {
             let finished = try method.finish(fromAuthors)
@@ -187,6 +195,7 @@ public struct ConfigurationReader {
                 warnings += finished.warnings
             }
         }
+        if result.optimizerKind != base.optimizerKind { result.takeOptimizerDefaults(except: givenKeys) }
         func warn(_ keys: [String], _ reason: String) {
             for key in keys { if let source = given[key] { warnings.append("\(source) does nothing: \(reason)") } }
         }
@@ -207,6 +216,13 @@ public struct ConfigurationReader {
         warn(result.optimizerKind.ignoredKeys, "optimizer '\(result.optimizerKind.rawValue)' has none")
         if !objective.components.contains(where: { $0.method.termNames.contains("ce") }) {
             warn(["label_smoothing"], "method '\(objective.id)' has no cross-entropy with every label")
+        }
+        if result.mixup > 0 || result.cutmix > 0 {
+            for part in objective.components where !part.method.termNames.contains("ce") {
+                warnings.append(
+                    "method '\(part.method.id)' takes a mixed image for one of the class that has the larger share: it has no "
+                        + "cross-entropy with every label")
+            }
         }
         if result.selectsNothing {
             let reason = result.select == .last ? "select: last" : "validation: 0"

@@ -35,6 +35,15 @@ extension TrainingConfiguration {
             accumulation: accumulation)
     }
 
+    /// Takes the usual rate and decay of another optimiser than it had (PyTorch's of AdamW; the authors' of SGD), but for keys that
+    /// were given.
+    mutating func takeOptimizerDefaults(except given: Set<String>) {
+        let authors = TrainingConfiguration().optimizer
+        let (rate, decay) = optimizerKind == .adamw ? (1e-3, 1e-2) : (authors.learningRate, authors.weightDecay)
+        if !given.contains("optimizer.learning_rate") { optimizer.learningRate = rate }
+        if !given.contains("optimizer.weight_decay") { optimizer.weightDecay = decay }
+    }
+
     /// One line for a person.
     var optimizerDescription: String {
         var parts = ["learning rate \(optimizer.learningRate)"]

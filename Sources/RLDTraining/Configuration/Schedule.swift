@@ -89,8 +89,16 @@ public struct Schedule: Sendable, Equatable, Codable {
         return all.filter { !used.contains($0) }.map { "schedule.\($0)" }
     }
 
-    /// One line: "multistep: x 0.1 after epochs 150, 180, 210; warm-up 5 epochs".
-    public var effectiveDescription: String {
+    /// One line: "x 0.1 after epochs 150, 180, 210; linear warm-up over 5 epochs".
+    /// - Parameter epochs: of the run; nil if that is not known.
+    public func effectiveDescription(epochs: Int? = nil) -> String {
+        let changes =
+            switch kind {
+            case .multistep: milestones.min()
+            case .step: period
+            case .constant, .cosine, .onecycle: nil as Int?
+            }
+        let never = changes.map { $0 >= epochs ?? .max } ?? false ? ", beyond this run's \(epochs ?? 0): constant" : ""
         let shape =
             switch kind {
             case .constant: "constant"
@@ -100,7 +108,7 @@ public struct Schedule: Sendable, Equatable, Codable {
             case .multistep where milestones.isEmpty: "constant (multistep without milestones)"
             case .multistep: "x \(factor) after epochs \(milestones.map(String.init).joined(separator: ", "))"
             }
-        return warmupEpochs > 0 ? "\(shape); linear warm-up over \(warmupEpochs) epochs" : shape
+        return shape + never + (warmupEpochs > 0 ? "; linear warm-up over \(warmupEpochs) epochs" : "")
     }
 
     func validate(epochs: Int) throws(InputError) {

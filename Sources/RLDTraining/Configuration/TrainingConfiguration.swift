@@ -143,7 +143,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
                     ? ", no validation part"
                     : ", validation \(validation.map(Setting.text) ?? "by the part that the data brings")"),
             "optimizer  \(optimizerDescription)",
-            "schedule   \(schedule.effectiveDescription)",
+            "schedule   \(schedule.effectiveDescription(epochs: epochs))",
             "precision  \(precision.rawValue)",
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
                 + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),

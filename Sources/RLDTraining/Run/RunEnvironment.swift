@@ -14,6 +14,10 @@ public struct RunEnvironment: Sendable, Equatable, Codable {
     public var data: String
     /// Of the pixels and labels that were loaded, hexadecimal.
     public var dataHash: String
+    /// Of the weights of each teacher, in order; nil without one.
+    public var teacherHashes: [String]?
+    /// Of the weights that the run began with.
+    public var initialHash: String?
     public var trainingImages: Int
     public var validationImages: Int
     public var testImages: Int
@@ -35,9 +39,11 @@ public struct RunEnvironment: Sendable, Equatable, Codable {
     func following(_ former: RunEnvironment) -> RunEnvironment {
         var (result, former) = (self, former)
         result.earlier = former.earlier
+        // What a run began with, no later process knows.
+        result.initialHash = former.initialHash
         former.earlier = nil
-        var same = self
-        same.started = former.started
+        var same = result
+        (same.started, same.earlier) = (former.started, nil)
         if same == former {
             result.started = former.started
         } else {

@@ -73,6 +73,9 @@ public final class RunFolder {
     /// Path of a file in the folder.
     public func file(_ name: String) -> String { path + "/" + name }
 
+    /// Whether there is a checkpoint to go on from.
+    public var holdsCheckpoint: Bool { !checkpoints.names.isEmpty }
+
     private func holds(_ name: String) -> Bool { FileManager.default.fileExists(atPath: file(name)) }
 
     /// The newest checkpoint of the run to resume, with its best weights; nil when the run was killed before its first one.

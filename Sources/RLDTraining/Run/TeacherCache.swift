@@ -8,7 +8,7 @@ public enum TeacherCacheType: Sendable, Equatable, Codable {
     /// To the last bit.
     case float32
     case half
-    /// The largest so many, as half; the others share evenly what probability is left at temperature 1.
+    /// The largest so many and that of the label, as half; the others share evenly what probability is left at temperature 1.
     case top(Int)
 
     /// "float32", "half" or "top8".
@@ -41,17 +41,18 @@ package final class TeacherCache {
     private let type: TeacherCacheType
     private let folder: String
     private var files: [Int: Int32] = [:]
-    private let rows: Int
+    private let labels: [Int32]
 
     /// The seed of every augmentation.
     static let seed: UInt64 = 0
 
-    /// - Parameter rows: images of the table.
+    /// - Parameter labels: of the table's images.
     package init(
-        _ folder: String, teacherHash: String, dataHash: String, transform: ImageTransform, rows: Int, classes: Int, draws: Int,
+        _ folder: String, teacherHash: String, dataHash: String, transform: ImageTransform, labels: [Int32], classes: Int,
+        draws: Int,
         type: TeacherCacheType, precision: Precision = .float32, storage: TeacherStorage = .float32
     ) throws(InputError) {
-        (self.classes, self.draws, self.type, self.rows) = (classes, draws, type, rows)
+        (self.classes, self.draws, self.type, self.labels) = (classes, draws, type, labels)
         if case .top(let count) = type, count >= classes {
             throw InputError("teacher.cache_type", "keeps \(count) of \(classes) classes: give fewer, or half")
         }
@@ -59,9 +60,11 @@ package final class TeacherCache {
         encoder.outputFormatting = [.sortedKeys]
         guard let encoded = try? encoder.encode(transform) else { throw InputError("teacher.cache", "its transform has no text") }
         var sum = Checksum()
-        for part in [teacherHash, dataHash, String(decoding: encoded, as: UTF8.self), type.text, "\(rows)x\(classes)"] {
+        for part in [teacherHash, dataHash, String(decoding: encoded, as: UTF8.self), type.text, "\(labels.count)x\(classes)"] {
             sum.add(part)
         }
+        // Once without the label's.
+        if case .top = type { sum.add("with the label's") }
         // What float32 wrote keeps its name.
         if precision != .float32 { sum.add(precision.rawValue) }
         if storage != .float32 { sum.add("stored as \(storage.rawValue)") }
@@ -82,8 +85,8 @@ package final class TeacherCache {
         switch type {
         case .float32: 4 * classes
         case .half: 2 * classes
-        // Class and value of each, and the value of the rest.
-        case .top(let count): 6 * count + 4
+        // Class and value of each, the label's value, and the value of the rest.
+        case .top(let count): 6 * count + 2 + 4
         }
     }
 
@@ -98,10 +101,12 @@ package final class TeacherCache {
         var record = [UInt8](repeating: 0, count: recordSize)
         for image in images {
             guard read(image, of: file, into: &record) else { return nil }
-            values += decode(record[8...])
+            values += decode(record[8...], label: label(image))
         }
         return values
     }
+
+    private func label(_ image: Int) -> Int { min(max(Int(labels[image]), 0), classes - 1) }
 
     /// Stores logits, row by row. - Returns: what a later reading will give.
     package func store(_ logits: [Float], of images: [Int], draw: Int) throws(InputError) -> [Float] {
@@ -109,14 +114,14 @@ package final class TeacherCache {
         var values: [Float] = []
         values.reserveCapacity(logits.count)
         for (row, image) in images.enumerated() {
-            let body = encode(logits[row * classes..<(row + 1) * classes])
+            let body = encode(logits[row * classes..<(row + 1) * classes], label: label(image))
             let record = Self.bytes(checksum(body[...])) + body
             guard pwrite(file, record, record.count, off_t(image * recordSize)) == record.count else {
                 throw InputError(
                     folder, "cannot be written: \(String(cString: strerror(errno)))",
                     advice: "free some space, or leave out teacher.cache")
             }
-            values += decode(record[8...])
+            values += decode(record[8...], label: label(image))
         }
         return values
     }
@@ -161,21 +166,23 @@ package final class TeacherCache {
         withUnsafeBytes(of: word.littleEndian) { Array($0) }
     }
 
-    private func encode(_ row: ArraySlice<Float>) -> [UInt8] {
+    private func encode(_ row: ArraySlice<Float>, label: Int) -> [UInt8] {
         switch type {
         case .float32: return row.flatMap { Self.bytes($0.bitPattern) }
         case .half: return row.flatMap { Self.bytes(Float16($0).bitPattern) }
         case .top(let count):
             let order = row.indices.sorted { (row[$1], $0) < (row[$0], $1) }
             let largest = Double(row[order[0]])
-            let rest = order[count...].reduce(0.0) { $0 + exp(Double(row[$1]) - largest) }
-            let shared = Float(largest + log(max(rest, 1e-30) / Double(classes - count)))
+            let own = row.startIndex + label
+            let others = order[count...].filter { $0 != own }
+            let rest = others.reduce(0.0) { $0 + exp(Double(row[$1]) - largest) }
+            let shared = Float(largest + log(max(rest, 1e-30) / Double(max(others.count, 1))))
             return order[..<count].flatMap { Self.bytes(UInt32($0 - row.startIndex)) + Self.bytes(Float16(row[$0]).bitPattern) }
-                + Self.bytes(shared.bitPattern)
+                + Self.bytes(Float16(row[own]).bitPattern) + Self.bytes(shared.bitPattern)
         }
     }
 
-    private func decode(_ body: ArraySlice<UInt8>) -> [Float] {
+    private func decode(_ body: ArraySlice<UInt8>, label: Int) -> [Float] {
         func word(_ at: Int, _ size: Int) -> UInt32 {
             (0..<size).reversed().reduce(0) { $0 << 8 | UInt32(body[body.startIndex + at + $1]) }
         }
@@ -184,7 +191,8 @@ package final class TeacherCache {
         case .float32: return (0..<classes).map { Float(bitPattern: word(4 * $0, 4)) }
         case .half: return (0..<classes).map { half(2 * $0) }
         case .top(let count):
-            var values = [Float](repeating: Float(bitPattern: word(6 * count, 4)), count: classes)
+            var values = [Float](repeating: Float(bitPattern: word(6 * count + 2, 4)), count: classes)
+            values[label] = half(6 * count)
             for i in 0..<count { values[min(Int(word(6 * i, 4)), classes - 1)] = half(6 * i + 4) }
             return values
         }

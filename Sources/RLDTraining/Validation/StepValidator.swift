@@ -175,7 +175,8 @@ package final class StepValidator: StepWatcher {
         let store = network.store
         let before = TrainingState(weights: try store.state(), slots: try store.optimizerSlots())
         var gradients: [String: [Double]] = [:]
-        for tensor in network.network.parameters {
+        let unmoved = network.network.parametersWithoutGradient
+        for tensor in network.network.parameters where !unmoved.contains(tensor.name) {
             gradients[tensor.name] = try store.readGradient(tensor.name, count: tensor.count)
         }
         try store.apply(update)

@@ -1,4 +1,6 @@
 import RLDGraph
+import RLDMethods
+import RLDReference
 import Testing
 
 struct AugmentationTests {
@@ -27,7 +29,7 @@ struct AugmentationTests {
         }
     }
 
-    @Test("mixing: one draw per batch, a box's share is the area outside it")
+    @Test("mixing: one draw per batch, a box's share is the area outside it, or inside where it is kept; never less than half")
     func mixing() {
         var transform = ImageTransform(mean: [0], deviation: [1])
         #expect(transform.mixing(seed: 1, step: 0, height: 8, width: 8) == nil)
@@ -38,11 +40,36 @@ struct AugmentationTests {
                 return
             }
             #expect(box[0] >= 0 && box[1] >= 0 && box[0] + box[2] <= 8 && box[1] + box[3] <= 10)
-            #expect(abs(mixing.share - (1 - Double(box[2] * box[3]) / 80)) < 1e-12)
+            let inside = Double(box[2] * box[3]) / 80
+            #expect(abs(mixing.share - (mixing.keepsBox ? inside : 1 - inside)) < 1e-12)
+            #expect(mixing.share >= 0.5)
         }
         transform.mixup = 0.4
         let kinds = (0..<200).map { transform.mixing(seed: 1, step: $0, height: 8, width: 8)?.box == nil }
         #expect((60...140).contains(kinds.count { $0 }))
+        let shares = (0..<200).compactMap { transform.mixing(seed: 1, step: $0, height: 8, width: 8)?.share }
+        #expect(shares.allSatisfy { $0 >= 0.5 && $0 <= 1 } && shares.contains { $0 < 0.6 })
+    }
+
+    @Test("pairs whose parts are exchanged are the same pictures with the same soft labels, in the other order")
+    func exchanged() throws {
+        let table = ImageTable(
+            channels: 1, height: 4, width: 5, pixels: (0..<60).map { UInt8($0 * 37 % 251) }, labels: [0, 1, 2],
+            classNames: ["a", "b", "c"])
+        for mixing in [BatchMixing(share: 0.25), BatchMixing(share: 0.4, box: [1, 1, 3, 4])] {
+            func images(_ mixing: BatchMixing) throws -> [[Double]] {
+                let executor = ReferenceExecutor()
+                try executor.load(table, as: "t")
+                var selection = BatchSelection(
+                    table: "t", indices: [0, 1, 2], transform: ImageTransform(mean: [0], deviation: [1]))
+                selection.mixing = mixing
+                let (pixels, _) = try executor.gather(selection, inputShape: [1, 4, 5])
+                return (0..<3).map { Array(pixels[$0 * 20..<$0 * 20 + 20]) }
+            }
+            let (before, after) = (try images(mixing), try images(mixing.ownFirst))
+            #expect(mixing.ownFirst.share == 1 - mixing.share && mixing.ownFirst.ownFirst == mixing.ownFirst)
+            #expect(after[0] == before[2] && after[2] == before[0] && after[1] == before[1] && after[0] != after[2])
+        }
     }
 
     @Test("evaluation takes the centre, without any draw")
