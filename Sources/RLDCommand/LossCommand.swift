@@ -23,11 +23,21 @@ struct LossCommand: ParsableCommand {
 
             A batch beyond the device's memory is computed in parts (lr and mlkd need the whole batch).
 
-            Example: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --audit rows.csv --json
+            Logits of two networks, as 'rld evaluate --logits' stores them, are read from two files with --teacher. With --audit
+            the errors of the teacher are counted that the student corrected, and that it took over.
+
+            Examples: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --audit rows.csv --json
+            rld loss student.safetensors --teacher teacher.safetensors --method rld --audit rows.csv
             """)
 
     @Argument(help: "File of logits (.safetensors or .npz).", completion: .file())
     var file: String
+
+    @Option(
+        help: ArgumentHelp(
+            "File with the teacher's logits ('logits' or 'teacher'); the other file then holds the student's as 'logits' or 'student'.",
+            valueName: "file"), completion: .file())
+    var teacher: String?
 
     @Option(help: "Method.", completion: .list(Method.ids))
     var method: String
@@ -72,6 +82,7 @@ struct LossCommand: ParsableCommand {
         var top1: Int
         var top5: Int
         var device: String
+        var auditSummary: AuditSummary?
         var audit: [AuditRow]?
     }
 
@@ -83,20 +94,17 @@ struct LossCommand: ParsableCommand {
         let method = configuration.method
         common.warn(warnings + idle(method))
         for (option, output) in [("--gradient", gradient), ("--audit", audit)] {
-            if let output, Self.isSameFile(output, file) {
+            if let output, [file, teacher].contains(where: { $0.map { Self.isSameFile(output, $0) } ?? false }) {
                 throw InputError(option, "is the file of the logits, which it would replace", advice: "name another")
             }
         }
         let auditFile = try audit.map { try AuditFile(path: $0, method: method) }
 
         let stored = try TensorFile(path: file)
-        let student = try logits("student", in: stored)
-        let teacher = method.needsTeacher ? try logits("teacher", in: stored) : nil
-        if let teacher, teacher.shape != student.shape {
-            throw InputError(file, "tensor 'teacher': expected shape \(student.shape) as 'student' has, found \(teacher.shape)")
-        }
+        let student = try logits("student", in: stored, self.file, orLogits: self.teacher != nil)
         let rows = student.shape[0]
-        let labels = try labels(in: stored, rows: rows, classes: student.shape[1])
+        let labels = try labels(in: stored, file, rows: rows, classes: student.shape[1])
+        let teacher = method.needsTeacher ? try teacherLogits(beside: student, labels, in: stored) : nil
         var settings = LossSettings()
         settings.ignoreLabel = ignoreLabel
         settings.warmup = warmUpFactor ?? 1
@@ -142,6 +150,7 @@ struct LossCommand: ParsableCommand {
         if let factor = warmUpFactor, method.termWeights(warmup: factor) == method.termWeights(), factor != 1 {
             lines.append("--warm-up-factor does nothing: method '\(method.id)' has no warm-up")
         }
+        if teacher != nil, !method.needsTeacher { lines.append("--teacher does nothing: method '\(method.id)' has no teacher") }
         if scale != nil, gradient == nil {
             lines.append("--scale does nothing without --gradient: the loss is not multiplied by it")
         }
@@ -159,7 +168,8 @@ struct LossCommand: ParsableCommand {
                 Report(
                     method: method.id, options: Dictionary(uniqueKeysWithValues: options), rows: loss.rows, ignoredRows: ignored,
                     classes: classes, total: loss.total, terms: named(loss.terms.map(\.value)), weights: named(weights),
-                    top1: loss.top1, top5: loss.top5, device: device, audit: audit == nil ? nil : loss.audit))
+                    top1: loss.top1, top5: loss.top5, device: device,
+                    auditSummary: audit == nil ? nil : AuditSummary(loss.audit), audit: audit == nil ? nil : loss.audit))
         }
         if !common.quiet {
             Output.line("\(method.effectiveDescription); \(loss.rows) rows, \(ignored) ignored; device \(device)")
@@ -167,9 +177,52 @@ struct LossCommand: ParsableCommand {
         let rows = zip(loss.terms, weights).map { [$0.name, "\($0.value)", "\($1)"] } + [["total", "\(loss.total)", ""]]
         Output.line(
             TextTable.text([.init("term"), .init("value", alignment: .right), .init("weight", alignment: .right)], rows: rows))
+        if audit != nil, let summary = AuditSummary(loss.audit) { Self.words(summary).forEach(Output.line) }
     }
 
-    private func logits(_ name: String, in stored: TensorFile) throws(InputError) -> Tensor {
+    private static func words(_ summary: AuditSummary) -> [String] {
+        func share(_ part: Int, _ whole: Int) -> String {
+            whole > 0 ? "\(part) of \(whole) (\(NumberText.percent(Double(part) / Double(whole))))" : "0 of 0"
+        }
+        let masked = summary.maskedAboveLabel.map {
+            ", which masks \(NumberText.fixed($0, decimals: 2)) classes beside the label"
+        }
+        return [
+            "the teacher is wrong on \(share(summary.teacherWrong, summary.rows)) rows" + (masked ?? ""),
+            "of these the student corrects \(share(summary.corrected, summary.teacherWrong)) and takes over the teacher's class on "
+                + share(summary.copied, summary.teacherWrong),
+            "where the teacher is right the student is wrong on "
+                + share(summary.ownErrors, summary.rows - summary.teacherWrong),
+        ]
+    }
+
+    /// Of the same images as the student's, if they come from a file of their own.
+    private func teacherLogits(
+        beside student: Tensor, _ labels: [Int32], in stored: TensorFile
+    ) throws(InputError) -> Tensor {
+        let path = teacher ?? file
+        let source = teacher == nil ? stored : try TensorFile(path: path)
+        let tensor = try logits("teacher", in: source, path, orLogits: teacher != nil)
+        guard tensor.shape == student.shape else {
+            throw InputError(
+                path, "the teacher's logits: expected shape \(student.shape) as the student's have, found \(tensor.shape)")
+        }
+        if teacher != nil, source.entry("labels") != nil {
+            let own = try self.labels(in: source, path, rows: student.shape[0], classes: student.shape[1])
+            if let row = labels.indices.first(where: { labels[$0] != own[$0] }) {
+                throw InputError(
+                    path, "row \(row) has label \(own[row]), and \(labels[row]) in \(file): they are not of the same images",
+                    advice: "store both with the same --data, --part and --limit")
+            }
+        }
+        return tensor
+    }
+
+    /// - Parameter orLogits: the file is one network's, whose tensor may be called so.
+    private func logits(
+        _ role: String, in stored: TensorFile, _ file: String, orLogits: Bool
+    ) throws(InputError) -> Tensor {
+        let name = orLogits && stored.entry(role) == nil ? "logits" : role
         guard stored.format != .npy else {
             throw InputError(
                 file, "is a single array, and a loss needs several", advice: "store student, teacher and labels with numpy.savez")
@@ -190,7 +243,7 @@ struct LossCommand: ParsableCommand {
         return tensor.values
     }
 
-    private func labels(in stored: TensorFile, rows: Int, classes: Int) throws(InputError) -> [Int32] {
+    private func labels(in stored: TensorFile, _ file: String, rows: Int, classes: Int) throws(InputError) -> [Int32] {
         let values = try stored.int64s("labels")
         guard values.count == rows, stored.entry("labels")?.shape.count == 1 else {
             throw InputError(file, "tensor 'labels': expected shape [\(rows)], found \(stored.entry("labels")?.shape ?? [])")
