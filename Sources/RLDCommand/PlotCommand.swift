@@ -49,7 +49,7 @@ struct PlotCommand: ParsableCommand {
             steps.append(
                 Curve(
                     runs.count > 1 ? run : "training",
-                    metrics.steps.map { (Double(($0.epoch - 1) * $0.steps + $0.step), $0.loss) }, colour: index))
+                    metrics.steps.map { ((Double($0.epoch) - 1) * Double($0.steps) + Double($0.step), $0.loss) }, colour: index))
         }
         func shown(_ curves: [Curve]) -> [Curve] { curves.filter { !$0.points.isEmpty } }
         let html = CurvePage.html(

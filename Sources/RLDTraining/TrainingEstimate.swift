@@ -58,7 +58,8 @@ extension Trainer {
         let all = TrainingOrder.steps(split.training.count, batch: size) * configuration.epochs
         let steps = max(0, all - (resumption?.checkpoint.stepsDone ?? 0))
         let chosenOn = configuration.selection(dataset, split)
-        let selects = chosenOn == .last ? 0 : Int((Double(configuration.evaluations * steps) / Double(all)).rounded(.up))
+        let left = Double(steps) / Double(all)
+        let selects = chosenOn == .last ? 0 : Int((Double(configuration.evaluations) * left).rounded(.up))
         let tests = dataset.test.count > 0 ? 2 : 0
         func batches(_ images: Int) -> Double { Double(images) / Double(size) }
         let images =

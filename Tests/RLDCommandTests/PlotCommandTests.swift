@@ -15,5 +15,13 @@ struct PlotCommandTests {
         #expect(try Program.run(["plot", out, "--output", page]).code == 0)
         let html = try String(contentsOfFile: page, encoding: .utf8)
         #expect(html.contains("\(select) (cross-entropy)") && !html.contains("\(other) (cross-entropy)"))
+        // Steps that no run has: a file may hold any.
+        let metrics = out + "/metrics.jsonl"
+        let text = try String(contentsOfFile: metrics, encoding: .utf8)
+        let many = text.replacing(/"steps":[0-9]+/, with: "\"steps\":\(Int.max)")
+        #expect(many != text)
+        try many.write(toFile: metrics, atomically: true, encoding: .utf8)
+        let odd = try Program.run(["plot", out, "--output", page])
+        #expect(odd.code == 0, "\(odd.error)")
     }
 }

@@ -110,6 +110,15 @@ struct LogTests {
         #expect(found.environment.isEmpty, "\(found.environment)")
         #expect(found.results.first { $0.key == "epochs" }?.second == "3")
         #expect(inputErrorText { _ = try RunComparison(temporary.path + "/a", temporary.path) }.contains("holds no run"))
+        // Numbers that no run writes: a file may hold any.
+        let path = temporary.path + "/b/metrics.jsonl"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+            .replacing(/"images_per_second":[^,}]*/, with: "\"images_per_second\":1e300")
+            .replacing(/"seconds":[^,}]*/, with: "\"seconds\":\"nan\"")
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        let odd = try RunComparison(temporary.path + "/a", temporary.path + "/b").results
+        #expect(odd.first { $0.key == "images/s" }?.second?.count == 301)
+        #expect(odd.first { $0.key == "seconds" }?.second == "nan")
     }
 
     @Test("diff tells students of two teachers apart, whose files have one name, and runs that began with other weights")

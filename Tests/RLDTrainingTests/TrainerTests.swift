@@ -150,6 +150,8 @@ struct TrainerTests {
         #expect(try estimate { $0.evaluateEvery = 9 }.found.evaluations == 1 + 2)
         #expect(try estimate { $0.select = .last }.found.evaluations == 2)
         #expect(try estimate(data: bandData(test: 0)).found.evaluations == 5)
+        // The most epochs that a run may have.
+        #expect(try estimate { $0.epochs = 1_000_000_000 }.found.evaluations == 1_000_000_000 + 2)
         #expect(inputErrorText { _ = try estimate { $0.batchSize = 81 } }.contains("give a smaller batch"))
         let other = Network("other", input: [1, 8, 8]) { net, x in net.linear(net.flatten(x), 5, name: "fc") }
         #expect(inputErrorText { _ = try estimate(other) }.contains("4 classes"))

@@ -1,5 +1,6 @@
 import Foundation
 import RLDGraph
+import RLDReports
 
 /// What differs between two run folders: settings, what they ran on, and results.
 public struct RunComparison: Sendable, Equatable, Encodable {
@@ -61,8 +62,8 @@ public struct RunComparison: Sendable, Equatable, Encodable {
             results["test top-1, \(test.weights)"] = "\(test.accuracy)"
             results["test top-5, \(test.weights)"] = "\(test.top5)"
         }
-        results["images/s"] = metrics.epochs.last.map { "\(Int($0.imagesPerSecond.rounded()))" }
-        results["seconds"] = metrics.epochs.last.map { "\(Int($0.seconds.rounded()))" }
+        results["images/s"] = metrics.epochs.last.map { NumberText.fixed($0.imagesPerSecond, decimals: 0) }
+        results["seconds"] = metrics.epochs.last.map { NumberText.fixed($0.seconds, decimals: 0) }
         return results
     }
 }
