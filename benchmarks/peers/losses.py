@@ -85,7 +85,7 @@ def ours(path, shape):
         found = [
             row for row in csv.DictReader(file)
             if row["case"] == "rld" and row["shape"] == shape and row["metric"] == "wall time" and row["provider"].startswith("rld ")
-            and row["provider"] != "rld unfused"
+            and not row["provider"].startswith("rld unfused")
         ]
     return float(found[-1]["p50"]) if found else None
 
