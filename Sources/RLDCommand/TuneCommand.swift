@@ -9,7 +9,8 @@ struct TuneCommand: ParsableCommand {
         discussion: """
             Searched are the tiles of the convolutions (cpu kernels: the rows of their register tiles; gpu kernels: their channels,
             from how many work-groups per compute unit on they are large, and from how many channels on 3x3 convolutions take
-            Winograd's algorithm) and CLBlast's parameters (Xgemm, XgemmDirect, the size that divides them, Copy, Pad, Transpose).
+            Winograd's algorithm) and CLBlast's parameters (\(ProductCandidates.kernels.joined(separator: ", ")); GemmRoutine is the size that divides the products
+            of Xgemm and XgemmDirect).
             Every candidate is checked against the reference before it is timed. The winners lie in the user's cache folder, one
             file per device and driver ('rld devices' shows them), and all later runs use them. Another
             choice sums in another order: results repeat to the last bit only under the same one.
@@ -47,8 +48,11 @@ struct TuneCommand: ParsableCommand {
     var quiet = false
 
     func run() throws {
-        guard batch > 0 else { throw InputError("batch \(batch)", "is not positive") }
-        guard budget > 0, budget.isFinite else { throw InputError("--budget", "\(budget) is no number of seconds") }
+        try Bounds.require(batch, "batch")
+        guard budget > 0, budget <= Bounds.seconds else {
+            throw InputError(
+                "--budget", "\(budget) is no number of seconds up to \(NumberText.fixed(Bounds.seconds, decimals: 0))")
+        }
         // Before the search, not after it.
         let folder = TuningStore.folder
         guard folder != nil || dryRun else {

@@ -116,11 +116,17 @@ import Testing
         "tune names what it cannot use",
         arguments: [
             (["tune", "--budget", "0"], "--budget"), (["tune", "--batch", "0"], "batch 0"),
+            (["tune", "--budget", "1e300"], "--budget"), (["tune", "--batch", "\(Int.max)"], "1...1048576"),
             (["tune", "--teacher", "resnet9"], "resnet8"),
             (["tune", "--profile", "tpu"], "tpu"),
         ])
     func badInput(arguments: [String], word: String) throws {
         let result = try Program.run(arguments)
         #expect(result.code == 2 && result.error.contains(word), "\(result.error)")
+    }
+
+    @Test func helpNamesEveryKernelOfAProduct() throws {
+        let help = try Program.run(["tune", "--help"]).output
+        for kernel in ProductCandidates.kernels { #expect(help.contains(kernel)) }
     }
 }
