@@ -1,5 +1,6 @@
 import Foundation
 import OpenCLRuntime
+import RLDFormats
 import RLDGraph
 import RLDVersion
 
@@ -69,29 +70,39 @@ public struct BenchmarkRecord: Sendable {
             ]
     }
 
-    /// Appends rows, with the titles if the file is new.
-    /// - Throws: `InputError` in a debug build, whose times mean nothing; if the file has other columns or cannot be written.
-    public static func append(_ rows: [[String]], to path: String) throws {
+    private static let title = columns.joined(separator: ",") + "\n"
+
+    /// Throws what `append` would throw before it writes: an `InputError` in a debug build, whose times mean nothing, and if the file
+    /// has other columns or its folder is missing.
+    public static func check(_ path: String) throws(InputError) {
         #if DEBUG
         throw InputError("results", "are not recorded from a debug build", advice: "build with -c release")
         #else
-        let title = columns.joined(separator: ",")
+        guard FileManager.default.fileExists(atPath: path) else { return try AtomicFile.check(path) }
+        guard let handle = FileHandle(forUpdatingAtPath: path) else { throw InputError(path, "cannot be written") }
+        defer { try? handle.close() }
+        let head = (try? handle.read(upToCount: title.utf8.count)) ?? Data()
+        guard head == Data(title.utf8) else {
+            throw InputError(path, "has other columns", advice: "expected: \(columns.joined(separator: ","))")
+        }
+        #endif
+    }
+
+    /// Appends rows, with the titles if the file is new.
+    /// - Throws: `InputError` in a debug build, whose times mean nothing; if the file has other columns or cannot be written.
+    public static func append(_ rows: [[String]], to path: String) throws(InputError) {
+        try check(path)
         let text = rows.map { $0.map(quoted).joined(separator: ",") + "\n" }.joined()
         guard let handle = FileHandle(forUpdatingAtPath: path) else {
-            do {
-                return try (title + "\n" + text).write(toFile: path, atomically: true, encoding: .utf8)
-            } catch {
-                throw InputError(path, "cannot be written", advice: "\(error.localizedDescription)")
-            }
+            return try AtomicFile.write(Array((title + text).utf8), to: path)
         }
         defer { try? handle.close() }
-        let head = try handle.read(upToCount: title.utf8.count + 1) ?? Data()
-        guard String(decoding: head, as: UTF8.self) == title + "\n" else {
-            throw InputError(path, "has other columns", advice: "expected: \(title)")
+        do {
+            try handle.seekToEnd()
+            try handle.write(contentsOf: Data(text.utf8))
+        } catch {
+            throw InputError(path, "cannot be written", advice: error.localizedDescription)
         }
-        try handle.seekToEnd()
-        try handle.write(contentsOf: Data(text.utf8))
-        #endif
     }
 
     private static func quoted(_ cell: String) -> String {

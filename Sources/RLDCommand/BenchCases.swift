@@ -4,14 +4,16 @@ import RLDBenchmarks
 /// Which cases `rld bench` runs.
 extension BenchCommand {
     /// The profile is asked for only where it decides.
-    func cases(profile: @autoclosure () throws -> KernelProfile, precision: Precision) throws -> [any BenchmarkCase] {
+    func cases(
+        of group: BenchGroup, profile: @autoclosure () throws -> KernelProfile, precision: Precision
+    ) throws -> [any BenchmarkCase] {
         switch group {
-        case "losses": try lossCases()
-        case "gemm": try gemmCases(profile, precision)
-        case "convolution": try convolutionCases()
-        case "elementwise": try elementwiseCases()
-        case "step": try stepCases()
-        default: try checkNothingChosen()
+        case .losses: try lossCases()
+        case .gemm: try gemmCases(profile, precision)
+        case .convolution: try convolutionCases()
+        case .elementwise: try elementwiseCases()
+        case .step: try stepCases()
+        case .epoch, .pictures: try checkNothingChosen()
         }
     }
 
@@ -38,7 +40,8 @@ extension BenchCommand {
         guard let storage = TeacherStorage(rawValue: teacherStorage) else {
             throw InputError.unknown("teacher storage", teacherStorage, known: TeacherStorage.allCases.map(\.rawValue))
         }
-        return try StepBenchmark(part, teacher: teacher, student: student, batch: batch, teacherStorage: storage)
+        return try StepBenchmark(
+            part, teacher: teacherOfStep, student: studentOfStep, batch: imagesOfStep, teacherStorage: storage)
     }
 
     /// In tf32 the directions of linear layers; CLBlast computes in float32.
@@ -76,13 +79,13 @@ extension BenchCommand {
         }
         let listed = try names(networks)?.flatMap { $0 == "paper" ? ConvolutionBenchmarks.paperNetworks : [$0] }.map(network)
         let cases = ConvolutionBenchmarks.cases(
-            frozen: try listed ?? [network(teacher)], trained: try listed ?? [network(student)], batch: batch)
+            frozen: try listed ?? [network(teacherOfStep)], trained: try listed ?? [network(studentOfStep)], batch: imagesOfStep)
         return try choose(cases) { $0.mode }
     }
 
     private func elementwiseCases() throws -> [any BenchmarkCase] {
-        let parameters = try ModelCatalog.network(student, classes: 100).parameterCount
-        let cases = ElementwiseBenchmarks.cases(batch: batch, parameters: parameters)
+        let parameters = try ModelCatalog.network(studentOfStep, classes: 100).parameterCount
+        let cases = ElementwiseBenchmarks.cases(batch: imagesOfStep, parameters: parameters)
         return try choose(cases) { benchmark in
             ElementwiseBenchmarks.names.first { benchmark.name.hasPrefix($0) } ?? benchmark.name
         }

@@ -7,14 +7,7 @@ struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Times kernels on a device, as a share of what it can do.",
         discussion: """
-            Groups: losses (every method at sizes from 64x100 to 1024x151936; kd-unfused and rld-unfused are the same losses
-            composed of softmax, KL divergence, mask and confidence kernels, up to 2^24 logits, as mlkd);
-            gemm (matrix products through CLBlast, plain and transposed); convolution (each distinct layer of the teacher, frozen, \
-            and of the student: forward, input gradient, weight gradient; --networks paper for the paper's);
-            elementwise (batch norm, pooling, augmentation, optimizer);
-            step (an RLD training step and its parts: teacher forward, student forward, loss, backward, update, step);
-            epoch (whole epochs, batches and metrics included);
-            pictures (reading and decoding --data as a streamed training does, without computing anything).
+            Groups: \(BenchGroup.allCases.map { "\($0.rawValue) (\($0.meaning))" }.joined(separator: ";\n")).
             Each case is checked against the reference before it is timed. Times are medians by device events, wall is from \
             the first enqueue to the end on the host; copy bandwidth and arithmetic peak are measured in the same run.
 
@@ -22,9 +15,8 @@ struct BenchCommand: ParsableCommand {
             rld bench step --teacher resnet32x4 --student resnet8x4 --batch 64 --kernels --trace step.json
             """)
 
-    static let groups = ["losses", "gemm", "convolution", "elementwise", "step", "epoch", "pictures"]
-
-    @Argument(help: "Group of cases: losses, gemm, convolution, elementwise, step, epoch, pictures.", completion: .list(groups))
+    @Argument(
+        help: "Group of cases: \(BenchGroup.names.joined(separator: ", ")).", completion: .list(BenchGroup.names))
     var group: String
 
     @Option(help: "Cases by name, separated by commas; all by default.")
@@ -33,11 +25,11 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Shapes ROWSxCLASSES of losses or MxNxK of gemm, separated by commas; the group's own by default.")
     var shapes: String?
 
-    @Option(help: "Teacher of a step, by id.")
-    var teacher = "resnet32x4"
+    @Option(help: "Teacher of a step, by id; resnet32x4 by default.")
+    var teacher: String?
 
-    @Option(help: "Student of a step, by id.")
-    var student = "resnet8x4"
+    @Option(help: "Student of a step, by id; resnet8x4 by default.")
+    var student: String?
 
     @Option(help: "Networks whose convolutions are timed instead, frozen and trained, by id, or 'paper'.")
     var networks: String?
@@ -48,8 +40,8 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Side of the square that a network would get to see of them.")
     var imageSize: Int?
 
-    @Option(help: "Images of a step.")
-    var batch = 64
+    @Option(help: "Images of a step; 64 by default.")
+    var batch: Int?
 
     @Option(help: "Steps of an epoch; 12 by default. An epoch of CIFAR-100 has 781 of batch 64.")
     var steps: Int?
@@ -90,38 +82,66 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Append the results to this file.", completion: .file(extensions: ["csv"]))
     var csv: String?
 
+    var teacherOfStep: String { teacher ?? "resnet32x4" }
+    var studentOfStep: String { student ?? "resnet8x4" }
+    var imagesOfStep: Int { batch ?? 64 }
+    private var stepsOfEpoch: Int { steps ?? (quick ? 2 : 12) }
+
     func run() throws {
-        guard Self.groups.contains(group) else { throw InputError.unknown("group", group, known: Self.groups) }
-        guard batch > 0 else { throw InputError("batch \(batch)", "is not positive") }
-        if let steps, steps <= 0 || group != "epoch" {
-            throw InputError("--steps \(steps)", group == "epoch" ? "is not positive" : "goes with epoch")
+        guard let group = BenchGroup(rawValue: group) else {
+            throw InputError.unknown("group", group, known: BenchGroup.names)
         }
-        guard teacherStorage == TeacherStorage.float32.rawValue || ["step", "epoch"].contains(group) else {
-            throw InputError("--teacher-storage", "says nothing about \(group), which has no teacher")
-        }
+        let precision = try Precision.named(precision)
+        try checkOptions(of: group, precision)
         guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
-        // What is asked for can be wrong without a device too.
+        // What is asked for can be wrong without a device too, and where results go before they have taken their time.
+        if let trace { try AtomicFile.check(trace) }
+        if let path = results(of: group) { try BenchmarkRecord.check(path) }
         let profile = try profile.map(KernelProfile.named)
-        let precision = try knownPrecision()
-        let reading = try pictures()
-        let cases = try cases(profile: profile ?? .automatic(for: .select(device)), precision: precision)
+        let reading = try group == .pictures ? pictures() : nil
+        let cases = try cases(of: group, profile: profile ?? .automatic(for: .select(device)), precision: precision)
         let chosen = try Device.select(device)
         do {
-            try time(cases, reading, on: chosen, profile, precision)
+            try time(group, cases, reading, on: chosen, profile, precision)
         } catch let error as BenchmarkError {
             throw CommandEnd(code: 1, message: "error: \(error)")
         }
     }
 
+    /// The file that results are appended to.
+    private func results(of group: BenchGroup) -> String? {
+        csv ?? (record ? "benchmarks/results/\(group.rawValue).csv" : nil)
+    }
+
+    private func checkOptions(of group: BenchGroup, _ precision: Precision) throws(InputError) {
+        let given: [(BenchGroup.Option, Bool)] = [
+            (.shapes, shapes != nil), (.teacher, teacher != nil), (.student, student != nil), (.networks, networks != nil),
+            (.data, data != nil), (.imageSize, imageSize != nil), (.batch, batch != nil), (.steps, steps != nil),
+            (.precision, precision != .float32), (.teacherStorage, teacherStorage != TeacherStorage.float32.rawValue),
+        ]
+        for (option, isGiven) in given where isGiven && !group.options.contains(option) {
+            throw InputError(
+                "--\(option.rawValue)", "says nothing about \(group.rawValue)",
+                advice: "it goes with \(BenchGroup.taking(option))")
+        }
+        if let batch { try Bounds.require(batch, "batch") }
+        if let steps { try Bounds.require(steps, "steps") }
+        guard stepsOfEpoch * imagesOfStep <= Bounds.images else {
+            throw InputError(
+                "--steps \(stepsOfEpoch)", "is an epoch of \(stepsOfEpoch * imagesOfStep) images",
+                advice: "it lies in memory: at most \(Bounds.images)")
+        }
+    }
+
     private func time(
-        _ cases: [any BenchmarkCase], _ reading: ReadingBenchmark?, on device: Device, _ profile: KernelProfile?,
+        _ group: BenchGroup, _ cases: [any BenchmarkCase], _ reading: ReadingBenchmark?, on device: Device,
+        _ profile: KernelProfile?,
         _ precision: Precision
     ) throws {
         // Before anything else warms this process up.
-        let firstSteps = group == "step" && !unchecked ? try firstSteps(device, profile, precision) : []
-        let isBrief = ["gemm", "convolution", "elementwise"].contains(group)
+        let firstSteps = group == .step && !unchecked ? try firstSteps(device, profile, precision) : []
         let session = try BenchmarkSession(
-            device, profile: profile, effort: quick ? .quick : isBrief ? .brief : .full, precision: precision)
+            device, profile: profile, effort: quick ? .quick : group.isBrief ? .brief : .full, precision: precision)
         Output.error(
             "device: \(session.device.listing), driver \(session.device.driverVersion), \(session.profile.rawValue) kernels, "
                 + precision.rawValue)
@@ -141,21 +161,20 @@ struct BenchCommand: ParsableCommand {
             if kernels { for line in table.kernels(result) { Output.line(line) } }
         }
         for benchmark in cases { add(try session.run(benchmark, checked: !unchecked)) }
-        if group == "epoch" {
+        if group == .epoch {
             let step = try stepBenchmark(.whole)
             add(
-                try EpochBenchmark(step, steps: steps ?? (quick ? 2 : 12), epochs: quick ? 1 : 3).run(
-                    in: session, checked: !unchecked))
+                try EpochBenchmark(step, steps: stepsOfEpoch, epochs: quick ? 1 : 3).run(in: session, checked: !unchecked))
         }
         if let reading { add(try reading.run(seconds: quick ? 2 : 10)) }
         for result in results {
             if let gap = result.gap { Output.line("missed: \(result.name) \(result.shape): \(gap)") }
         }
         if let trace {
-            try LaunchTrace.chromeTrace(results.map { ($0.name, $0.records) }).write(to: URL(fileURLWithPath: trace))
+            try AtomicFile.write(Array(LaunchTrace.chromeTrace(results.map { ($0.name, $0.records) })), to: trace)
             Output.error("trace in \(trace)")
         }
-        if let path = csv ?? (record ? "benchmarks/results/\(group).csv" : nil) {
+        if let path = self.results(of: group) {
             try BenchmarkRecord.append(rows(results, firstSteps, table, in: session), to: path)
             Output.error("recorded in \(path)")
         }
@@ -171,30 +190,21 @@ struct BenchCommand: ParsableCommand {
         if let peak = table.peak { rows.append(record.row("peak", "multiply-adds", "rate", "GFLOP/s", "registers", peak)) }
         for (index, first) in firstSteps.enumerated() {
             let mode = index == 0 ? "after start" : "new context"
-            rows.append(record.row("first step", mode, "wall time", "s", "\(teacher)->\(student) \(batch)", first.seconds))
+            rows.append(
+                record.row(
+                    "first step", mode, "wall time", "s", "\(teacherOfStep)->\(studentOfStep) \(imagesOfStep)", first.seconds))
         }
         return rows + results.flatMap { record.rows($0, copy: table.copy, peak: table.peak) }
     }
 
-    private func pictures() throws(InputError) -> ReadingBenchmark? {
-        guard group == "pictures" else { return nil }
+    private func pictures() throws(InputError) -> ReadingBenchmark {
         guard let data else { throw InputError("--data", "is missing", advice: "for example --data imagenet:PATH") }
-        return ReadingBenchmark(data, imageSize: imageSize, batch: batch)
+        return ReadingBenchmark(data, imageSize: imageSize, batch: imagesOfStep)
     }
 
     /// The first step of this process, and of another context whose programs the driver has certainly seen.
     private func firstSteps(_ device: Device, _ profile: KernelProfile?, _ precision: Precision) throws -> [FirstStep] {
         let step = try stepBenchmark(.whole)
         return try (0..<2).map { _ in try FirstStep.measure(step, device: device, profile: profile, precision: precision) }
-    }
-
-    private func knownPrecision() throws(InputError) -> Precision {
-        let known = try Precision.named(precision)
-        guard known == .float32 || !["losses", "elementwise"].contains(group) else {
-            throw InputError(
-                "--precision \(precision)", "says nothing about \(group), which computes in float32",
-                advice: "it goes with gemm, convolution, step and epoch")
-        }
-        return known
     }
 }

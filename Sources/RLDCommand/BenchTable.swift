@@ -10,7 +10,7 @@ struct BenchTable {
     private let columns: [(TextTable.Column, (BenchmarkResult) -> String)]
     private let table: TextTable
 
-    init(group: String, copy: Double?, peak: Double?) {
+    init(group: BenchGroup, copy: Double?, peak: Double?) {
         (self.copy, self.peak) = (copy, peak)
         func right(_ title: String, _ width: Int) -> TextTable.Column { .init(title, width: width, alignment: .right) }
         func number(_ value: Double?, _ decimals: Int) -> String {
@@ -21,28 +21,27 @@ struct BenchTable {
             guard let value, let whole else { return "" }
             return NumberText.fixed(100 * value / whole, decimals: 1) + " %"
         }
-        let isLong = ["gemm", "convolution", "elementwise"].contains(group)
         var columns: [(TextTable.Column, (BenchmarkResult) -> String)] = [
             (
-                .init("case", width: isLong ? 34 : 15),
+                .init("case", width: group.isBrief ? 34 : 15),
                 { $0.provider == "rld" ? $0.name : "\($0.name), \($0.provider.dropFirst(4))" }
             ),
             (.init("shape", width: 30), { $0.shape }), (right("device us", 11), { microseconds($0.device.p50) }),
             (right("p20 .. p80", 21), { "\(microseconds($0.device.p20)) .. \(microseconds($0.device.p80))" }),
             (right("wall us", 11), { microseconds($0.wall.p50) }),
         ]
-        if ["losses", "elementwise"].contains(group) {
+        if [.losses, .elementwise].contains(group) {
             columns += [
                 (right("GB/s", 7), { number($0.bandwidth?.p50, 2) }),
                 (right("of copy", 8), { percent($0.bandwidth?.p50, copy) }),
             ]
         }
-        if ["gemm", "convolution", "step"].contains(group) {
+        if [.gemm, .convolution, .step].contains(group) {
             columns += [
                 (right("GFLOP/s", 8), { number($0.rate?.p50, 1) }), (right("of peak", 8), { percent($0.rate?.p50, peak) }),
             ]
         }
-        if ["step", "epoch", "pictures"].contains(group) {
+        if [.step, .epoch, .pictures].contains(group) {
             columns.append((right("images/s", 8), { number($0.imagesPerSecond?.p50, 1) }))
         }
         columns += [

@@ -59,6 +59,18 @@ public struct AtomicFile {
         guard !flush || fsync(descriptor) == 0 else { throw failure(path, "cannot be flushed to the disk") }
     }
 
+    /// Throws what `write` would throw of a missing folder, of one that may not be written and of a folder in the file's place, so that
+    /// nobody works for long before hearing of it. Writes nothing.
+    public static func check(_ path: String) throws(InputError) {
+        var status = stat()
+        let exists = stat(path, &status) == 0
+        if exists, status.st_mode & S_IFMT == S_IFDIR { throw failure(path, "cannot be replaced", EISDIR) }
+        let isReplaced = !exists || status.st_mode & S_IFMT == S_IFREG
+        let target = URL(fileURLWithPath: path).resolvingSymlinksInPath()
+        let written = isReplaced ? target.deletingLastPathComponent().path : path
+        guard access(written, isReplaced ? W_OK | X_OK : W_OK) == 0 else { throw failure(path, "cannot be written") }
+    }
+
     /// Writes `bytes`.
     public static func write(_ bytes: [UInt8], to path: String) throws(InputError) {
         try write(to: path) { file throws(InputError) in try file.append(bytes) }

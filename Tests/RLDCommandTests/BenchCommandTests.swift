@@ -115,14 +115,44 @@ import Testing
             (["bench", "epoch", "--only", "epochs"], "epoch"), (["bench", "gemm", "--record", "--unchecked"], "--unchecked"),
             (["bench", "step", "--only", "stepp"], "step"), (["bench", "step", "--student", "resnet9"], "resnet8"),
             (["bench", "pictures"], "--data"),
+            (["bench", "step", "--batch", "0"], "--batch 0"), (["bench", "elementwise", "--batch", "\(Int.max)"], "1...1048576"),
+            (["bench", "epoch", "--steps", "\(1 << 40)"], "1...1048576"),
+            (["bench", "epoch", "--steps", "1000000", "--batch", "1000000"], "1000000000000 images"),
         ] {
             let result = try Program.run(arguments)
             #expect(result.code == 2 && result.error.contains(word), "\(result.error)")
         }
         let folder = Folder()
+        for (option, name) in [("--trace", "missing/t.json"), ("--csv", "missing/rows.csv")] {
+            let result = try Program.run(["bench", "gemm", option, "\(folder.path)/\(name)"])
+            #expect(result.code == 2 && result.error.contains("\(name): cannot be written") && result.output.isEmpty)
+        }
         let file = try folder.file("other.csv", "a,b\n1,2\n")
+        let other = try Program.run(["bench", "gemm", "--csv", file])
+        #expect(other.code == 2 && other.error.contains("has other columns") && other.output.isEmpty, "\(other.error)")
         #expect(throws: (any Error).self) { try BenchmarkRecord.append([["x"]], to: file) }
         #expect(try String(contentsOfFile: file, encoding: .utf8) == "a,b\n1,2\n")
+    }
+
+    @Test(
+        "an option that says nothing about the group is refused, with the groups that it goes with",
+        arguments: [
+            ("--shapes 3x4", ["step", "convolution"], "losses and gemm"),
+            ("--networks paper", ["step", "losses"], "convolution"),
+            ("--teacher resnet8", ["losses", "elementwise"], "convolution, step and epoch"),
+            ("--student resnet8", ["gemm", "pictures"], "convolution, elementwise, step and epoch"),
+            ("--data cifar10", ["step", "losses"], "pictures"), ("--image-size 8", ["epoch"], "pictures"),
+            ("--batch 3", ["losses", "gemm"], "convolution, elementwise, step, epoch and pictures"),
+            ("--steps 3", ["step", "pictures"], "epoch"), ("--teacher-storage half", ["convolution"], "step and epoch"),
+            ("--precision tf32", ["losses", "pictures"], "gemm, convolution, step and epoch"),
+        ])
+    func optionsOfOtherGroups(option: String, groups: [String], takers: String) throws {
+        for group in groups {
+            let result = try Program.run(["bench", group] + option.split(separator: " ").map(String.init))
+            #expect(
+                result.code == 2 && result.error.contains("says nothing about \(group); it goes with \(takers)"),
+                "\(result.error)")
+        }
     }
 
     @Test func targetsSayWhatIsMissing() {

@@ -33,6 +33,17 @@ struct AtomicFileTests {
         expectRefusal("cannot be replaced: Is a directory") { try AtomicFile.write([1], to: folder.path) }
     }
 
+    @Test("what cannot be written is told before anything is, and nothing is written then")
+    func checking() throws {
+        try AtomicFile.check(folder.file("new"))
+        try AtomicFile.check("/dev/null")
+        expectRefusal("missing/new: cannot be written: No such file or directory") {
+            try AtomicFile.check(folder.file("missing/new"))
+        }
+        expectRefusal("cannot be replaced: Is a directory") { try AtomicFile.check(folder.path) }
+        #expect(try folder.names().isEmpty)
+    }
+
     @Test("a pipe is refused as a folder is, not waited for")
     func reading() throws {
         let path = folder.file("pipe")
