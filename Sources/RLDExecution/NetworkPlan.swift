@@ -98,12 +98,13 @@ package final class NetworkPlan {
         // Guard zones do not bear other plans.
         let pool = engine.guardElements > 0 ? PlanMemory(engine) : shared ?? PlanMemory(engine)
         let needed = pool.missingBytes(plan.arenaCounts)
-        let free = engine.memoryLimit - engine.context.counters.allocatedBytes
+        // Buffers that are no plan's may take more than the limit.
+        let free = max(0, engine.memoryLimit - engine.context.counters.allocatedBytes)
         guard needed <= free else {
-            let fitting = max(free, 0) * batch / needed
+            let fitting = free * batch / needed
             throw InputError(
                 "batch \(batch)",
-                "\(network.id) needs \(needed >> 20) MiB for it, \(engine.device.name) has \(max(free, 0) >> 20) MiB left",
+                "\(network.id) needs \(needed >> 20) MiB for it, \(engine.device.name) has \(free >> 20) MiB left",
                 advice: fitting > 0 ? "a batch of about \(fitting) would fit" : "use a smaller network or another device")
         }
         let (memory, phases) = try lowering.builder.build(

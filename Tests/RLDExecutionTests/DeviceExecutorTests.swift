@@ -231,6 +231,10 @@ import Testing
         let message = "\(try #require(error))"
         #expect(message.contains("batch 50") && message.contains("MiB") && message.contains("would fit"), "\(message)")
         try Self.step(executor, 0, size: 4)
+        // Where others took what was left and more, a plan that needs nothing further still runs.
+        let others = try engine.makeBuffer(1 << 20, label: "others")
+        #expect(engine.context.counters.allocatedBytes > engine.memoryLimit)
+        try withExtendedLifetime(others) { try Self.step(executor, 0, size: 3) }
     }
 
     /// CLBlast would take the offset's low 32 bits.
