@@ -92,8 +92,9 @@ struct KillTests {
         let command = try arguments(folder, out: "closed", device: ["--device", "reference"], epochs: 4).filter {
             $0 != "--quiet"
         }
-        // Who runs the tests may ignore the signal, which is handed down.
-        let closed = try Program.run(["--default-signal=HUP", Program.path] + command, program: "/usr/bin/env") { process in
+        // Who runs the tests may ignore the signal, which is handed down; who blocks it shall not keep it from the program.
+        let handed = ["--default-signal=HUP", "--block-signal=HUP"]
+        let closed = try Program.run(handed + [Program.path] + command, program: "/usr/bin/env") { process in
             for _ in 0..<4000
             where process.isRunning && !FileManager.default.fileExists(atPath: folder.path + "/closed/last.safetensors") {
                 usleep(5_000)

@@ -15,8 +15,7 @@ public enum Interruption {
         // A parent that blocks signals hands that down; then nothing would ever arrive.
         var signals = sigset_t()
         sigemptyset(&signals)
-        sigaddset(&signals, SIGINT)
-        sigaddset(&signals, SIGTERM)
+        for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, number) }
         pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         // A file that may not grow further is an error of `write`, which has words for it; a reader of the progress that has left is
         // none.
