@@ -132,6 +132,12 @@ struct ArrayTests {
             return try DatasetCatalog.load("arrays:\(path)", options: DatasetOptions(testShare: 0.5))
         }
         let test = SafetensorsItem("x_test", Tensor(shape: [1, 2, 3], repeating: 3), as: .uint8)
+        expectRefusal("label 1.5 at index 0, expected a whole number in 0...65535") {
+            _ = try load([
+                SafetensorsItem("x_test", Tensor(shape: [1, 2, 2], repeating: 3), as: .uint8),
+                SafetensorsItem("y_test", Tensor(shape: [1], values: [1.5]), as: .float64),
+            ])
+        }
         expectRefusal("images of different sizes: [1, 2, 2] and [1, 2, 3]") {
             _ = try load([test, SafetensorsItem("y_test", Tensor(shape: [1], values: [1]), as: .int64)])
         }

@@ -105,7 +105,7 @@ struct ArrayFiles {
                 numbers.append(Int32(value))
                 kept.append(index)
             } else {
-                try skipping.leaveOut(fail(labels.name, "label \(value) at index \(index)"))
+                try skipping.leaveOut(fail(labels.name, "label \(value) at index \(index), expected a whole number in 0...65535"))
                 numbers.append(0)
             }
         }
