@@ -1,4 +1,4 @@
-import Foundation
+import RLDFormats
 import RLDGraph
 import RLDMethods
 
@@ -35,11 +35,7 @@ public struct AuditFile: Sendable {
     /// Writes all rows, replacing the file.
     /// - Throws: `InputError` if it cannot be written.
     public func write(_ rows: [AuditRow]) throws(InputError) {
-        do {
-            try text(rows).write(toFile: path, atomically: true, encoding: .utf8)
-        } catch {
-            throw InputError(path, "cannot be written", advice: error.localizedDescription)
-        }
+        try AtomicFile.write(Array(text(rows).utf8), to: path)
     }
 
     /// The file's content.
