@@ -78,6 +78,7 @@ extension DeviceChecks {
         let expected = try ReferenceExecutor().loss(method, student: student, teacher: teacher, labels: labels)
         var worst = Worst()
         // Terms are means of rows that may cancel at high temperature: the goldens' bound for float32 losses.
+        worst.addCounts(found.terms.count, expected.terms.count, "terms")
         for (a, b) in zip(found.terms, expected.terms) {
             worst.add(abs(a.value - b.value) / (2e-5 * abs(b.value) + 1e-6), b.name)
         }
@@ -143,7 +144,8 @@ extension DeviceChecks {
         let expected = try ReferenceExecutor().loss(
             method, student: student, teacher: teacher, labels: labels, settings: settings)
         var worst = Worst()
-        if found.audit.count != rows { worst.add(.infinity, "rows") }
+        worst.addCounts(found.audit.count, rows, "audit rows")
+        worst.addCounts(expected.audit.count, rows, "audit rows of the reference")
         for (a, b) in zip(found.audit, expected.audit) { worst.add(a.error(against: b), "row \(b.row)") }
         return CheckResult(worst)
     }
@@ -162,6 +164,7 @@ extension DeviceChecks {
             method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
         let largest = expected.gradient.values.reduce(0) { max($0, abs($1)) }
         var worst = Worst()
+        worst.addCounts(found.count, expected.gradient.values.count, "gradient")
         for (a, b) in zip(found, expected.gradient.values) {
             // Half has 11 bits, and nothing below 6e-8.
             worst.add(abs(a - b) / (5e-4 * abs(b) + bound * largest + 6e-8), "gradient")
@@ -189,7 +192,10 @@ extension DeviceChecks {
         let expected = try ReferenceLoss.evaluate(
             method, student: student, teacher: teacher, labels: labels, classes: classes, warmup: 0.5)
         var worst = Worst()
-        for (k, found) in try loss.perRow().enumerated() {
+        let perRow = try loss.perRow()
+        worst.addCounts(perRow.count, expected.perRow.count, "terms")
+        for (k, found) in perRow.enumerated() where k < expected.perRow.count {
+            worst.addCounts(found.count, expected.perRow[k].count, method.termNames[k])
             for (a, b) in zip(found, expected.perRow[k]) { worst.add(abs(a - b) / (2e-5 * abs(b) + 2e-6), method.termNames[k]) }
         }
         worst.add(relativeError(try engine.read(gradient), expected.gradient) / bound, "gradient")

@@ -8,4 +8,9 @@ package struct Worst {
     package mutating func add(_ ratio: Double, _ name: String) {
         if !(ratio <= value), !value.isNaN { (value, tensor) = (ratio, name) }
     }
+
+    /// What differs in length agrees in nothing.
+    package mutating func addCounts(_ found: Int, _ expected: Int, _ name: String) {
+        if found != expected { add(.infinity, "\(name): \(found), expected \(expected)") }
+    }
 }
