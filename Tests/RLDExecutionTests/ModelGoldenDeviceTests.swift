@@ -89,7 +89,9 @@ import Testing
             try reference.backward(outputGradient)
             let largest = reference.gradients.values.map { l2($0) }.max() ?? 0
             for (name, expected) in reference.gradients {
-                let error = l2(zip(try #require(gradients[name]), expected).map { $0 - $1 })
+                let found = try #require(gradients[name])
+                #expect(found.count == expected.count)
+                let error = l2(zip(found, expected).map { $0 - $1 })
                 let size = max(l2(expected), 1e-3 * largest)
                 #expect(error <= 1e-4 * size, "\(id) \(profile) gradient of \(name): \(error / size)")
             }

@@ -67,6 +67,7 @@ import Testing
         for weights in [nil, weights] {
             let wanted = defined(batch, weights: weights)
             let found = try batch.evaluate(.multiLevelLogitDistillation(Self.method), weights: weights).terms
+            #expect(found.count == 4)
             for (a, b) in zip(found[1...], [wanted.kd, wanted.cc, wanted.bc]) {
                 #expect(abs(a - b) <= 1e-11 * max(abs(b), 1e-2), "\(found) \(wanted)")
             }
@@ -81,6 +82,7 @@ import Testing
         (shorter.student, shorter.teacher) = (without(batch.student), without(batch.teacher))
         shorter.labels = Array(batch.labels[..<2] + batch.labels[3...])
         let (a, b) = (try batch.evaluate(method, weights: [2, 2, 0, 2, 2]), try shorter.evaluate(method))
+        #expect(a.terms.count == b.terms.count && a.gradient.count == b.gradient.count + 6)
         for (x, y) in zip(a.terms, b.terms) { #expect(abs(x - y) < 1e-13) }
         for (x, y) in zip(without(a.gradient), b.gradient) { #expect(abs(x - y) < 1e-14) }
         #expect(a.gradient[12..<18].allSatisfy { $0 == 0 })

@@ -145,6 +145,7 @@ import Testing
             last = error
             if depth == 6000 {
                 #expect(error <= 1e-12 * limit.total)
+                #expect(found.gradient.count == limit.gradient.count)
                 for (x, y) in zip(found.gradient, limit.gradient) { #expect(abs(x - y) < 1e-12) }
             }
         }

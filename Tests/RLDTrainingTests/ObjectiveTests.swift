@@ -149,7 +149,11 @@ struct ObjectiveTests {
     private func largestDifference(_ a: NetworkState, _ b: NetworkState) -> Double {
         a.names.reduce(0) { worst, name in
             let (x, y) = (a[name]?.values ?? [], b[name]?.values ?? [])
-            return zip(x, y).reduce(x.count == y.count ? worst : .infinity) { max($0, abs($1.0 - $1.1)) }
+            // Not `max`, which may lose a nan.
+            return zip(x, y).reduce(x.count == y.count ? worst : .infinity) { worst, pair in
+                let difference = abs(pair.0 - pair.1)
+                return difference.isNaN ? .infinity : max(worst, difference)
+            }
         }
     }
 

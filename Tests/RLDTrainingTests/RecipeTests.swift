@@ -28,6 +28,7 @@ struct RecipeTests {
         for method in ["kd", "dkd", "la", "rc", "lr", "rld"] {
             #expect(names.count { $0.hasPrefix("\(method)/") } == 17, "\(method)")
         }
+        #expect(names.count { $0.hasPrefix("ce/") } == 15 && names.count == 6 * 17 + 15)
         for name in names {
             var reader = ConfigurationReader()
             try reader.read(file: "\(Self.folder)/\(name)")

@@ -142,7 +142,10 @@ struct RunFolderTests {
             try _ = run(RunFolder(temporary.path), executor: executor)
             Issue.record("the run went on")
         } catch let error as TrainingError {
-            guard case .nonFinite(_, let epoch, let firstStep, let step, _) = error else { return }
+            guard case .nonFinite(_, let epoch, let firstStep, let step, _) = error else {
+                Issue.record("\(error)")
+                return
+            }
             #expect(epoch == 2 && firstStep == 3 && step == 4)
             #expect(error.description.contains("epoch 2, step 4"))
             #expect(error.description.contains("the weights of epoch 1 are kept"))

@@ -21,6 +21,7 @@ struct TeacherCacheTests {
             let cache = try cache(folder.path, type)
             #expect(try cache.logits([4, 7], draw: 1) == nil)
             let stored = try cache.store(logits, of: [4, 7, 0, 19], draw: 1)
+            #expect(stored.count == logits.count)
             // Another process finds them, in any order; another draw is not there.
             let again = try self.cache(folder.path, type)
             #expect(try again.logits([19, 4], draw: 1) == Array(stored[30...]) + Array(stored[..<10]))

@@ -12,6 +12,11 @@ public enum TestDevice {
     /// Whether device tests run: there is a device, or one is required.
     public static var enabled: Bool { available || Environment.settings.requireDevice }
 
+    /// Whether that device can do what a test needs; a device that is missing and required lets the test run, and fail.
+    public static func can(_ condition: (Device) -> Bool) -> Bool {
+        (try? Device.select(nil)).map(condition) ?? Environment.settings.requireDevice
+    }
+
     /// The device of `RLD_DEVICE`, or the best there is.
     public static func device() throws -> Device {
         let device = try Device.select(nil)
