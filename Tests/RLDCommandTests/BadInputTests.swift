@@ -46,7 +46,7 @@ struct BadInputTests {
             (["loss", "x.safetensors"], "--method"),
         ])
     func oneLine(arguments: [String], expected: String) throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let data = try folder.images()
         let out = folder.path + "/out"
         var words = arguments.map { $0 == "OUT" ? out : $0 == "DATA" ? data : $0 }
@@ -63,8 +63,8 @@ struct BadInputTests {
 
     @Test("an unknown key of a configuration file is named with file, line and the nearest key")
     func configuration() throws {
-        let folder = Folder()
-        let file = try folder.file("run.yaml", "model: resnet8\noptimizer:\n  momentun: 0.8\n")
+        let folder = TemporaryFolder()
+        let file = try folder.write("model: resnet8\noptimizer:\n  momentun: 0.8\n", "run.yaml")
         let result = try Program.run(["train", "--config", file, "--out", folder.path + "/out"])
         #expect(result.code == 2)
         #expect(result.error.contains("run.yaml:3") && result.error.contains("did you mean 'optimizer.momentum'?"))
@@ -72,8 +72,8 @@ struct BadInputTests {
 
     @Test("a folder that already holds a run is left as it is")
     func existingRun() throws {
-        let folder = Folder()
-        _ = try folder.file("metrics.jsonl", "{}\n")
+        let folder = TemporaryFolder()
+        _ = try folder.write("{}\n", "metrics.jsonl")
         let result = try Program.run(["train", "--model", "resnet8", "--epochs", "1", "--out", folder.path])
         #expect(result.code == 2)
         #expect(result.error.contains("already holds a run (metrics.jsonl)") && result.error.contains("--overwrite"))
@@ -82,7 +82,7 @@ struct BadInputTests {
 
     @Test("without any OpenCL platform devices says so, train exits 3 and names what to install and the reference")
     func noDevice() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let empty = folder.path + "/icd"
         try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
         let environment = ["OCL_ICD_VENDORS": empty, "OCL_ICD_FILENAMES": ""]
@@ -103,7 +103,7 @@ struct BadInputTests {
 
     @Test("an unknown device is said in one line, exit code 2", .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func unknownDevice() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let result = try Program.run([
             "train", "--data", try folder.images(), "--batch-size", "8", "--epochs", "1", "--out", folder.path + "/out",
             "--device", "no such device",

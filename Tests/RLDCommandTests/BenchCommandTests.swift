@@ -6,7 +6,7 @@ import Testing
 @Suite struct BenchCommandTests {
     @Test("bench checks, times and appends rows", .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
     func bench() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let csv = folder.path + "/losses.csv"
         for _ in 0..<2 {
             let result = try Program.run(["bench", "losses", "--quick", "--only", "rld,ce", "--shapes", "3x17", "--csv", csv])
@@ -23,7 +23,7 @@ import Testing
         "bench step times a step and its parts, and writes a trace of them",
         .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
     func step() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let trace = folder.path + "/trace.json"
         let result = try Program.run([
             "bench", "step", "--quick", "--teacher", "resnet8", "--student", "resnet8", "--batch", "3", "--only", "loss,step",
@@ -74,7 +74,7 @@ import Testing
             ),
         ])
     func groups(arguments: [String], shown: [String], metrics: [String]) throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let csv = folder.path + "/rows.csv"
         let result = try Program.run(["bench"] + arguments + ["--quick", "--csv", csv])
         #expect(result.code == 0, "\(result.error)")
@@ -88,7 +88,7 @@ import Testing
         "bench pictures reads the files of a data set, and says which option it lacks",
         .enabled(if: TestDevice.enabled, "no device"))
     func pictures() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         for (label, name) in [("a", "wide.jpg"), ("a", "tall.png"), ("b", "grey.jpg"), ("b", "small.png")] {
             try FileManager.default.createDirectory(atPath: "\(folder.path)/set/\(label)", withIntermediateDirectories: true)
             try FileManager.default.copyItem(
@@ -122,12 +122,12 @@ import Testing
             let result = try Program.run(arguments)
             #expect(result.code == 2 && result.error.contains(word), "\(result.error)")
         }
-        let folder = Folder()
+        let folder = TemporaryFolder()
         for (option, name) in [("--trace", "missing/t.json"), ("--csv", "missing/rows.csv")] {
             let result = try Program.run(["bench", "gemm", option, "\(folder.path)/\(name)"])
             #expect(result.code == 2 && result.error.contains("\(name): cannot be written") && result.output.isEmpty)
         }
-        let file = try folder.file("other.csv", "a,b\n1,2\n")
+        let file = try folder.write("a,b\n1,2\n", "other.csv")
         let other = try Program.run(["bench", "gemm", "--csv", file])
         #expect(other.code == 2 && other.error.contains("has other columns") && other.output.isEmpty, "\(other.error)")
         #expect(throws: (any Error).self) { try BenchmarkRecord.append([["x"]], to: file) }

@@ -83,7 +83,7 @@ import Testing
         #expect(value("images") != nil)
         #expect(rows[0][13].contains(session.tuning.source), "the parameters' source stands in each row")
 
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/rows.csv"
         try BenchmarkRecord.append(rows, to: file)
         let text = try String(contentsOfFile: file, encoding: .utf8)

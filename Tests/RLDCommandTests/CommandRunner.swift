@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// The built program, which lies beside the test bundle.
 enum Program {
@@ -40,7 +41,7 @@ enum Program {
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         // Files, not pipes: a pipe that nobody empties stops the program.
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let names = ["output", "error"].map { folder.path + "/" + $0 }
         for name in names { _ = FileManager.default.createFile(atPath: name, contents: nil) }
         let handles = try names.map { try FileHandle(forWritingTo: URL(fileURLWithPath: $0)) }
@@ -55,23 +56,7 @@ enum Program {
     }
 }
 
-/// A folder that is removed when the value goes.
-final class Folder {
-    let path: String
-    init() {
-        path = NSTemporaryDirectory() + "rld-command-\(UUID().uuidString)"
-        try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    var contents: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
-
-    /// Writes a text file and returns its path.
-    func file(_ name: String, _ text: String) throws -> String {
-        try text.write(toFile: "\(path)/\(name)", atomically: true, encoding: .utf8)
-        return "\(path)/\(name)"
-    }
-
+extension TemporaryFolder {
     /// Writes tiny images in MNIST's layout; class k is bright in row k.
     /// - Returns: what `--data` takes.
     func images(train: Int = 40, test: Int = 10, extent: Int = 5) throws -> String {

@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 struct CommandTests {
@@ -58,7 +59,7 @@ struct CommandTests {
 
     @Test("train, distill, evaluate and predict work together on the reference")
     func tour() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let data = try folder.images()
         let recipe = [
             "--data", data, "--epochs", "2", "--batch-size", "16", "--validation", "8", "--device", "reference", "--log-every",
@@ -116,7 +117,7 @@ struct CommandTests {
 
     @Test("loss: totals, terms and gradient of stored logits")
     func loss() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/logits.safetensors"
         let gradient = folder.path + "/gradient.safetensors"
         let student = Tensor(shape: [2, 3], values: [1, 2, 0.5, -1, 0, 3])
@@ -149,7 +150,7 @@ struct CommandTests {
 
     @Test("the demo prints one row per training: teacher, student alone, with KD and with RLD")
     func demo() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let recipe = [
             "demo", "--data", try folder.images(), "--images", "24", "--teacher-epochs", "1", "--epochs", "1", "--batch-size",
             "16", "--device", "reference", "--quiet", "--out", folder.path + "/runs",
@@ -176,7 +177,7 @@ struct CommandTests {
 
     @Test("Ctrl-C finishes the step, saves the weights and exits 130")
     func interruption() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let data = try folder.images()
         let out = folder.path + "/out"
         let result = try Program.run(

@@ -9,7 +9,7 @@ struct DeviceCommandTests {
     /// One file, nothing beside it: `rld` holds its kernels.
     @Test("copied to an empty folder, the program finds its kernels")
     func relocation() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let copy = folder.path + "/anywhere"
         try FileManager.default.copyItem(atPath: Program.path, toPath: copy)
         let result = try Program.run(["doctor", "--tiny", "--profile", "cpu"], program: copy)
@@ -44,7 +44,7 @@ struct DeviceCommandTests {
 
     @Test("tf32 is refused where it means nothing")
     func precision() throws {
-        let train = ["train", "--model", "resnet8", "--data", "fashion-mnist", "--out", Folder().path + "/run"]
+        let train = ["train", "--model", "resnet8", "--data", "fashion-mnist", "--out", TemporaryFolder().path + "/run"]
         let wrong = try Program.run(train + ["--set", "precision=tf16"])
         #expect(wrong.code == 2 && wrong.error.contains("one of float32, tf32"))
         let group = try Program.run(["bench", "losses", "--precision", "tf32"])
@@ -55,7 +55,7 @@ struct DeviceCommandTests {
         "tf32 is refused where the device has no matrix units",
         .enabled(if: TestDevice.can { !$0.hasMatrixUnits }, "the device has matrix units"))
     func precisionWithoutMatrixUnits() throws {
-        let train = ["train", "--model", "resnet8", "--data", "fashion-mnist", "--out", Folder().path + "/run"]
+        let train = ["train", "--model", "resnet8", "--data", "fashion-mnist", "--out", TemporaryFolder().path + "/run"]
         for arguments in [
             train + ["--set", "precision=tf32"], ["bench", "convolution", "--precision", "tf32"],
             ["tune", "--dry-run", "--precision", "tf32"],
@@ -69,7 +69,7 @@ struct DeviceCommandTests {
         "predict gives the reference's logits and features, for one network of each family",
         arguments: ["resnet8x4", "wrn_10_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2", "ResNet18", "imagenet_MobileNetV1"])
     func predict(id: String) throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let network = try ModelCatalog.network(id, classes: 6, input: [3, 12, 16])
         let state = network.initialState(seed: 5)
         try state.save(safetensors: folder.path + "/weights.safetensors")
@@ -94,7 +94,7 @@ struct DeviceCommandTests {
 
     @Test("train and distill on a device, evaluate gives the same accuracy")
     func training() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let data = try folder.images()
         func run(_ arguments: [String]) throws -> Program.Result {
             let result = try Program.run(arguments + ["--data", data, "--json"])
@@ -137,14 +137,13 @@ struct DeviceCommandTests {
 
     @Test("the authors' recipe on CIFAR-100's archive, with their overrides; its plan and time; the curves of the run")
     func authorsRecipe() throws {
-        let folder = Folder()
-        let recipe = try folder.file(
-            "rld.yaml",
+        let folder = TemporaryFolder()
+        let recipe = try folder.write(
             """
             EXPERIMENT: {NAME: "", TAG: "rld", PROJECT: "cifar100_baselines"}
             DISTILLER: {TYPE: "RLD", TEACHER: "resnet8", STUDENT: "resnet8"}
             SOLVER: {BATCH_SIZE: 64, EPOCHS: 240, LR: 0.05, LR_DECAY_STAGES: [150, 180, 210], LR_DECAY_RATE: 0.1, TYPE: "SGD"}
-            """)
+            """, "rld.yaml")
         let data = ["--data", "cifar100:" + Goldens.path("datasets/cifar-100-python2.tar.gz")]
         let teacher = folder.path + "/teacher"
         let trained = try Program.run(
@@ -170,7 +169,7 @@ struct DeviceCommandTests {
 
     @Test("a folder of pictures becomes a network with one command; a damaged file is named")
     func ownPictures() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         for part in ["train", "test"] {
             for (label, files) in [
                 ("a", ["wide.jpg", "tall.png", "grey.jpg"]), ("b", ["alpha.png", "small.png", "palette.png"]),

@@ -1,10 +1,11 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 /// Stored weights are judged on the images as the model was trained to see them, whatever data they come with.
 struct EvaluateTests {
-    private let folder = Folder()
+    private let folder = TemporaryFolder()
 
     /// Images of four classes in one file, class k bright in its own rows; the test images are always the same.
     /// - Parameter brighter: added to the training images.

@@ -5,7 +5,7 @@ import Testing
 
 /// The program killed without warning, and told to stop.
 struct KillTests {
-    private func arguments(_ folder: Folder, out: String, device: [String] = [], epochs: Int) throws -> [String] {
+    private func arguments(_ folder: TemporaryFolder, out: String, device: [String] = [], epochs: Int) throws -> [String] {
         [
             "train", "--model", "resnet8", "--data", try folder.images(train: 56), "--epochs", "\(epochs)", "--batch-size", "16",
             "--validation", "8", "--log-every", "2", "--checkpoint-every", "1", "--set", "schedule.kind=cosine", "--quiet",
@@ -35,7 +35,7 @@ struct KillTests {
         "killed at 20 moments, among them during a write, a run ends with the same weights to the last bit",
         .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
     func kills() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let epochs = 12
         let started = ContinuousClock.now
         let whole = try Program.run(try arguments(folder, out: "whole", epochs: epochs))
@@ -88,7 +88,7 @@ struct KillTests {
 
     @Test("a terminal that is closed saves as SIGTERM does; a reader of the progress that leaves ends nothing")
     func closedTerminal() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let command = try arguments(folder, out: "closed", device: ["--device", "reference"], epochs: 4).filter {
             $0 != "--quiet"
         }
@@ -123,7 +123,7 @@ struct KillTests {
 
     @Test("SIGTERM saves a full checkpoint and exits 130; a finished run says its result again")
     func stop() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let device = ["--device", "reference"]
         let whole = try Program.run(try arguments(folder, out: "whole", device: device, epochs: 4))
         #expect(whole.code == 0, "\(whole.error)")
@@ -154,7 +154,7 @@ struct KillTests {
         "a run that is stopped and resumed after the device was tuned goes on with the tuning it began with, to the last bit",
         .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
     func tunedBetween() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         func entry(_ rows: Int) throws -> [String: String] {
             let tiles = ["forward_narrow": rows, "forward_wide": rows, "weights_narrow": 4, "weights_wide": 4]
             let object: [String: Any] = [
@@ -162,7 +162,7 @@ struct KillTests {
                 "purpose": "a test", "tuning": ["clblast": [String: Any](), "tiles": tiles],
             ]
             let text = String(decoding: try JSONSerialization.data(withJSONObject: object), as: UTF8.self)
-            return ["RLD_TUNING": try folder.file("tuning\(rows).json", text)]
+            return ["RLD_TUNING": try folder.write(text, "tuning\(rows).json")]
         }
         let (first, second) = (try entry(4), try entry(8))
         let whole = try Program.run(try arguments(folder, out: "whole", epochs: 8), environment: first)
@@ -195,7 +195,7 @@ struct KillTests {
 
     @Test("a disk that is full ends the run with a clear line; the checkpoint before is intact")
     func fullDisk() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let device = ["--device", "reference"]
         #expect(try Program.run(try arguments(folder, out: "run", device: device, epochs: 1)).code == 0)
         let checkpoints = folder.path + "/run/checkpoints"

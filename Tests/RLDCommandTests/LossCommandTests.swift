@@ -28,7 +28,7 @@ struct LossCommandTests {
     static func run(
         _ file: String, _ arguments: [String], device: String?, environment: [String: String] = [:], code: Int32 = 0
     ) throws -> Answer {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let gradient = folder.path + "/gradient.safetensors"
         let result = try Program.run(
             ["loss", file, "--gradient", gradient, "--json"] + arguments + (device.map { ["--device", $0] } ?? []),
@@ -58,7 +58,7 @@ struct LossCommandTests {
 
     @Test("the file of the logits is not replaced by what is computed from it; a single array is no set of logits")
     func ownFile() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/logits.safetensors"
         try FileManager.default.copyItem(atPath: Goldens.path("losses/b8c10_mixed.safetensors"), toPath: file)
         let before = try Data(contentsOf: URL(fileURLWithPath: file))
@@ -150,7 +150,7 @@ struct LossCommandTests {
 
     @Test("float64, float32, float16 and bfloat16 logits, int64 and int32 labels")
     func types() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         var stored = Stored()
         // Values that bfloat16 holds exactly, so that every type holds the same.
@@ -168,7 +168,7 @@ struct LossCommandTests {
 
     /// Logits with an ignored row, and what `rld loss` and the library say of them under settings of every kind.
     private func withSettings(device: String?) throws -> (found: Answer, wanted: LossResult) {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         var stored = Stored()
         stored.labels[3] = -7
@@ -202,7 +202,7 @@ struct LossCommandTests {
 
     @Test("audit rows as a table, as lines of JSON and in the JSON output")
     func audit() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         var stored = Stored()
         stored.labels[1] = -100
@@ -246,7 +246,7 @@ struct LossCommandTests {
         "audit rows of a device are those of the reference, for every method",
         .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
     func auditOnADevice() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         var stored = Stored()
         stored.labels[1] = -100
@@ -275,7 +275,7 @@ struct LossCommandTests {
         "a loss beyond float32 is not blamed on an excluded class",
         .enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
     func beyondFloat32() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         var stored = Stored()
         stored.student[2] = 1e30
@@ -292,7 +292,7 @@ struct LossCommandTests {
 
     @Test("a loss that is infinite is printed, written and said in the exit code")
     func infinite() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         var stored = Stored()
         stored.student[5 + Int(stored.labels[1])] = -.infinity
@@ -314,7 +314,7 @@ struct LossCommandTests {
             ("shape", "tensor 'labels': expected shape [4]"), ("ignored", "--ignore-label gives another label"),
         ])
     func errors(_ kind: String, _ text: String) throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         var stored = Stored()
         var arguments = ["--method", "rld"]
@@ -338,7 +338,7 @@ struct LossCommandTests {
 
     @Test("options that do nothing are said")
     func idleOptions() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let file = folder.path + "/x.safetensors"
         try Stored().write(file)
         let result = try Program.run([

@@ -1,10 +1,11 @@
 import Foundation
+import TestSupport
 import Testing
 
 struct PlotCommandTests {
     @Test("a curve has the name of the images that it is of", arguments: [("validation", "test"), ("test", "validation")])
     func names(select: String, other: String) throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let out = folder.path + "/run"
         let page = folder.path + "/page.html"
         let trained = try Program.run([

@@ -92,7 +92,7 @@ import Testing
         .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func stored() throws {
         let device = try TestDevice.device()
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let environment = ["XDG_CACHE_HOME": folder.path]
         let entry = TuningStore.Entry(
             device, clblast: "1", created: "2026-11-25T10:00:00Z", purpose: "a->b, batch 4",

@@ -7,7 +7,7 @@ import Testing
         "RLD_VALIDATE=1 lets a sound training pass and stops at the operation of a wrong kernel",
         .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func wrongKernel() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let data = try folder.images(train: 16, test: 4, extent: 8)
         func train(_ out: String, _ environment: [String: String]) throws -> Program.Result {
             try Program.run(

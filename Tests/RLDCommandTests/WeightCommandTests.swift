@@ -5,11 +5,16 @@ import Testing
 
 /// Weights that come from elsewhere, and go there.
 struct WeightCommandTests {
-    private let folder = Folder()
+    private let folder = TemporaryFolder()
 
     private struct GoldenLogits: Decodable {
         var images: [String]
-        var logits_f64: [[Double]]
+        var logits: [[Double]]
+
+        enum CodingKeys: String, CodingKey {
+            case images
+            case logits = "logits_f64"
+        }
     }
 
     @Test("predict with a PyTorch checkpoint gives PyTorch's logits", arguments: ["resnet8_c10.pth", "resnet8_c10_legacy.pth"])
@@ -29,7 +34,7 @@ struct WeightCommandTests {
         let logits = try TensorFile(path: output).tensor("logits")
         #expect(logits.shape == [2, 10])
         // The reference computes in Double; the file holds float32.
-        expectClose(logits.values, golden.logits_f64.flatMap { $0 }, .ofMax(1e-7), "logits")
+        expectClose(logits.values, golden.logits.flatMap { $0 }, .ofMax(1e-7), "logits")
     }
 
     @Test(

@@ -8,7 +8,7 @@ import Testing
 struct ArrayTests {
     @Test("arrays in safetensors: names, layouts and ranges")
     func arrays() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         let path = folder.file("set.safetensors")
         try SafetensorsFile.write(
             [
@@ -30,7 +30,7 @@ struct ArrayTests {
 
     @Test("arrays in an .npz: bytes as they are, channels last, a test set drawn from the rest; other files are refused")
     func npz() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         func npy(_ type: String, _ shape: String, _ body: [UInt8]) -> [UInt8] {
             NumPyTests.npy("{'descr': '\(type)', 'fortran_order': False, 'shape': (\(shape)), }\n", body)
         }
@@ -66,7 +66,7 @@ struct ArrayTests {
 
     @Test("all parts of a file are of one scale, also one whose fractions are all 0 or 1")
     func scales() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         let path = folder.file("set.safetensors")
         func load(_ train: [Double], _ test: [Double]) throws -> Dataset {
             try SafetensorsFile.write(
@@ -91,7 +91,7 @@ struct ArrayTests {
 
     @Test("image_size is what the network sees unless the images are squares of that size")
     func sizes() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         let path = folder.file("set.safetensors")
         func shape(_ height: Int, _ width: Int) throws -> [Int] {
             try SafetensorsFile.write(
@@ -109,7 +109,7 @@ struct ArrayTests {
     @Test("of a file that holds something else a few names are said, as they may be printed")
     func names() throws {
         let many = (0..<5000).map { (name: "a\\u009b\($0)", type: "U8", shape: [1], bytes: [7 as UInt8]) }
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try folder.write(safetensors(many), "x.safetensors")
         expectRefusal("holds a\\u009b0, a\\u009b1, a\\u009b10, ") {
             _ = try DatasetCatalog.load("arrays:\(folder.file("x.safetensors"))")
@@ -121,7 +121,7 @@ struct ArrayTests {
 
     @Test("parts that do not fit together, and images without labels, are named")
     func parts() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         let path = folder.file("set.safetensors")
         func load(_ more: [SafetensorsItem]) throws -> Dataset {
             let train = [

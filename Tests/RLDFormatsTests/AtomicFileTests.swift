@@ -6,9 +6,7 @@ import Testing
 
 /// Where files are written to, and what they are read from.
 struct AtomicFileTests {
-    let folder: TemporaryFolder
-
-    init() throws { folder = try TemporaryFolder() }
+    let folder = TemporaryFolder()
 
     @Test("a link stays a link, and what it leads to is replaced")
     func links() throws {
@@ -17,7 +15,7 @@ struct AtomicFileTests {
         try AtomicFile.write([2, 3], to: folder.file("link"))
         #expect(try FileManager.default.destinationOfSymbolicLink(atPath: folder.file("link")) == "real")
         #expect(try contents(of: folder.file("real")) == [2, 3])
-        #expect(try folder.names() == ["link", "real"])
+        #expect(folder.contents == ["link", "real"])
     }
 
     @Test("what is no file (a pipe, a terminal, /dev/null) is written to, never replaced by a file")
@@ -29,7 +27,7 @@ struct AtomicFileTests {
         try AtomicFile.write([1, 2, 3], to: path)
         var bytes = [UInt8](repeating: 0, count: 8)
         #expect(read(reader, &bytes, 8) == 3 && bytes.prefix(3) == [1, 2, 3])
-        #expect(try folder.names() == ["pipe"])
+        #expect(folder.contents == ["pipe"])
         expectRefusal("cannot be replaced: Is a directory") { try AtomicFile.write([1], to: folder.path) }
     }
 
@@ -41,7 +39,7 @@ struct AtomicFileTests {
             try AtomicFile.check(folder.file("missing/new"))
         }
         expectRefusal("cannot be replaced: Is a directory") { try AtomicFile.check(folder.path) }
-        #expect(try folder.names().isEmpty)
+        #expect(folder.contents.isEmpty)
     }
 
     @Test("a pipe is refused as a folder is, not waited for")

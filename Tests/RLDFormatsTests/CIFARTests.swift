@@ -20,7 +20,7 @@ struct CIFARTests {
             let python = try DatasetCatalog.load("cifar100:" + file(name))
             #expect(python.train == binary.train && python.test == binary.test, "\(name)")
         }
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try FileManager.default.createDirectory(atPath: folder.file("cifar-100-binary"), withIntermediateDirectories: true)
         let row = [UInt8](repeating: 9, count: 3072)
         try folder.write([0, 5] + row, "cifar-100-binary/train.bin")
@@ -38,7 +38,7 @@ struct CIFARTests {
 
     @Test("with --skip-broken a damaged file of CIFAR and rows with a label that is none are left out and named")
     func damagedShard() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         let row = [UInt8](repeating: 9, count: 3072)
         for number in 1...4 { try folder.write([UInt8(number)] + row + [3] + row, "data_batch_\(number).bin") }
         try folder.write([2] + row + [10] + row, "data_batch_2.bin")
@@ -83,7 +83,7 @@ struct CIFARTests {
 
     @Test("a pickle whose values lie in one another without end is refused as any other that holds no images")
     func nestedPickles() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         let row = [UInt8](repeating: 9, count: 3072)
         try folder.write([0, 6] + row, "unused.bin")
         func refused(_ codes: [UInt8], _ fragment: String) throws {
@@ -106,7 +106,7 @@ struct CIFARTests {
 
     @Test("a size in a tar archive that is none is refused, and what no CIFAR file needs")
     func archives() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         func archive(_ name: String, size: String, _ body: [UInt8] = []) -> [UInt8] {
             var header = Array(name.utf8) + [UInt8](repeating: 0, count: 512 - name.utf8.count)
             header.replaceSubrange(124..<124 + size.utf8.count, with: size.utf8)

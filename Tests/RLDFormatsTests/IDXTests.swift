@@ -23,7 +23,7 @@ struct IDXTests {
 
     @Test func largeFilesAreReadInPortions() throws {
         let values = (0..<18_000_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) }
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         let path = try folder.write(gzip(idx([values.count], values)), "x")
         #expect(try IDXFile(path: path, dimensions: 1).bytes == values)
     }
@@ -79,7 +79,7 @@ struct IDXTests {
     }
 
     @Test func filesThatAreNotThere() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         expectRefusal("no such file") { _ = try IDXFile(path: folder.file("x"), dimensions: 1) }
         expectRefusal("is not a file but a folder") { _ = try IDXFile(path: folder.path, dimensions: 1) }
         expectRefusal("is truncated: 0 bytes") { _ = try IDXFile(path: folder.write([], "x"), dimensions: 1) }

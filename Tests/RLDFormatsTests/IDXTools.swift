@@ -31,7 +31,7 @@ func gzip(_ bytes: [UInt8]) -> [UInt8] {
 func mnistFolder(
     compressed: Bool, replacing files: [String: [UInt8]] = [:], without missing: String? = nil
 ) throws -> TemporaryFolder {
-    let folder = try TemporaryFolder()
+    let folder = TemporaryFolder()
     let good: [String: [UInt8]] = [
         "train-images-idx3-ubyte": idx([6, 2, 3], Array(0..<36)), "train-labels-idx1-ubyte": idx([6], [0, 1, 2, 9, 8, 7]),
         "t10k-images-idx3-ubyte": idx([3, 2, 3], Array(100..<118)), "t10k-labels-idx1-ubyte": idx([3], [5, 5, 0]),

@@ -6,9 +6,7 @@ import Testing
 
 /// Arrays as NumPy writes them, and as it reads them.
 struct NumPyTests {
-    let folder: TemporaryFolder
-
-    init() throws { folder = try TemporaryFolder() }
+    let folder = TemporaryFolder()
 
     static func npy(_ header: String, _ body: [UInt8], version: UInt8 = 1) -> [UInt8] {
         [0x93] + Array("NUMPY".utf8) + [version, 0] + little(header.utf8.count, version == 1 ? 2 : 4) + Array(header.utf8) + body
@@ -135,7 +133,7 @@ struct NumPyTests {
             #expect(found == tensor)
         }
         #expect(file.metadata["epoch"] == (ending == "npz" ? nil : "3"))
-        #expect(try folder.names() == ["x.\(ending)"])
+        #expect(folder.contents == ["x.\(ending)"])
     }
 
     @Test func bfloat16IsRoundedOnceAndWidenedForNumPy() throws {
@@ -154,7 +152,7 @@ struct NumPyTests {
         expectRefusal("holds one array, found 2 tensors") { try TensorFile.write([tensor, tensor], to: folder.file("y.npy")) }
         expectRefusal("cannot hold two") { try TensorFile.write([tensor, tensor], to: folder.file("y.npz")) }
         expectRefusal("does not say by its ending") { try TensorFile.write([tensor], to: folder.file("y.txt")) }
-        #expect(try folder.names() == ["x.npy"])
+        #expect(folder.contents == ["x.npy"])
     }
 
     @Test("more dimensions than NumPy has are refused when they are written, however many a file of another format has")
@@ -172,7 +170,7 @@ struct NumPyTests {
                 }
             }
         }
-        #expect(try folder.names() == ["x.npy"])
+        #expect(folder.contents == ["x.npy"])
     }
 
     @Test("an archive that promises more than the machine's memory is refused before it is unpacked")
@@ -216,6 +214,6 @@ struct NumPyTests {
         expectRefusal("would hold more than 65534 entries, which is not written as zip; write a .safetensors file") {
             try TensorFile.write(many, to: folder.file("x.npz"))
         }
-        #expect(try folder.names().isEmpty)
+        #expect(folder.contents.isEmpty)
     }
 }

@@ -8,7 +8,7 @@ import Testing
 struct PictureLayoutTests {
     @Test("train/CLASS and test/CLASS; CLASS alone is split; images keep their classes and one order")
     func folders() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "test/"])
         let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
         #expect(set.classNames == ["cat", "dog"])
@@ -30,7 +30,7 @@ struct PictureLayoutTests {
             try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12)).contentHash
                 == set.contentHash)
 
-        let single = try TemporaryFolder()
+        let single = TemporaryFolder()
         try Pictures.write(single, [""])
         let split = try DatasetCatalog.load("folder:\(single.path)", options: DatasetOptions(imageSize: 12, testShare: 0.34))
         #expect(split.train.count == 4 && split.test.count == 2)
@@ -51,7 +51,7 @@ struct PictureLayoutTests {
 
     @Test("val/ beside test/ is the validation part; alone it is the test set, and the notes say which is which")
     func validationParts() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "val/", "test/"])
         func load() throws -> Dataset {
             try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
@@ -84,7 +84,7 @@ struct PictureLayoutTests {
 
     @Test("a class may be a link to a folder; one without pictures, and a folder that cannot be a class, is told of")
     func linkedAndEmptyClasses() throws {
-        let (folder, store) = (try TemporaryFolder(), try TemporaryFolder())
+        let (folder, store) = (TemporaryFolder(), TemporaryFolder())
         try Pictures.write(folder, ["train/", "test/"])
         try FileManager.default.moveItem(atPath: folder.file("train/cat"), toPath: store.file("cats"))
         try FileManager.default.createSymbolicLink(atPath: folder.file("train/cat"), withDestinationPath: store.file("cats"))
@@ -114,7 +114,7 @@ struct PictureLayoutTests {
 
     @Test("two folders whose names are the same letters in other bytes do not end the program")
     func equalNames() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         for name in ["\u{E9}", "e\u{301}", "z"] {
             try FileManager.default.createDirectory(
                 atPath: "\(folder.path)/train/\(name)", withIntermediateDirectories: true)
@@ -127,7 +127,7 @@ struct PictureLayoutTests {
 
     @Test("a part of which nothing can be read is named")
     func nothingLeft() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "test/"])
         for name in ["cat/wide.jpg", "cat/tall.png", "cat/grey.jpg", "dog/alpha.png", "dog/small.png", "dog/palette.png"] {
             try folder.write([1], "test/" + name)
@@ -142,7 +142,7 @@ struct PictureLayoutTests {
 
     @Test("labels.csv names files and classes, with quotes, a header and parts")
     func labels() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, [""])
         try folder.write(
             Array(
@@ -184,7 +184,7 @@ struct PictureLayoutTests {
 
     @Test("Tiny-ImageNet's layout: annotations of the validation pictures, readable names")
     func tinyImageNet() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         for (id, name) in [("n01", "wide.jpg"), ("n02", "tall.png")] {
             try FileManager.default.createDirectory(
                 atPath: "\(folder.path)/train/\(id)/images", withIntermediateDirectories: true)
@@ -200,7 +200,7 @@ struct PictureLayoutTests {
 
     @Test("what is no class is named by its line, blank lines counted")
     func annotations() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/"])
         try FileManager.default.createDirectory(atPath: folder.file("val/images"), withIntermediateDirectories: true)
         try folder.write(Array("v0.png\tcat\n\nv1.png\tcow\n".utf8), "val/val_annotations.txt")

@@ -58,7 +58,7 @@ struct PictureTests {
 
     @Test("a damaged picture stops with its name, or is left out and counted")
     func broken() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "val/"], broken: true)
         do {
             _ = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
@@ -85,7 +85,7 @@ struct PictureTests {
 
     @Test("a streamed set is the set in memory: order, pixels, mean, hash, what is left out")
     func streamed() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "test/"], broken: true)
         func load(_ streaming: Streaming, bytes: Int? = nil) throws -> Dataset {
             try DatasetCatalog.load(
@@ -111,7 +111,7 @@ struct PictureTests {
 
     @Test("what a pass over streamed files found is taken from the store while no file has changed, and never after one has")
     func surveys() throws {
-        let (folder, store) = (try TemporaryFolder(), try TemporaryFolder())
+        let (folder, store) = (TemporaryFolder(), TemporaryFolder())
         try Pictures.write(folder, ["train/", "test/"], broken: true)
         func load(skipBroken: Bool = true, settling: Double = 0) throws -> Dataset {
             var options = DatasetOptions(
@@ -164,7 +164,7 @@ struct PictureTests {
 
     @Test("the first so many of a stream that has no more is the stream itself")
     func prefixOfAll() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "test/"])
         let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12, streaming: .on))
         #expect(set.train.prefix(6) == set.train && set.train.prefix(100).contentHash == set.train.contentHash)
@@ -173,7 +173,7 @@ struct PictureTests {
 
     @Test("a sheet that cannot be written leaves what was there and says why")
     func contactSheet() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "test/"])
         let set = try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
         expectRefusal("missing/sheet.png: cannot be written: No such file or directory") {

@@ -5,9 +5,7 @@ import Testing
 
 /// Every way in which a file can break the format is refused by name.
 struct SafetensorsCorruptionTests {
-    let folder: TemporaryFolder
-
-    init() throws { folder = try TemporaryFolder() }
+    let folder = TemporaryFolder()
 
     private func refused(_ fragment: String, _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) throws {
         let path = try folder.write(bytes, "broken.safetensors")

@@ -6,9 +6,7 @@ import TestSupport
 import Testing
 
 struct SafetensorsTests {
-    let folder: TemporaryFolder
-
-    init() throws { folder = try TemporaryFolder() }
+    let folder = TemporaryFolder()
 
     @Test func theGoldenCheckpointHoldsTheFormulaWeights() throws {
         let network = try ModelCatalog.network("resnet8", classes: 10)
@@ -44,7 +42,7 @@ struct SafetensorsTests {
         #expect(file.metadata == ["epoch": "7", "note": "a \"quoted\"\nline é", "format": "pt"])
         #expect(file.entry("bn1.num_batches_tracked")?.type == .int64)
         #expect(file.entry("conv1.weight")?.type == .float32)
-        #expect(try folder.names() == ["weights.safetensors"])
+        #expect(folder.contents == ["weights.safetensors"])
     }
 
     @Test func theSameStateGivesTheSameBytes() throws {
@@ -162,7 +160,7 @@ struct SafetensorsTests {
         refused("value 0.5 at 0 does not fit I64", [SafetensorsItem("x", Tensor(shape: [], values: [0.5]), as: .int64)])
         refused("value nan at 0 does not fit I64", [SafetensorsItem("x", Tensor(shape: [], values: [.nan]), as: .int64)])
         #expect(try contents(of: path) == [1, 2, 3])
-        #expect(try folder.names() == ["old"])
+        #expect(folder.contents == ["old"])
         expectRefusal("No such file or directory") {
             try SafetensorsFile.write([SafetensorsItem("x", one)], to: folder.file("missing/x"))
         }

@@ -6,11 +6,10 @@ import Testing
 
 /// Fitting a file's tensors to a network.
 struct WeightLoadingTests {
-    let folder: TemporaryFolder
+    let folder = TemporaryFolder()
     let network: Network
 
     init() throws {
-        folder = try TemporaryFolder()
         network = try ModelCatalog.network("resnet8", classes: 10)
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 /// The best weights of a run have a checkpoint of their own, whose loss must not cost the run.

@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 /// Which images choose the best epoch, when a run ends for want of a better one, and what is said of both.

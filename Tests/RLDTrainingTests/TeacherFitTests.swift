@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 /// A teacher's file says what it was trained on, and the run says where that is not what it gets.

@@ -67,20 +67,6 @@ func trainBands(
     }
 }
 
-/// A folder that is removed when the value goes.
-final class TemporaryFolder {
-    let path: String
-    init() {
-        path = NSTemporaryDirectory() + "rld-training-\(UUID().uuidString)"
-        try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// Names of what is in it, sorted.
-    var contents: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
-    func text(_ name: String) throws -> String { try String(contentsOfFile: "\(path)/\(name)", encoding: .utf8) }
-}
-
 /// What an `InputError` says, or "" if nothing or something else was thrown.
 func inputErrorText(_ body: () throws -> Void) -> String {
     do {

@@ -1,12 +1,12 @@
 import Foundation
 
-/// A fresh folder that is removed with the value's last reference.
+/// A fresh folder that is removed with the value's last reference. Where none can be made, whatever a test does with it fails.
 public final class TemporaryFolder: Sendable {
     public let path: String
 
-    public init() throws {
+    public init() {
         let url = FileManager.default.temporaryDirectory.appendingPathComponent("rld-test-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+        try? FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
         path = url.path
     }
 
@@ -22,8 +22,14 @@ public final class TemporaryFolder: Sendable {
         return file(name)
     }
 
-    /// What lies in the folder, sorted.
-    public func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
+    /// Writes a text file and returns its path.
+    @discardableResult
+    public func write(_ text: String, _ name: String) throws -> String { try write(Array(text.utf8), name) }
+
+    public func text(_ name: String) throws -> String { try String(contentsOfFile: file(name), encoding: .utf8) }
+
+    /// Names of what lies in the folder, sorted.
+    public var contents: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() }
 }
 
 /// A file's bytes.
