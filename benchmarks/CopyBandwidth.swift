@@ -14,7 +14,7 @@ enum CopyBandwidth {
         try engine.queue.fill(source, Float(1))
         try engine.queue.fill(target, Float(0))
         let width = engine.profile == .cpu ? 16 : 4
-        let kernel = try engine.programs.kernel("copy.cl", "copy_elements", defines: [("COPY_WIDTH", "\(width)")])
+        let kernel = try engine.programs.kernel("copy.cl", "copy_elements", defines: [("VECTOR", "\(width)")])
         try kernel.setArgument(0, UInt64(count))
         try kernel.setArgument(1, source)
         try kernel.setArgument(2, UInt64(0))

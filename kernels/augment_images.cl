@@ -1,5 +1,6 @@
-// One batch from uint8 images in device memory (the data set, or the batch alone), where pixels are scaled or changed in colour, or images are
-// mixed: crop, bilinear scaling, flip, brightness, contrast, saturation, mixing, normalisation and the labels, in one launch.
+// One batch from uint8 images in device memory (the data set, or the batch alone), where pixels are scaled or changed in colour,
+// or images are mixed: crop, bilinear scaling, flip, brightness, contrast, saturation, mixing, normalisation and the labels, in
+// one launch.
 // What was drawn for each image comes from the host (ImageTransform.Placement, RLDGraph): eight floats per image.
 
 // The colours of one output pixel of one image, 0...1; the first component alone with one channel.
@@ -47,8 +48,9 @@ static inline float4 placed_pixel(
 kernel void augment_images(
     const int channels, const int height, const int width, const int output_height, const int output_width,
     const int pixels_per_item, global const uchar *restrict pixels, global const int *restrict table_labels,
-    global const int *restrict indices, global const int *restrict rows, global const float *restrict draws, global const float *restrict mean_deviation,
-    global float *restrict images, const ulong images_offset, global int *restrict labels, const int mixing, const float share,
+    global const int *restrict indices, global const int *restrict rows, global const float *restrict draws,
+    global const float *restrict mean_deviation, global float *restrict images, const ulong images_offset,
+    global int *restrict labels, const int mixing, const float share,
     const int box_top, const int box_left, const int box_height, const int box_width)
 {
     const ulong n = get_global_id(1);
@@ -69,7 +71,8 @@ kernel void augment_images(
             const int inside =
                 row >= box_top && row < box_top + box_height && column >= box_left && column < box_left + box_width;
             const float own = mixing == 1 ? share : inside == (mixing == 3) ? 1.0f : 0.0f;
-            const float4 w = placed_pixel(partner, channels, height, width, draws + 8 * other, row, column, output_height, output_width);
+            const float4 w =
+                placed_pixel(partner, channels, height, width, draws + 8 * other, row, column, output_height, output_width);
             v = own * v + (1.0f - own) * w;
         }
         global float *restrict target = images + images_offset + (n * (ulong)plane + (ulong)p) * (ulong)channels;

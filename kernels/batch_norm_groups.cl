@@ -16,11 +16,11 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void batch_norm_statis
     global const float *restrict p = x + x_offset + first * channels + c;
 
     float sum = 0.0f;
-    UNROLL for (int r = 0; r < count; r += LINES)
+    UNROLL_ROWS for (int r = 0; r < count; r += LINES)
         sum += r + item / WIDTH < mine ? p[(ulong)(r + item / WIDTH) * channels] : 0.0f;
     const float mean = line_sum(sum, scratch) / (float)count;
     float squares = 0.0f;
-    UNROLL for (int r = 0; r < count; r += LINES) {
+    UNROLL_ROWS for (int r = 0; r < count; r += LINES) {
         const float d = r + item / WIDTH < mine ? p[(ulong)(r + item / WIDTH) * channels] - mean : 0.0f;
         squares = fma(d, d, squares);
     }
@@ -83,7 +83,7 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void batch_norm_gradie
     const float inverse = statistics[statistics_offset + channels + channel];
     const float scale = inverse * parameters[gamma_offset + channel], beta = parameters[beta_offset + channel];
     float sum = 0.0f, product = 0.0f;
-    UNROLL for (int r = 0; r < count; r += LINES) {
+    UNROLL_ROWS for (int r = 0; r < count; r += LINES) {
         if (r + item / WIDTH < mine) {
             const ulong i = (first + r + item / WIDTH) * channels + c;
             const float g = MASKED(dy[dy_offset + i], i);

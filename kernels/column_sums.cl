@@ -9,7 +9,7 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void column_sums_chunk
     ITEM_OF_CHUNK(columns)
     global const float *restrict p = x + x_offset + first * columns + c;
     float sum = 0.0f;
-    UNROLL for (int r = 0; r < count; r += LINES)
+    UNROLL_ROWS for (int r = 0; r < count; r += LINES)
         sum += r + item / WIDTH < mine ? p[(ulong)(r + item / WIDTH) * columns] : 0.0f;
     sum = line_sum(sum, scratch);
     if (item < WIDTH && c < columns) partial[partial_offset + chunk * columns + c] = sum;

@@ -121,9 +121,9 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_f
 // Input gradient: pixels of dx whose row and column have the same remainders by the stride see the same taps, so they form
 // one product: dx[h, w] = sum over taps (kh, kw) with (h + padding - kh) and (w + padding - kw) divisible by the stride of
 // dy[(h + padding - kh) / stride, ...] W. x, height, width, channels are dy's; outputs, output_height, output_width dx's.
-// group_pixels: at most GROUP_TILES * ROWS. scratch: group_pixels * ceil(kernel_size / stride)^2 * channels floats per work-item.
+// group_pixels: at most PIXEL_TILES * ROWS. scratch: group_pixels * ceil(kernel_size / stride)^2 * channels floats per work-item.
 // Global size: [workers].
-#define GROUP_TILES 16
+#define PIXEL_TILES 16  // tiles of ROWS pixels in a group, at most
 kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_input_gradient(
     const int batch, const int height, const int width, const int channels, const int output_height,
     const int output_width, const int outputs, const int kernel_size, const int stride, const int padding,
@@ -153,7 +153,7 @@ kernel __attribute__((reqd_work_group_size(1, 1, 1))) void convolution_patches_i
         for (ulong begin = 0; begin < pixels; begin += group_pixels, ++item) {
             if (item % get_global_size(0) != get_global_id(0)) continue;
             const int group = (int)min((ulong)group_pixels, pixels - begin);
-            ulong target[GROUP_TILES * ROWS];
+            ulong target[PIXEL_TILES * ROWS];
             output_place place = place_of(begin, lines, columns);
             for (int p = 0; p < group; ++p, place = place_after(place, lines, columns)) {
                 target[p] = (place.image * (ulong)output_height + (ulong)(place.row * stride + h_first)) * (ulong)output_width

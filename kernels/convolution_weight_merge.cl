@@ -1,5 +1,6 @@
 // Adds the partial sums of a weight gradient for GPU devices (convolution_tiles_weights.cl, and of a depthwise convolution, whose
-// channels read one output's filters), as convolution_weight_combine does: 32 of them at a time by a work-group, whose lines of 32 work-items take every LINES-th group each. The order of a sum is fixed.
+// channels read one output's filters), as convolution_weight_combine does: 32 of them at a time by a work-group, whose lines of
+// 32 work-items take every LINES-th group each. The order of a sum is fixed.
 // scratch [ITEMS]; an argument, because of an array in the kernel PoCL 3.1 leaves some uses to all threads at once.
 #ifndef ITEMS
 #define ITEMS 256  // a power of two from 32 on

@@ -1,9 +1,9 @@
 // Global average pooling of channels-last values: [batch, plane, channels] -> [batch, channels].
 #include "common/lanes.clh"
 #if defined(__x86_64__) || defined(__aarch64__)
-#define UNROLL // its compiler warns that it cannot
+#define UNROLL_PIXELS // its compiler warns that it cannot
 #else
-#define UNROLL _Pragma("unroll 16") // loads in flight
+#define UNROLL_PIXELS _Pragma("unroll 16") // loads in flight
 #endif
 
 // Global size: [ceil(channels / VECTOR), batch].
@@ -15,7 +15,7 @@ kernel void global_average_pool_forward(
     const ulong n = get_global_id(1);
     global const x_t *restrict p = x + x_offset + n * (ulong)plane * channels + c;
     real_v sum = (real_v)(0.0f);
-    UNROLL for (int i = 0; i < plane; ++i) sum += load_x_lanes(p + (ulong)i * channels, lanes);
+    UNROLL_PIXELS for (int i = 0; i < plane; ++i) sum += load_x_lanes(p + (ulong)i * channels, lanes);
     store_y_lanes(sum / (float)plane, y + y_offset + n * channels + c, lanes, 1);
 }
 

@@ -186,7 +186,7 @@ struct RuntimeTests {
 
     @Test(arguments: [1, 3, 4, 5, 63, 64, 65, 1000], ["4", "16"])
     func copyKernel(count: Int, width: String) throws {
-        let kernel = try cache.kernel("copy.cl", "copy_elements", defines: [("COPY_WIDTH", width)])
+        let kernel = try cache.kernel("copy.cl", "copy_elements", defines: [("VECTOR", width)])
         let source = try Buffer(context, bytes: 4 * (count + 7), label: "source")
         let target = try Buffer(context, bytes: 4 * (count + 6), label: "target")
         try queue.write(numbers(count + 7), to: source)
@@ -250,8 +250,8 @@ struct RuntimeTests {
     }
 
     @Test func programsAreBuiltOnce() throws {
-        let first = try cache.kernel("copy.cl", "copy_elements", defines: [("COPY_WIDTH", "8"), ("A", "1")])
-        let second = try cache.kernel("copy.cl", "copy_elements", defines: [("A", "1"), ("COPY_WIDTH", "8")])
+        let first = try cache.kernel("copy.cl", "copy_elements", defines: [("VECTOR", "8"), ("A", "1")])
+        let second = try cache.kernel("copy.cl", "copy_elements", defines: [("A", "1"), ("VECTOR", "8")])
         #expect(first !== second)
         #expect(first.program === second.program)
         #expect(context.counters.programsBuilt == 1)
