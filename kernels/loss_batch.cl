@@ -62,10 +62,10 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void loss_reduc
     uint found[ACCUMULATOR_COUNTS] = {0u, 0u, 0u, 0u, 0u, 0u};
     for (uint row = lane; row < rows; row += LOCAL_SIZE) {
         const uint status = row_status[row_status_offset + row];
-        const uint bad = status & STATUS_BAD;
-        found[ACCUMULATOR_ROWS] += status & STATUS_COUNTED;
-        found[ACCUMULATOR_TOP1] += status & STATUS_UNREADABLE ? 0u : (status & STATUS_TOP1) / STATUS_TOP1;
-        found[ACCUMULATOR_TOP5] += status & STATUS_UNREADABLE ? 0u : (status & STATUS_TOP5) / STATUS_TOP5;
+        const uint bad = status & ROW_BAD;
+        found[ACCUMULATOR_ROWS] += status & ROW_COUNTED;
+        found[ACCUMULATOR_TOP1] += status & ROW_UNREADABLE ? 0u : (status & ROW_TOP1) / ROW_TOP1;
+        found[ACCUMULATOR_TOP5] += status & ROW_UNREADABLE ? 0u : (status & ROW_TOP5) / ROW_TOP5;
         found[ACCUMULATOR_BAD_ROWS] += bad ? 1u : 0u;
         found[ACCUMULATOR_BAD_BITS] |= bad;
         if (bad && !found[ACCUMULATOR_FIRST_BAD]) {

@@ -1,4 +1,4 @@
-/// What was wrong with a row, as the loss kernels report it. Bits of `kernels/common/loss_row.clh`.
+/// What was wrong with a row, as the loss kernels report it. Bits of `kernels/common/row_status.clh`.
 package struct LossFault: OptionSet, Sendable, Hashable, CustomStringConvertible {
     package let rawValue: UInt32
     package init(rawValue: UInt32) { self.rawValue = rawValue }
@@ -22,7 +22,7 @@ package struct LossFault: OptionSet, Sendable, Hashable, CustomStringConvertible
     }
 }
 
-/// What a loss kernel found in a row. Bits of `kernels/common/loss_row.clh`; the others are those of `LossFault`.
+/// What a loss kernel found in a row. Bits of `kernels/common/row_status.clh`; the others are those of `LossFault`.
 struct LossRowStatus: OptionSet {
     let rawValue: UInt32
 
