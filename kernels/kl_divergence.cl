@@ -5,7 +5,7 @@
 // divergence[row] = factor * sum_i [q_i (log q_i - log p_i) - q_i + p_i]. The last two sum to 0 over distributions; with them no
 // summand is negative and the rounding of the normalisers cancels. log_p, log_q: [rows, classes].
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void kl_divergence_rows_forward(
-    const uint rows, const uint classes,
+    const uint classes,
     __global const float *restrict log_p, const ulong log_p_offset,
     __global const float *restrict log_q, const ulong log_q_offset,
     __global float *restrict divergence, const ulong divergence_offset,
@@ -29,7 +29,7 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void kl_diverge
 
 // d_log_p (+)= -factor * upstream[row] * q. The target q gets no gradient.
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void kl_divergence_rows_backward(
-    const uint rows, const uint classes,
+    const uint classes,
     __global const float *restrict log_q, const ulong log_q_offset,
     __global const float *restrict upstream, const ulong upstream_offset,
     __global float *restrict d_log_p, const ulong d_log_p_offset,

@@ -103,7 +103,7 @@
 // row_groups[row] = the group of a row, 0 for one that does not count. A faulty row is in some group, so that its nan shows.
 // teacher: [rows, classes]; labels, row_groups: [rows].
 __kernel WORK_GROUP(LOCAL_SIZE) void label_revision_group_rows(
-    const uint rows, const uint classes,
+    const uint classes,
     __global const teacher_t *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
     __global uint *restrict row_groups, const ulong row_groups_offset,

@@ -231,7 +231,7 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void mlkd_rows_
     __global float *restrict term_rows, const ulong term_rows_offset,
     __global uint *restrict row_status, const ulong row_status_offset,
     const int ignore_label, const uint row_mode, const float gradient_scale,
-    const float weight_ce, const float weight_kd, const float weight_cc, const float weight_bc,
+    const float weight_ce, const float weight_kd,
     const uint standardize, const uint level_count, float8 temperatures, float8 repeats, __global const float *restrict levels
     AUDIT_ARGUMENTS, __local float4 *scratch)
 {

@@ -5,7 +5,7 @@
 // teacher, mask: [rows, classes]; labels, counts: [rows]. counts[row] = classes kept. A row whose label is outside 0..<classes
 // keeps none.
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void rld_mask_rows_forward(
-    const uint rows, const uint classes,
+    const uint classes,
     __global const float *restrict teacher, const ulong teacher_offset,
     __global const int *restrict labels, const ulong labels_offset,
     __global float *restrict mask, const ulong mask_offset,

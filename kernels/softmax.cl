@@ -5,7 +5,7 @@
 
 // logits, subset, output: [rows, classes]; subset is 1 where a class is in, 0 where it is not, read if has_subset.
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void softmax_rows_forward(
-    const uint rows, const uint classes,
+    const uint classes,
     __global const float *restrict logits, const ulong logits_offset,
     __global const float *restrict subset, const ulong subset_offset,
     __global float *restrict output, const ulong output_offset,
@@ -49,7 +49,7 @@ __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void softmax_ro
 // d_logits (+)= the way of d_output back. output: what forward wrote, of the same kind.
 //   softmax: y (dy - sum(y dy)) / T; log-softmax: (dy - exp(y) sum(dy)) / T, both 0 where the class was excluded.
 __kernel __attribute__((reqd_work_group_size(LOCAL_SIZE, 1, 1))) void softmax_rows_backward(
-    const uint rows, const uint classes,
+    const uint classes,
     __global const float *restrict output, const ulong output_offset,
     __global const float *restrict d_output, const ulong d_output_offset,
     __global float *restrict d_logits, const ulong d_logits_offset,

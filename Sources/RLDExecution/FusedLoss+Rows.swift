@@ -58,7 +58,8 @@ extension FusedLoss {
         for (k, level) in levels.enumerated() {
             (temperatures[k], counts[k]) = (Float(level.temperature), Float(level.count))
         }
-        for weight in call.weights { try arguments.value(weight) }
+        // Of ce and kd; those of cc and bc go to what adds these.
+        for weight in call.weights.prefix(2) { try arguments.value(weight) }
         try arguments.value(UInt32(method.standardize ? 1 : 0))
         try arguments.value(UInt32(levels.count))
         try arguments.value(temperatures)

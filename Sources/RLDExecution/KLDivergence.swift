@@ -26,7 +26,7 @@ public final class KLDivergence {
         try rows.check([("log p", logP, size), ("log q", logQ, size), ("divergence", divergence, count)])
         try rows.enqueue(
             forwardKernel, rows: count,
-            [.int(count), .int(rows.classes), .slice(logP), .slice(logQ), .slice(divergence), .float(factor)])
+            [.int(rows.classes), .slice(logP), .slice(logQ), .slice(divergence), .float(factor)])
     }
 
     /// The gradient with respect to log p: -factor * upstream * q. Through the log-softmax of p it becomes factor * upstream * (p - q) / T.
@@ -42,7 +42,7 @@ public final class KLDivergence {
         try rows.enqueue(
             backwardKernel, rows: count,
             [
-                .int(count), .int(rows.classes), .slice(logQ), .slice(upstream), .slice(gradient), .float(factor),
+                .int(rows.classes), .slice(logQ), .slice(upstream), .slice(gradient), .float(factor),
                 .int(accumulate ? 1 : 0),
             ], reduces: false)
     }

@@ -57,7 +57,7 @@ final class LossRowScale {
         let flag = Int(ignored.rawValue)
         if let groupKernel, let groups, let teacher {
             try groupKernel.setArguments([
-                .int(rows), .int(classes), .slice(teacher), .slice(labels), .slice(DeviceSlice(groups)), .int(label), .int(flag),
+                .int(classes), .slice(teacher), .slice(labels), .slice(DeviceSlice(groups)), .int(label), .int(flag),
                 .local(16 * localSize),
             ])
             try queue.enqueue(groupKernel, global: [rows * localSize], local: [localSize])

@@ -25,6 +25,6 @@ public final class RLDMask {
         ])
         try rows.enqueue(
             kernel, rows: count,
-            [.int(count), .int(rows.classes), .slice(teacher), .slice(labels), .slice(mask), .slice(counts)])
+            [.int(rows.classes), .slice(teacher), .slice(labels), .slice(mask), .slice(counts)])
     }
 }

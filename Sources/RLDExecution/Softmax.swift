@@ -38,7 +38,7 @@ public final class Softmax {
         try rows.enqueue(
             forwardKernel, rows: count,
             [
-                .int(count), .int(rows.classes), .slice(logits), .slice(subset ?? logits), .slice(result), .float(temperature),
+                .int(rows.classes), .slice(logits), .slice(subset ?? logits), .slice(result), .float(temperature),
                 .int(subset == nil ? 0 : 1), .int(output == .logarithms ? 1 : 0),
             ])
     }
@@ -56,7 +56,7 @@ public final class Softmax {
         try rows.enqueue(
             backwardKernel, rows: count,
             [
-                .int(count), .int(rows.classes), .slice(result), .slice(gradient), .slice(logits), .float(temperature),
+                .int(rows.classes), .slice(result), .slice(gradient), .slice(logits), .float(temperature),
                 .int(output == .logarithms ? 1 : 0), .int(accumulate ? 1 : 0),
             ])
     }
