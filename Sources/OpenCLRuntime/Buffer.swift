@@ -11,6 +11,7 @@ public final class Buffer: Sendable {
     /// What it holds, for messages.
     public let label: String
 
+    // Never assigned again; who enqueues on it is one task's concern, as is what the buffer holds.
     package nonisolated(unsafe) let handle: OpaquePointer
 
     /// - Throws: `.outOfMemory` if the driver has no room or `bytes` is beyond the device's `maxAllocation`;

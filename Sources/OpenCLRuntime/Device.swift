@@ -34,6 +34,7 @@ public final class Device: Sendable, CustomStringConvertible {
     /// Of an NVIDIA device whose driver tells it (cl_nv_device_attribute_query): [8, 0] for 8.0. Empty for all others.
     public let computeCapability: [Int]
 
+    // Never assigned again, and OpenCL answers questions about a device from any thread.
     package nonisolated(unsafe) let handle: OpaquePointer
 
     public var description: String { "\(platformName): \(name)" }

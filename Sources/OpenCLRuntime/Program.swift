@@ -10,6 +10,7 @@ public final class Program: Sendable {
     public let buildLog: String
 
     /// The driver context's, which the context keeps alive.
+    // Never assigned again; OpenCL's calls on programs may come from any thread.
     package nonisolated(unsafe) let handle: OpaquePointer
 
     /// Compiles a source for the context's device. A source that does not compile is saved to a file that the error names.

@@ -103,7 +103,7 @@ final class MultiLevelAlignment {
 
     /// Adds the alignments of classes and batch to the terms per row and to the gradient.
     /// - Parameters:
-    ///   - scale: upstream factor; weights: of cc and bc in the total.
+    ///   - scale: upstream factor, before the method's weight.
     ///   - termRows: [4, rows] from the buffer's beginning.
     func enqueueAlignments(
         _ method: MultiLevelLogitDistillation, rows: Int, scale: Double, student: DeviceSlice, teacher: DeviceSlice,

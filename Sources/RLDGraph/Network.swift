@@ -115,6 +115,7 @@ public struct Network: Sendable, Equatable {
     private static func float32Values(_ count: Int, _ value: @Sendable (UInt64) -> Double) -> [Double] {
         let part = 1 << 14
         return Array(unsafeUninitializedCapacity: count) { buffer, initialized in
+            // Every iteration writes a part of its own.
             nonisolated(unsafe) let values = buffer
             DispatchQueue.concurrentPerform(iterations: (count + part - 1) / part) { number in
                 for i in number * part..<min((number + 1) * part, count) {
