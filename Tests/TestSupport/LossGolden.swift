@@ -13,14 +13,13 @@ public struct LossSet: Decodable, Sendable {
     public let name: String
     public let batch: Int
     public let classes: Int
-    public let scenario: String
     /// Rows that the teacher gets right.
     public let teacherRight: Int
     public let rowsWithEveryClassMasked: Int
 
     enum CodingKeys: String, CodingKey {
         case name = "set"
-        case batch, classes, scenario
+        case batch, classes
         case teacherRight = "teacher_right"
         case rowsWithEveryClassMasked = "rows_with_every_class_masked"
     }
@@ -99,19 +98,16 @@ public struct LossGolden: Decodable, Sendable, CustomStringConvertible {
     /// Tensor names of the terms per row, [N], in the set's file.
     public let perSample: [String: String]
     public let logDomain: LogDomain?
-    public let note: String?
-    public let maskNote: String?
 
     public var description: String { id }
 
     private enum CodingKeys: String, CodingKey {
-        case id, set, method, hyper, total, terms, note
+        case id, set, method, hyper, total, terms
         case officialLosses = "official_losses"
         case officialFinite = "official_finite"
         case gradient = "grad"
         case perSample = "per_sample"
         case logDomain = "log_domain"
-        case maskNote = "note_mask"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -127,7 +123,5 @@ public struct LossGolden: Decodable, Sendable, CustomStringConvertible {
         gradient = try values.decode(String.self, forKey: .gradient)
         perSample = try values.decode([String: String].self, forKey: .perSample)
         logDomain = try values.decodeIfPresent(LogDomain.self, forKey: .logDomain)
-        note = try values.decodeIfPresent(String.self, forKey: .note)
-        maskNote = try values.decodeIfPresent(String.self, forKey: .maskNote)
     }
 }
