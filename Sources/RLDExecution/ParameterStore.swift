@@ -222,10 +222,4 @@ package final class ParameterStore {
     func exchangeWithAverage() throws(DeviceError) {
         if try updater?.exchangeAverage() == true { try packed?.update() }
     }
-
-    /// torch.optim.SGD on every parameter.
-    package func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) throws(DeviceError) {
-        let sgd = SGD(learningRate: learningRate, momentum: momentum, weightDecay: weightDecay, nesterov: nesterov)
-        try apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: 1))
-    }
 }

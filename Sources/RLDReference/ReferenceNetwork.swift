@@ -1,7 +1,7 @@
 import RLDGraph
 import RLDMethods
 
-/// Interprets a network on the host in Double: forward, backward and SGD, one node at a time.
+/// Interprets a network on the host in Double: forward and backward, one node at a time. `ReferenceUpdater` moves its parameters.
 public final class ReferenceNetwork {
     public let network: Network
     /// What operands of convolutions and linear layers are rounded to; float32 leaves them as they are.
@@ -195,14 +195,5 @@ public final class ReferenceNetwork {
 
     func tensor(_ node: Network.Node, _ suffix: String) -> [Double] {
         state["\(node.name).\(suffix)"]?.values ?? []
-    }
-
-    // MARK: Optimiser
-
-    /// torch.optim.SGD with the gradients of the last `backward`, on every parameter.
-    /// - Parameters: as `SGD` in RLDMethods; the first step sets the velocity to the gradient.
-    public func applySGD(learningRate: Double, momentum: Double, weightDecay: Double, nesterov: Bool) {
-        let sgd = SGD(learningRate: learningRate, momentum: momentum, weightDecay: weightDecay, nesterov: nesterov)
-        _ = updater.apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: 1), to: self)
     }
 }

@@ -71,7 +71,8 @@ import Testing
         let totals = try step.loss(teacher: nil)
         let outputGradient = try engine.read(try #require(plan.outputGradient))
         try plan.backward()
-        try student.store.applySGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: false)
+        let sgd = SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)
+        try student.store.apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: 1))
         var gradients: [String: [Double]] = [:]
         for parameter in network.parameters {
             gradients[parameter.name] = try engine.read(student.store.gradient(parameter.name, count: parameter.count))

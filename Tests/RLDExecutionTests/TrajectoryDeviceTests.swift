@@ -67,8 +67,9 @@ import Testing
             let metrics = try step.loss(teacher: teacherPlan.output, warmup: golden.warmupFactor)
             try plan.backward()
             let o = golden.optimizer
-            try studentNetwork.store.applySGD(
+            let sgd = SGD(
                 learningRate: o.learningRate, momentum: o.momentum, weightDecay: o.weightDecay, nesterov: o.nesterov)
+            try studentNetwork.store.apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: index + 1))
             let expected = golden.float64.steps[index]
             let rows = Double(metrics.rows)
             norms.append(l2(try engine.read(DeviceSlice(try #require(studentNetwork.store.gradients)))))

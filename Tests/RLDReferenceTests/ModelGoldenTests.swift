@@ -55,7 +55,8 @@ import Testing
         let loss = try ReferenceLoss.evaluate(
             .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: golden.classes)
         try reference.backward(loss.gradient)
-        reference.applySGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4, nesterov: false)
+        let sgd = SGD(learningRate: 0.05, momentum: 0.9, weightDecay: 5e-4)
+        _ = ReferenceUpdater().apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: 1), to: reference)
         try golden.expectTrainingStep(
             TrainingStepOutcome(
                 loss: loss.total, logits: logits, gradients: reference.gradients, state: reference.state), .float64)

@@ -13,6 +13,7 @@ import Testing
         let (student, teacher) = try golden.networks()
         let studentNetwork = try ReferenceNetwork(student.network, state: student.state)
         let teacherNetwork = try ReferenceNetwork(teacher.network, state: teacher.state)
+        let updater = ReferenceUpdater()
         for step in 0..<golden.steps {
             let images = golden.images(step: step).values
             let teacherLogits = try teacherNetwork.forward(images, batch: golden.batch, training: false)
@@ -22,8 +23,9 @@ import Testing
                 classes: golden.classes, warmup: golden.warmupFactor)
             try studentNetwork.backward(loss.gradient)
             let o = golden.optimizer
-            studentNetwork.applySGD(
+            let sgd = SGD(
                 learningRate: o.learningRate, momentum: o.momentum, weightDecay: o.weightDecay, nesterov: o.nesterov)
+            _ = updater.apply(ParameterUpdate(UpdateRule(.sgd(sgd)), number: step + 1), to: studentNetwork)
 
             let expected = golden.float64.steps[step]
             let gradient = student.network.parameters.flatMap { studentNetwork.gradients[$0.name] ?? [] }
