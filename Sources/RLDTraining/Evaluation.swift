@@ -11,15 +11,32 @@ extension NetworkExecutor {
         table: String, rows: [Int], transform: ImageTransform, batchSize: Int, staged: ImageTable? = nil,
         correct: ((Bool) -> Void)? = nil
     ) throws -> StepMetrics {
-        let batches = TrainingOrder.batches(rows, size: batchSize)
-        let loader = staged.map { BatchLoader($0, batches: batches.map(Array.init)) }
-        for batch in batches {
-            var selection = BatchSelection(table: table, indices: Array(batch), transform: transform.evaluation)
+        let batches = TrainingOrder.batches(rows, size: batchSize).map(Array.init)
+        _ = try evaluate(
+            table: table, batches: batches, transform: transform, loader: staged.map { BatchLoader($0, batches: batches) },
+            correct: correct)
+        return try takeMetrics()
+    }
+
+    /// The same of batches, whose metrics are left to take.
+    /// - Parameters:
+    ///   - loader: what brings the images, if they are not there.
+    ///   - shouldStop: asked before each batch.
+    ///   - afterReading: called when all images are read.
+    /// - Returns: false when a stop was asked for before the last batch.
+    func evaluate(
+        table: String, batches: [[Int]], transform: ImageTransform, loader: BatchLoader?, shouldStop: () -> Bool = { false },
+        afterReading: () -> Void = {}, correct: ((Bool) -> Void)?
+    ) throws -> Bool {
+        for (index, batch) in batches.enumerated() {
+            if shouldStop() { return false }
+            var selection = BatchSelection(table: table, indices: batch, transform: transform.evaluation)
             selection.pixels = try loader?.next()
+            if index == batches.count - 1 { afterReading() }
             try evaluateStep(selection)
             if let correct { try lastEvaluated(rows: batch.count).forEach(correct) }
         }
-        return try takeMetrics()
+        return true
     }
 }
 

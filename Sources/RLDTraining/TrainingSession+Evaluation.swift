@@ -10,20 +10,11 @@ extension TrainingSession {
     func evaluate(
         _ pass: ImageFeed.Pass, next: ImageFeed.Pass? = nil, correct: ((Bool) -> Void)? = nil
     ) throws -> StepMetrics? {
-        let loader = loader(pass)
-        for (index, batch) in pass.batches.enumerated() {
-            if trainer.shouldStop() {
-                _ = try executor.takeMetrics()
-                return nil
-            }
-            var selection = BatchSelection(
-                table: pass.table, indices: batch, transform: trainer.dataset.transform.evaluation)
-            selection.pixels = try loader?.next()
-            if index == pass.batches.count - 1 { begin(next) }
-            try executor.evaluateStep(selection)
-            if let correct { try executor.lastEvaluated(rows: batch.count).forEach(correct) }
-        }
-        return try executor.takeMetrics()
+        let isWhole = try executor.evaluate(
+            table: pass.table, batches: pass.batches, transform: trainer.dataset.transform, loader: loader(pass),
+            shouldStop: trainer.shouldStop, afterReading: { begin(next) }, correct: correct)
+        let metrics = try executor.takeMetrics()
+        return isWhole ? metrics : nil
     }
 
     /// The test set, once for the last and once for the best weights; the executor is left holding the best.
