@@ -97,7 +97,7 @@ struct EvaluateCommand: ParsableCommand {
         let metrics = try executor.evaluate(
             table: part, rows: rows, transform: dataset.transform,
             batchSize: batchSize, staged: staged ? table : nil, correct: { correct.append($0) })
-        let seconds = start.duration(to: clock.now) / .seconds(1)
+        let seconds = clock.now.seconds(since: start)
         let report = Report(
             model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,
             top5: metrics.top5Share, loss: metrics.loss,

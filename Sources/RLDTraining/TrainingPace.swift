@@ -29,5 +29,5 @@ struct TrainingPace {
 }
 
 extension ContinuousClock.Instant {
-    func seconds(since earlier: Self) -> Double { earlier.duration(to: self) / .seconds(1) }
+    package func seconds(since earlier: Self) -> Double { earlier.duration(to: self) / .seconds(1) }
 }

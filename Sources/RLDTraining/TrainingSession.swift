@@ -193,7 +193,7 @@ struct TrainingSession {
         let first = index / size * size
         let group = batches[first..<min(first + size, batches.count)]
         let images = group.reduce(0) { $0 + $1.count }
-        let perEpoch = (batches.count + size - 1) / size
+        let perEpoch = TrainingOrder.steps(batches.count, batch: size)
         return ParameterUpdate(
             configuration.updateRule(learningRate: learningRate(epoch: epoch, step: index)),
             number: (epoch - 1) * perEpoch + index / size + 1, share: Double(batches[index].count) / Double(images),

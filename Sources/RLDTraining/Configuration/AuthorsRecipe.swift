@@ -71,9 +71,8 @@ struct AuthorsRecipe {
         }
         switch (group, name) {
         case ("DISTILLER", "TYPE"):
-            guard let id = methods[value], Method.ids.contains(id) else {
-                throw InputError.unknown(
-                    "DISTILLER.TYPE", value, known: methods.filter { Method.ids.contains($0.value) }.map(\.key).sorted())
+            guard let id = methods[value] else {
+                throw InputError.unknown("DISTILLER.TYPE", value, known: methods.keys.sorted())
             }
             return .settings(["method.id": id])
         case ("DISTILLER", "TEACHER"): return .settings(value == "NONE" ? [:] : ["teacher.model": model(value, imageNet)])
