@@ -144,7 +144,7 @@ struct DemoCommand: ParsableCommand {
                 Self.table.row([
                     row.network, NumberText.compact(row.parameters), NumberText.compact(row.macs, unit: "MAC"),
                     role == "alone" || role == "teacher" ? role : row.method, NumberText.percent(row.top1),
-                    "\(Int(row.imagesPerSecond.rounded()))", NumberText.fixed(row.seconds, decimals: 1),
+                    NumberText.fixed(row.imagesPerSecond, decimals: 0), NumberText.fixed(row.seconds, decimals: 1),
                 ]))
         }
         return (row, result)

@@ -66,11 +66,10 @@ public enum MethodOption: String, Sendable, CaseIterable {
     }
 
     /// A value as people write it: `true`, `20`, `0.5`.
-    func text(_ value: Double) -> String {
+    package func text(_ value: Double) -> String {
         switch kind {
         case .flag: value != 0 ? "true" : "false"
-        case .epochs, .weight, .temperature, .share:
-            value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
+        case .epochs, .weight, .temperature, .share: value.plainText
         }
     }
 

@@ -1,6 +1,7 @@
 import RLDDatasets
 import RLDFormats
 import RLDGraph
+import RLDMethods
 
 /// How what a model was trained on, as its file says, compares with a data set. What either does not say agrees with everything.
 extension ModelMetadata {
@@ -34,7 +35,7 @@ extension ModelMetadata {
 
     /// Means or deviations, to four digits behind the point.
     static func text(_ values: [Float]) -> String {
-        values.map { Setting.text((Double($0) * 1e4).rounded() / 1e4) }.joined(separator: " ")
+        values.map { ((Double($0) * 1e4).rounded() / 1e4).plainText }.joined(separator: " ")
     }
 
     /// For each class of the data its index among the model's; nil where that is the same.

@@ -50,14 +50,14 @@ extension TrainingConfiguration {
     var augmentationDescription: String {
         var parts: [String] = []
         if let resizedCrop, resizedCrop > 0 {
-            parts.append("random crop of \(Setting.text(resizedCrop)) to 1 of the area")
+            parts.append("random crop of \(resizedCrop.plainText) to 1 of the area")
         } else {
             parts.append("crop padding \(cropPadding.map(String.init) ?? "as the data's")")
         }
         parts.append("flip \(flip.map { $0 ? "on" : "off" } ?? "as the data's")")
         for (name, value) in [
             ("brightness", brightness), ("contrast", contrast), ("saturation", saturation), ("mixup", mixup), ("cutmix", cutmix),
-        ] where value > 0 { parts.append("\(name) \(Setting.text(value))") }
+        ] where value > 0 { parts.append("\(name) \(value.plainText)") }
         return parts.joined(separator: ", ")
     }
 }

@@ -67,6 +67,6 @@ extension TrainingConfiguration {
 extension Method {
     /// An option's value as YAML.
     func text(of option: MethodOption) -> String? {
-        value(of: option).map { option.kind == .flag ? ($0 != 0 ? "true" : "false") : Setting.text($0) }
+        value(of: option).map(option.text)
     }
 }

@@ -29,7 +29,7 @@ public struct TeacherSettings: Sendable, Equatable, Codable {
     var values: [(key: String, text: String)] {
         [
             ("model", model.map(Setting.quoted)), ("weights", weights.map(Setting.quoted)), ("key", key.map(Setting.quoted)),
-            ("weight", weight.map(Setting.text)),
+            ("weight", weight.map(\.plainText)),
         ].compactMap { key, text in text.map { (key, $0) } }
     }
 
@@ -64,7 +64,7 @@ public struct TermSettings: Sendable, Equatable, Codable {
         ["method", "weight", "teacher", "lskd"] + MethodOption.allCases.map { Setting.underscored($0.name) }
 
     var values: [(key: String, text: String)] {
-        [("method", method.id), ("weight", Setting.text(weight))] + (teacher.map { [("teacher", Setting.quoted($0))] } ?? [])
+        [("method", method.id), ("weight", weight.plainText)] + (teacher.map { [("teacher", Setting.quoted($0))] } ?? [])
             + method.options.compactMap { option in
                 method.text(of: option).map { (Setting.underscored(option.name), $0) }
             }
@@ -165,7 +165,7 @@ extension TrainingConfiguration {
                 let teacher =
                     part.method.needsTeacher && !list[part.teacher].name.isEmpty ? ", teacher \(list[part.teacher].name)" : ""
                 lines.append(
-                    "term       \(part.name): weight \(Setting.text(part.weight))\(teacher), \(part.method.effectiveDescription)")
+                    "term       \(part.name): weight \(part.weight.plainText)\(teacher), \(part.method.effectiveDescription)")
             }
         }
         for index in objective.teachers {

@@ -1,5 +1,6 @@
 import Foundation
 import RLDGraph
+import RLDMethods
 
 /// How the learning rate goes over a run, as a function of (epoch, step) alone.
 public struct Schedule: Sendable, Equatable, Codable {
@@ -104,7 +105,7 @@ public struct Schedule: Sendable, Equatable, Codable {
             case .constant: "constant"
             case .cosine: "cosine to 0"
             case .step: "x \(factor) after every \(period) epochs"
-            case .onecycle: "one cycle: up over \(Setting.text(rise)) of the steps, then down"
+            case .onecycle: "one cycle: up over \(rise.plainText) of the steps, then down"
             case .multistep where milestones.isEmpty: "constant (multistep without milestones)"
             case .multistep: "x \(factor) after epochs \(milestones.map(String.init).joined(separator: ", "))"
             }

@@ -31,7 +31,7 @@ struct Setting: Sendable {
             "streaming", Streaming.allCases.map(\.rawValue), get: { quoted($0.streaming.rawValue) },
             set: { assign(Streaming($1), to: &$0.streaming) }),
         Setting(
-            key: "validation", get: { $0.validation.map(text) },
+            key: "validation", get: { $0.validation.map(\.plainText) },
             set: { c, t throws(Wanted) in
                 guard t.isEmpty || t == "auto" || Double(t) != nil else { throw Wanted("a number, or auto") }
                 c.validation = Double(t)
@@ -72,7 +72,7 @@ struct Setting: Sendable {
             key: "augmentation.flip", get: { $0.flip.map { $0 ? "true" : "false" } },
             set: { c, t throws(Wanted) in c.flip = t.isEmpty ? nil : try truth(t) }),
         Setting(
-            key: "augmentation.resized_crop", get: { $0.resizedCrop.map(text) },
+            key: "augmentation.resized_crop", get: { $0.resizedCrop.map(\.plainText) },
             set: { c, t throws(Wanted) in
                 guard t.isEmpty || Double(t) != nil else { throw Wanted("a number") }
                 c.resizedCrop = Double(t)
@@ -123,11 +123,6 @@ struct Setting: Sendable {
         all.map(\.key) + ["method.id", "method.lskd"] + MethodOption.allCases.map { "method.\(underscored($0.name))" }
 
     static func underscored(_ name: String) -> String { String(name.map { $0 == "-" ? "_" : $0 }) }
-
-    /// A number without a needless fraction: 5, 0.05.
-    static func text(_ value: Double) -> String {
-        value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
-    }
 
     /// A string as YAML, quoted when it would read as something else.
     static func quoted(_ text: String) -> String {
@@ -227,7 +222,7 @@ struct Setting: Sendable {
 
     private static func optionalNumbers(_ key: String, _ path: any Path<[Double]?>) -> Setting {
         Setting(
-            key: key, get: { $0[keyPath: path].map { "[\($0.map(text).joined(separator: ", "))]" } },
+            key: key, get: { $0[keyPath: path].map { "[\($0.map(\.plainText).joined(separator: ", "))]" } },
             set: { c, t throws(Wanted) in
                 let parts = t.trimmingCharacters(in: CharacterSet(charactersIn: "[] ")).split(separator: ",")
                 let values = parts.compactMap { Double($0.trimmingCharacters(in: .whitespaces)) }
@@ -238,7 +233,7 @@ struct Setting: Sendable {
 
     private static func number(_ key: String, _ path: any Path<Double>) -> Setting {
         Setting(
-            key: key, get: { text($0[keyPath: path]) },
+            key: key, get: { $0[keyPath: path].plainText },
             set: { c, t throws(Wanted) in
                 guard let value = Double(t) else { throw Wanted("a number") }
                 c[keyPath: path] = value

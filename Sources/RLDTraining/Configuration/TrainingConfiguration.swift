@@ -141,12 +141,12 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
             "data       \(data)" + (limit.map { ", first \($0) training images" } ?? "")
                 + (validation == 0
                     ? ", no validation part"
-                    : ", validation \(validation.map(Setting.text) ?? "by the part that the data brings")"),
+                    : ", validation \(validation.map(\.plainText) ?? "by the part that the data brings")"),
             "optimizer  \(optimizerDescription)",
             "schedule   \(schedule.effectiveDescription(epochs: epochs))",
             "precision  \(precision.rawValue)",
             "training   \(epochs) epochs, batch \(batchSize), \(augmentationDescription)"
-                + (labelSmoothing > 0 ? ", label smoothing \(Setting.text(labelSmoothing))" : ""),
+                + (labelSmoothing > 0 ? ", label smoothing \(labelSmoothing.plainText)" : ""),
             "best       chosen on \(selectionDescription(selection))",
         ]
         lines.insert(contentsOf: objectiveDescription, at: 2)

@@ -1,6 +1,7 @@
 import RLDDatasets
 import RLDFormats
 import RLDGraph
+import RLDMethods
 
 /// Which rows of the training table are trained on and which images validate. A function of the counts alone, not of the run's
 /// seed, so that runs with different seeds are compared on the same images.
@@ -46,7 +47,7 @@ public struct DataSplit: Sendable, Equatable {
         let wanted = validation < 1 ? Int((validation * Double(used)).rounded()) : Int(validation)
         guard wanted > 0 || validation == 0 else {
             throw InputError(
-                "validation", "is a share of \(Setting.text(validation)), which of \(used) images is none",
+                "validation", "is a share of \(validation.plainText), which of \(used) images is none",
                 advice: "give a larger share, a number of images, or 0 for no validation part")
         }
         let rest = count - used

@@ -1,6 +1,7 @@
 import Foundation
 import RLDGraph
 import RLDMethods
+import RLDReports
 
 /// What the steps since the previous reading did: one line of metrics.jsonl.
 public struct StepRecord: Sendable, Equatable, Codable {
@@ -145,23 +146,23 @@ extension StepMetrics {
 extension EpochRecord {
     /// One line for a person.
     public var text: String {
-        func percent(_ share: Double) -> String { String(format: "%.2f %%", 100 * share) }
         let validation =
-            validationAccuracy.map { ", validation \(percent($0))" } ?? testAccuracy.map { ", test \(percent($0))" } ?? ""
+            validationAccuracy.map { ", validation \(NumberText.percent($0))" }
+            ?? testAccuracy.map { ", test \(NumberText.percent($0))" } ?? ""
         return
-            "epoch \(epoch)/\(epochs): loss \(String(format: "%.4f", trainLoss)), training \(percent(trainAccuracy))\(validation)"
-            + ", \(Int(imagesPerSecond.rounded())) images/s\(best ? ", best so far" : "")"
+            "epoch \(epoch)/\(epochs): loss \(NumberText.fixed(trainLoss, decimals: 4)), training "
+            + "\(NumberText.percent(trainAccuracy))\(validation), \(NumberText.fixed(imagesPerSecond, decimals: 0)) images/s"
+            + (best ? ", best so far" : "")
     }
 }
 
 extension TestRecord {
     /// One line for a person.
     public var text: String {
-        func fixed(_ value: Double, _ decimals: Int) -> String { String(format: "%.\(decimals)f", value) }
         let chosen =
             weights == "best" && selectedOn != "last" ? ", chosen on \(selectedOn == "test" ? "the TEST set" : selectedOn)" : ""
         return
-            "test: \(weights) weights (epoch \(epoch)\(chosen)): top-1 \(fixed(100 * accuracy, 2)) %, top-5 \(fixed(100 * top5, 2)) %, "
-            + "cross-entropy \(fixed(loss, 4)), \(images) images"
+            "test: \(weights) weights (epoch \(epoch)\(chosen)): top-1 \(NumberText.percent(accuracy)), top-5 "
+            + "\(NumberText.percent(top5)), cross-entropy \(NumberText.fixed(loss, decimals: 4)), \(images) images"
     }
 }
