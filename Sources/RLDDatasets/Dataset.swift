@@ -44,7 +44,7 @@ public struct Dataset: Sendable, Equatable {
 }
 
 /// Whether images stay where they are and are read ahead of the device, batch by batch, or are all held in its memory.
-public enum Streaming: String, Sendable, Equatable, Codable, CaseIterable {
+public enum Streaming: String, Sendable, Equatable, CaseIterable {
     /// Held where they fit.
     case auto
     case on, off

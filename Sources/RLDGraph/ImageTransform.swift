@@ -7,7 +7,7 @@ import Foundation
 /// bits = CounterRandom.bits(seed, stream: epoch, counter: image index);
 /// shift of rows = (bits & 0xFFFF) mod (2 * padding + 1), of columns = ((bits >> 16) & 0xFFFF) mod (2 * padding + 1),
 /// flip if bit 32 is set. The modulo's bias is below 2 * padding / 65536. The rest: `placement`.
-public struct ImageTransform: Sendable, Equatable, Codable {
+public struct ImageTransform: Sendable, Equatable, Encodable {
     /// Per channel, of pixels scaled to 0...1.
     public var mean: [Float]
     /// Per channel, of pixels scaled to 0...1.

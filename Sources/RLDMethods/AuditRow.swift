@@ -1,6 +1,6 @@
 /// What one row of a batch was, and what the method made of it. Every field comes from the logits alone, so that rows can be
 /// compared over methods; nil where a row has no such thing.
-public struct AuditRow: Sendable, Equatable, Codable {
+public struct AuditRow: Sendable, Equatable, Encodable {
     /// Index in the batch.
     public var row: Int
     /// -100 (or whichever label is ignored): the row does not count, every other field is nil and `terms` are 0.

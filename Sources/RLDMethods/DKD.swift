@@ -8,7 +8,7 @@
 /// NCKD, the rest among itself: T^2 KL(softmax(t / T) || softmax(s / T)) over the classes other than y.
 /// Gradient: T (r_i - rt_i) / N there, exactly 0 at y. The label is left out exactly; the authors subtract 1000 from its
 /// logit instead, so that it leaks back when it leads by about 1000 T.
-public struct DecoupledKnowledgeDistillation: Sendable, Equatable, Codable {
+public struct DecoupledKnowledgeDistillation: Sendable, Equatable {
     public var crossEntropyWeight: Double = 1
     /// Weight of TCKD.
     public var alpha: Double = 1

@@ -1,7 +1,7 @@
 /// KD (Hinton et al. 2015, as the RLD authors code it):
 /// crossEntropyWeight * CE(s, y) + weight * T^2 * mean KL(softmax(t / T) || softmax(s / T)).
 /// Gradient of the KL term with respect to s_i: T (softmax(s / T)_i - softmax(t / T)_i) / N.
-public struct KnowledgeDistillation: Sendable, Equatable, Codable {
+public struct KnowledgeDistillation: Sendable, Equatable {
     /// The authors' KD.LOSS.CE_WEIGHT.
     public var crossEntropyWeight: Double = 0.1
     /// The authors' KD.LOSS.KD_WEIGHT.

@@ -2,7 +2,7 @@
 /// have changed places, u = t with t_y and t_argmax exchanged: weight * T^2 * mean KL(softmax(u / T) || softmax(s / T)).
 /// No cross-entropy. Where the teacher is right, nothing is exchanged.
 /// Gradient with respect to s_i: T (softmax(s / T)_i - softmax(u / T)_i) / N.
-public struct LabelAugment: Sendable, Equatable, Codable {
+public struct LabelAugment: Sendable, Equatable {
     /// The authors have no weight here, that is 1.
     public var weight: Double = 1
     public var temperature: Double = 4

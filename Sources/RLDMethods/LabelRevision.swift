@@ -6,7 +6,7 @@
 /// Gradients: 2 (s_i - t_i) / (C Nright), and 2 p_i (d_i - sum_j p_j d_j) / (C Nwrong) with d = p - u.
 /// A class that both sides exclude (-infinity) takes no part and does not count in C; one that a single side excludes makes
 /// the loss of a right row infinite. Squares limit finite losses to |logit| <= 1e18.
-public struct LabelRevision: Sendable, Equatable, Codable {
+public struct LabelRevision: Sendable, Equatable {
     /// The authors have no weight here, that is 1.
     public var crossEntropyWeight: Double = 1
     /// Weight of the squared distance of logits, on right rows.

@@ -6,7 +6,7 @@ enum MethodField<Root> {
 }
 
 /// What a method's configuration value says of itself. One file per method holds its values, its formula and this.
-protocol MethodSettings: Sendable, Equatable, Codable {
+protocol MethodSettings: Sendable, Equatable {
     /// As the command line spells it.
     static var id: String { get }
     /// The options that the method has.

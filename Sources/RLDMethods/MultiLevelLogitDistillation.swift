@@ -18,7 +18,7 @@
 /// repetitions: w_i w_j in the sum of BC, w_i in M and in the summed softmax(t); the median of the rows counts each of them once.
 /// A class that both sides exclude (-infinity) in every row does not count in C.
 /// Of each row, the value of BC and CC is its share of the sum times N; the share of CC may be negative.
-public struct MultiLevelLogitDistillation: Sendable, Equatable, Codable {
+public struct MultiLevelLogitDistillation: Sendable, Equatable {
     /// The authors' KD.LOSS.CE_WEIGHT, which their MLKD shares.
     public var crossEntropyWeight: Double = 0.1
     /// Weight of KD, CC and BC alike; the authors' KD.LOSS.KD_WEIGHT.

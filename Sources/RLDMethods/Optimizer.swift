@@ -2,7 +2,7 @@ import RLDGraph
 
 /// torch.optim.SGD's definition: d = g + weightDecay * p; v = momentum * v + d (v = d at the first step);
 /// p -= learningRate * (nesterov ? d + momentum * v : v).
-public struct SGD: Sendable, Equatable, Codable {
+public struct SGD: Sendable, Equatable {
     public var learningRate: Double
     public var momentum: Double
     public var weightDecay: Double
@@ -19,7 +19,7 @@ public struct SGD: Sendable, Equatable, Codable {
 /// torch.optim.AdamW's definition (Loshchilov and Hutter, arXiv 1711.05101). At step t, from 1:
 /// p -= learningRate * weightDecay * p; m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g^2;
 /// p -= learningRate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon).
-public struct AdamW: Sendable, Equatable, Codable {
+public struct AdamW: Sendable, Equatable {
     public var learningRate: Double
     public var beta1: Double
     public var beta2: Double
@@ -38,7 +38,7 @@ public struct AdamW: Sendable, Equatable, Codable {
 }
 
 /// What moves the parameters along their gradients.
-public enum Optimizer: Sendable, Equatable, Codable {
+public enum Optimizer: Sendable, Equatable {
     case sgd(SGD)
     case adamW(AdamW)
 
@@ -52,7 +52,7 @@ public enum Optimizer: Sendable, Equatable, Codable {
 }
 
 /// How gradients move the parameters, the same for a whole run but for the learning rate.
-public struct UpdateRule: Sendable, Equatable, Codable {
+public struct UpdateRule: Sendable, Equatable {
     public var optimizer: Optimizer
     /// The gradient over all parameters is scaled down to this Euclidean length where it is longer
     /// (torch.nn.utils.clip_grad_norm_: factor min(1, clip / (length + 1e-6))).

@@ -1,6 +1,6 @@
 /// How convolutions and linear layers multiply, forward and backward. Values are stored and sums are added in float32 either way;
 /// grouped convolutions and everything else always compute in float32.
-public enum Precision: String, Sendable, CaseIterable, Codable {
+public enum Precision: String, Sendable, CaseIterable {
     case float32
     /// Operands are rounded to 10 bits after the leading one (TensorFloat-32), as the matrix units of GPUs take them.
     case tf32

@@ -6,7 +6,7 @@
 ///
 /// MCD, masked correlation: A = {i : t_i < t_y}, T^2 KL(softmax_A(t / T) || softmax_A(s / T)).
 /// Gradient: T (s~_i - t~_i) / N on A, exactly 0 outside. Fewer than two classes in A give 0. Ties with t_y are masked.
-public struct RefinedLogitDistillation: Sendable, Equatable, Codable {
+public struct RefinedLogitDistillation: Sendable, Equatable {
     public var crossEntropyWeight: Double = 1
     /// Weight of SCD.
     public var alpha: Double = 1

@@ -8,7 +8,7 @@
 /// T^2 [q log(q / p) + (1 - q) log((1 - q) / (1 - p))], gradient T (p - q) / N at y, -T (p - q) r_i / N elsewhere,
 /// r = softmax(s / T) over the classes other than y. It depends on the level of the student's logits: a constant added to a
 /// row changes max s, and a negative max s moves the target away from the label.
-public struct ReviewCorrection: Sendable, Equatable, Codable {
+public struct ReviewCorrection: Sendable, Equatable {
     public var crossEntropyWeight: Double = 1
     /// Weight of KD.
     public var weight: Double = 1

@@ -64,8 +64,6 @@ import Testing
         let rld = Method.refinedLogitDistillation(method)
         #expect(rld.effectiveDescription.contains("alpha nan, beta -inf"))
         #expect(throws: InputError.self) { try rld.validate() }
-        (method.alpha, method.beta) = (1, 8)
-        _ = try JSONEncoder().encode(Method.refinedLogitDistillation(method))
     }
 
     @Test func everyOptionBelongsToAMethodAndCanBeSet() throws {
@@ -107,15 +105,5 @@ import Testing
             #expect(lskd.value(of: .standardize) == method.value(of: .standardize).map { _ in 1 })
         }
         #expect(Method.defaults[0].applyingLSKD() == Method.defaults[0])
-    }
-
-    @Test func codable() throws {
-        for method in Method.defaults.flatMap({ [$0, $0.applyingLSKD()] }) {
-            let data = try JSONEncoder().encode(method)
-            #expect(try JSONDecoder().decode(Method.self, from: data) == method)
-        }
-        #expect(throws: (any Error).self) {
-            try JSONDecoder().decode(Method.self, from: Data(#"{"id": "kd", "gamma": 1}"#.utf8))
-        }
     }
 }

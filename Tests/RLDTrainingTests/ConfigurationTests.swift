@@ -38,8 +38,6 @@ struct ConfigurationTests {
         let back = try read(configuration.yaml)
         #expect(back.configuration == configuration)
         #expect(back.warnings.isEmpty)
-        let decoded = try JSONDecoder().decode(TrainingConfiguration.self, from: JSONEncoder().encode(configuration))
-        #expect(decoded == configuration)
         #expect(try read(TrainingConfiguration().yaml).configuration == TrainingConfiguration())
     }
 

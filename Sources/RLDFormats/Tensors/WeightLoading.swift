@@ -2,7 +2,7 @@ import Foundation
 import RLDGraph
 
 /// How a file's weights are fitted to a network.
-public struct WeightOptions: Sendable, Equatable, Codable {
+public struct WeightOptions: Sendable, Equatable {
     /// Where they hang in the file ("model.student"); nil for the usual places.
     public var key: String?
     /// Whether every tensor must be there and fit.

@@ -4,7 +4,7 @@ import RLDGraph
 import RLDMethods
 
 /// One of several teachers: the group `teachers.NAME` of a configuration.
-public struct TeacherSettings: Sendable, Equatable, Codable {
+public struct TeacherSettings: Sendable, Equatable {
     public var name: String
     /// Published id of its network.
     public var model: String?
@@ -46,7 +46,7 @@ public struct TeacherSettings: Sendable, Equatable, Codable {
 }
 
 /// One of several distillation terms: the group `terms.NAME` of a configuration.
-public struct TermSettings: Sendable, Equatable, Codable {
+public struct TermSettings: Sendable, Equatable {
     public var name: String
     public var method: Method
     public var weight = 1.0

@@ -2,7 +2,7 @@ import RLDGraph
 import RLDMethods
 
 /// Which optimiser, and what the two have beside a learning rate and a weight decay.
-public enum OptimizerKind: String, Sendable, Equatable, Codable, CaseIterable {
+public enum OptimizerKind: String, Sendable, Equatable, CaseIterable {
     case sgd, adamw
 
     /// Keys of settings that it does not read.

@@ -3,8 +3,8 @@ import RLDGraph
 import RLDMethods
 
 /// How the learning rate goes over a run, as a function of (epoch, step) alone.
-public struct Schedule: Sendable, Equatable, Codable {
-    public enum Kind: String, Sendable, Equatable, Codable, CaseIterable {
+public struct Schedule: Sendable, Equatable {
+    public enum Kind: String, Sendable, Equatable, CaseIterable {
         case constant
         /// Times `factor` after every `period` epochs.
         case step

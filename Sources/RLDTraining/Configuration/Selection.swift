@@ -1,7 +1,7 @@
 import RLDDatasets
 
 /// Which images choose the best epoch.
-public enum Selection: String, Sendable, Equatable, Codable, CaseIterable {
+public enum Selection: String, Sendable, Equatable, CaseIterable {
     /// The validation part; without one the last epoch counts as the best.
     case validation
     /// The test set, as the authors do: the number is then no measure of unseen images.

@@ -5,7 +5,7 @@ import RLDGraph
 import RLDMethods
 
 /// Everything that decides a training run, as one value. The defaults are the authors' CIFAR recipe.
-public struct TrainingConfiguration: Sendable, Equatable, Codable {
+public struct TrainingConfiguration: Sendable, Equatable {
     /// Published id of the network to train ("resnet8").
     public var model = "resnet8"
     /// NAME or NAME:PATH, as `DatasetCatalog` reads it.

@@ -4,7 +4,7 @@ import RLDGraph
 import RLDMethods
 
 /// How cached logits are stored.
-public enum TeacherCacheType: Sendable, Equatable, Codable {
+public enum TeacherCacheType: Sendable, Equatable {
     /// To the last bit.
     case float32
     case half
