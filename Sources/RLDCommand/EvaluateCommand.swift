@@ -42,6 +42,10 @@ struct EvaluateCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Images per step.")
     var batchSize = 64
 
+    @Option(
+        help: "Also write 'logits' [N, classes] and 'labels' [N] (.safetensors or .npz), for 'rld loss'.", completion: .file())
+    var logits: String?
+
     @OptionGroup var common: CommonOptions
 
     private static let parts = ["test", "train", "validation"]
@@ -65,6 +69,7 @@ struct EvaluateCommand: ParsableCommand {
     func run() throws {
         guard batchSize >= 1 else { throw InputError("--batch-size", "must be at least 1, found \(batchSize)") }
         guard Self.parts.contains(part) else { throw InputError.unknown("part", part, known: Self.parts) }
+        if let logits { try TensorFile.checkWritable(logits) }
         if let limit, limit < 1 { throw InputError("--limit", "must be at least 1, found \(limit)") }
         let file = try TensorFile(weights: weights)
         var trained = ModelMetadata(file.metadata)
@@ -98,6 +103,18 @@ struct EvaluateCommand: ParsableCommand {
             table: part, rows: rows, transform: dataset.transform,
             batchSize: batchSize, staged: staged ? table : nil, correct: { correct.append($0) })
         let seconds = clock.now.seconds(since: start)
+        if let logits {
+            try executor.prepareTeacher(network, state: state)
+            let values = try executor.logits(
+                table: part, rows: rows, transform: dataset.transform, batchSize: batchSize, staged: staged ? table : nil)
+            let labels = rows.map { Double(table.labels[$0]) }
+            try TensorFile.write(
+                [
+                    StoredTensor(
+                        "logits", Tensor(shape: [rows.count, network.classes], values: values), as: .float32, source: logits),
+                    StoredTensor("labels", Tensor(shape: [rows.count], values: labels), as: .int64, source: logits),
+                ], to: logits)
+        }
         let report = Report(
             model: network.id, weights: weights, data: data, part: part, images: metrics.rows, top1: metrics.accuracy,
             top5: metrics.top5Share, loss: metrics.loss,

@@ -18,7 +18,20 @@ extension NetworkExecutor {
         return try takeMetrics()
     }
 
-    /// The same of batches, whose metrics are left to take.
+    /// A teacher's logits for rows of a table that was loaded, as they are without augmentation: [rows, classes].
+    public func logits(
+        table: String, rows: [Int], transform: ImageTransform, batchSize: Int, staged: ImageTable? = nil
+    ) throws -> [Double] {
+        let batches = TrainingOrder.batches(rows, size: batchSize).map(Array.init)
+        let loader = staged.map { BatchLoader($0, batches: batches) }
+        return try batches.flatMap { batch in
+            var selection = BatchSelection(table: table, indices: batch, transform: transform.evaluation)
+            selection.pixels = try loader?.next()
+            return try teacherLogits(selection).map(Double.init)
+        }
+    }
+
+    /// `evaluate` of batches, whose metrics are left to take.
     /// - Parameters:
     ///   - loader: what brings the images, if they are not there.
     ///   - shouldStop: asked before each batch.

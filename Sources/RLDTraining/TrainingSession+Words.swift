@@ -16,6 +16,15 @@ extension TrainingSession {
         for line in lines { try trainer.folder?.note(line) }
         trainer.observer(.begins(lines))
         for line in earlyNotes + trainer.dataset.notes { try note(line) }
+        let table = trainer.dataset.train
+        let seen = Set(split.training.map { table.labels[$0] })
+        let unseen = table.classNames.indices.filter { !seen.contains(Int32($0)) }.map { table.classNames[$0] }
+        if !unseen.isEmpty {
+            let names = unseen.prefix(5).joined(separator: ", ") + (unseen.count > 5 ? " ..." : "")
+            try note(
+                "no training image is of \(unseen.count) of \(table.classNames.count) classes (\(names))"
+                    + (configuration.limit == nil ? "" : ": limit takes the first images of the data"))
+        }
         if let own = trainer.dataset.validation, !split.validatesOnOwn {
             try note("the \(own.count) images of the data's own validation part are not used: validation was given")
         }

@@ -88,6 +88,58 @@ struct EvaluateTests {
         #expect(other.error.contains("was trained on images of 1x16x16 and sees 1x8x8"), "\(other.error)")
     }
 
+    @Test("logits of two networks, stored by evaluate, go into a loss, whose audit counts what became of the teacher's errors")
+    func logits() throws {
+        let data = try arrays("plain")
+        let paths = try ["1", "2"].map { seed in
+            let path = "\(folder.path)/\(seed).safetensors"
+            let found = try evaluate(try train(data, ["--seed", seed]), data, ["--logits", path])
+            #expect(found.code == 0, "\(found.error)")
+            return path
+        }
+        let (student, teacher) = (try TensorFile(path: paths[0]), try TensorFile(path: paths[1]))
+        let labels = try student.int64s("labels")
+        func tops(_ file: TensorFile) throws -> [Int] {
+            let tensor = try file.tensor("logits")
+            #expect(tensor.shape == [12, 4])
+            return (0..<12).map { row in
+                let own = Array(tensor.values[row * 4..<row * 4 + 4])
+                return own.indices.max { own[$0] < own[$1] } ?? -1
+            }
+        }
+        let (s, t) = (try tops(student), try tops(teacher))
+        let wrong = (0..<12).filter { t[$0] != Int(labels[$0]) }
+        let arguments = [
+            "loss", paths[0], "--teacher", paths[1], "--method", "rld", "--audit", folder.path + "/rows.csv", "--device",
+            "reference",
+        ]
+        let result = try Program.run(arguments + ["--json"])
+        let report = try #require(JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any])
+        let summary = try #require(report["audit_summary"] as? [String: Any])
+        #expect(summary["rows"] as? Int == 12 && summary["teacher_wrong"] as? Int == wrong.count)
+        let right = Set((0..<12).filter { s[$0] == Int(labels[$0]) })
+        let (corrected, copied) = (wrong.filter(right.contains).count, wrong.filter { s[$0] == t[$0] }.count)
+        let ownErrors = (0..<12).filter { !wrong.contains($0) && !right.contains($0) }.count
+        #expect(summary["corrected"] as? Int == corrected)
+        #expect(summary["copied"] as? Int == copied)
+        #expect(summary["own_errors"] as? Int == ownErrors)
+        #expect(try Program.run(arguments).output.contains("the teacher is wrong on \(wrong.count) of 12"))
+        // Logits of other images.
+        let other = "\(folder.path)/other.safetensors"
+        let values = try student.tensor("logits")
+        try TensorFile.write(
+            [
+                StoredTensor("logits", values, as: .float32, source: other),
+                StoredTensor(
+                    "labels", Tensor(shape: [12], values: labels.map { Double(($0 + 1) % 4) }), as: .int64, source: other),
+            ], to: other)
+        let refused = try Program.run(["loss", other, "--teacher", paths[1], "--method", "kd", "--device", "reference"])
+        #expect(refused.code == 2 && refused.error.contains("not of the same images"), "\(refused.error)")
+        let replaced = try Program.run(
+            ["loss", other, "--teacher", paths[1], "--method", "kd", "--gradient", paths[1], "--device", "reference"])
+        #expect(replaced.code == 2)
+    }
+
     @Test("classes are found by their names, in whatever order the data has them, and other names are refused")
     func classes() throws {
         // By letters, as folders go, 10 comes before 2; labels.csv sorts by value.

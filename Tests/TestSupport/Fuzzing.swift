@@ -73,7 +73,8 @@ private func resetPeakMemory() {
 private func peakMemory() -> Int {
     // In kibibytes; what `getrusage` says is never reset. Read to the end: the file says that it has no bytes.
     let status = try? FileHandle(forReadingAtPath: "/proc/self/status")?.readToEnd()
-    if let line = String(decoding: status ?? Data(), as: UTF8.self).split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+    let lines = String(decoding: status ?? Data(), as: UTF8.self).split(separator: "\n")
+    if let line = lines.first(where: { $0.hasPrefix("VmHWM:") }),
         let number = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
     {
         return number * 1024

@@ -47,14 +47,15 @@ public struct RunComparison: Sendable, Equatable, Encodable {
     }
 
     private static let order = [
-        "epochs", "train loss", "best validation accuracy", "best test accuracy seen", "test top-1, best", "test top-1, last",
+        "epochs", "train loss, weighted total", "best validation accuracy", "best test accuracy seen", "test top-1, best",
+        "test top-1, last",
         "test top-5, best", "best epoch", "images/s", "seconds",
     ]
 
     private static func results(_ folder: String) throws(InputError) -> [String: String] {
         let metrics = try RunMetrics(folder)
         var results: [String: String] = ["epochs": "\(metrics.epochs.count)"]
-        results["train loss"] = metrics.epochs.last.map { "\($0.trainLoss)" }
+        results["train loss, weighted total"] = metrics.epochs.last.map { "\($0.trainLoss)" }
         results["best validation accuracy"] = metrics.epochs.compactMap(\.validationAccuracy).max().map { "\($0)" }
         results["best test accuracy seen"] = metrics.epochs.compactMap(\.testAccuracy).max().map { "\($0)" }
         results["best epoch"] = metrics.epochs.last(where: \.best).map { "\($0.epoch)" }
