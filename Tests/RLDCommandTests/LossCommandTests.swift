@@ -209,6 +209,7 @@ struct LossCommandTests {
         try stored.write(file)
         let csv = folder.path + "/rows.csv"
         let lines = folder.path + "/rows.jsonl"
+        try folder.write("old", "elsewhere.jsonl")
         try FileManager.default.createSymbolicLink(atPath: lines, withDestinationPath: "elsewhere.jsonl")
         let found = try Self.run(file, ["--method", "rld", "--audit", csv], device: "reference")
         _ = try Self.run(file, ["--method", "rld", "--audit", lines], device: "reference")
