@@ -26,8 +26,8 @@ struct LossCommand: ParsableCommand {
             Logits of two networks, as 'rld evaluate --logits' stores them, are read from two files with --teacher. With --audit
             the errors of the teacher are counted that the student corrected, and that it took over.
 
-            Examples: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --audit rows.csv --json
-            rld loss student.safetensors --teacher teacher.safetensors --method rld --audit rows.csv
+            Example: rld loss logits.safetensors --method rld --beta 4 --gradient gradient.safetensors --audit rows.csv --json
+            or of two files: rld loss student.safetensors --teacher teacher.safetensors --method rld --audit rows.csv
             """)
 
     @Argument(help: "File of logits (.safetensors or .npz).", completion: .file())

@@ -37,7 +37,7 @@ struct PlotCommand: ParsableCommand {
                 metrics.epochs.last(where: \.best).map { "\($0.epoch)" } ?? "-", best?.selectedOn ?? "-", percent(best),
                 percent(last),
             ])
-            seeds.add(run, configuration, best: best?.accuracy, last: last?.accuracy)
+            seeds.add(configuration, best: best?.accuracy, last: last?.accuracy)
             func curve(_ name: String, dashed: Bool = false, _ value: (EpochRecord) -> Double?) -> Curve {
                 Curve(
                     runs.count > 1 ? "\(run): \(name)" : name,
@@ -83,6 +83,7 @@ struct SeedGroups {
     private struct Member {
         var model: String
         var method: String
+        var seed: UInt64
         var best: Double?
         var last: Double?
     }
@@ -91,9 +92,10 @@ struct SeedGroups {
 
     /// - Parameters:
     ///   - best, last: top-1 on the test images, a share of one.
-    mutating func add(_ run: String, _ configuration: TrainingConfiguration, best: Double?, last: Double?) {
+    mutating func add(_ configuration: TrainingConfiguration, best: Double?, last: Double?) {
         let settings = configuration.values.filter { !["seed", "device", "log_every"].contains($0.key) }
-        let member = Member(model: configuration.model, method: configuration.objective.id, best: best, last: last)
+        let member = Member(
+            model: configuration.model, method: configuration.objective.id, seed: configuration.seed, best: best, last: last)
         if let index = groups.firstIndex(where: { $0.settings == settings }) {
             groups[index].members.append(member)
         } else {
@@ -101,9 +103,9 @@ struct SeedGroups {
         }
     }
 
-    /// A row of the table for each group of several: mean and deviation (n - 1).
+    /// A row of the table for each group of several seeds: mean and deviation (n - 1).
     var rows: [[String]] {
-        groups.filter { $0.members.count > 1 }.map { _, members in
+        groups.filter { $0.members.count > 1 && Set($0.members.map(\.seed)).count == $0.members.count }.map { _, members in
             [
                 "mean of \(members.count)", members[0].model, members[0].method, "\(members.count) seeds", "", "", "",
                 Self.text(members.map(\.best)), Self.text(members.map(\.last)),

@@ -147,7 +147,8 @@ struct WeightFit {
             advice = "its names begin with \(quoted(hint + ".")): give the key that ends in it (--key)"
         } else if let head = network.head, problems.allSatisfy({ $0.hasPrefix(head + ".") }) {
             advice =
-                "it is for another number of classes; a training with --weights and --reset-head starts the last layer anew"
+                "it is for another number of classes: a teacher has to know the data's, a training with --weights and --reset-head "
+                + "starts the last layer anew"
         } else {
             advice = "check the model id ('rld models'; torchvision's networks are imagenet_...) and the number of classes"
         }
