@@ -105,6 +105,16 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
+        do {
+            try planSteps(training: training, evaluation: evaluation, objective: objective)
+        } catch let error as InputError where teachers.overlap && objective.needsTeacher && error.subject.hasPrefix("batch ") {
+            throw InputError(
+                error.subject, error.problem,
+                advice: "\(error.advice); RLD_OVERLAP=0 lets teachers and student share their memory")
+        }
+    }
+
+    private func planSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
         for part in objective.components { try LossInputs.check(float32: part.method) }
         let student = try preparedStudent
         let (classes, shape) = (student.network.classes, student.network.inputShape)

@@ -135,6 +135,22 @@ import Testing
         #expect(alone.2 == together.2 && alone.2.contains { $0 != 0 })
     }
 
+    @Test func tooLittleMemoryForBothSidesSaysHowTheyShareIt() throws {
+        let method = Method.refinedLogitDistillation(RefinedLogitDistillation())
+        func prepare(overlap: Bool, limit: Int?) throws -> DeviceEngine {
+            let engine = try DeviceEngine(TestDevice.device(), memoryLimit: limit)
+            try Self.prepare(engine, seed: 1, overlap: overlap).prepareSteps(training: [50], evaluation: [], method: method)
+            return engine
+        }
+        let shared = try prepare(overlap: false, limit: nil).context.counters.peakBytes
+        let apart = try prepare(overlap: true, limit: nil).context.counters.peakBytes
+        #expect(apart > shared + (1 << 20))
+        let limit = (shared + apart) / 2
+        _ = try prepare(overlap: false, limit: limit)
+        let error = #expect(throws: InputError.self) { try prepare(overlap: true, limit: limit) }
+        #expect("\(try #require(error))".contains("RLD_OVERLAP=0"))
+    }
+
     /// The random crop and flip alone make a difference: same weights, another seed of the transform.
     @Test func theTransformDependsOnItsSeed() throws {
         func train(seed: UInt64) throws -> NetworkState {
