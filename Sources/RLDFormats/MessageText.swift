@@ -1,7 +1,7 @@
 import RLDGraph
 
 /// A name out of a file, fit for one line of a message: short, and without what a terminal takes for an instruction.
-func printable(_ name: String) -> String {
+package func printable(_ name: String) -> String {
     // Counted in scalars: one character may have accents without end.
     let start = name.unicodeScalars.prefix(100)
     let isWhole = start.endIndex == name.unicodeScalars.endIndex

@@ -115,6 +115,7 @@ public final class Trainer {
         // A caller that catches what is thrown may go on with the run at once.
         defer { folder?.close() }
         let (network, teachers, split, notes) = try checkedInput()
+        try resumption?.check(network)
         let initial = try initialState(network)
         var session = TrainingSession(
             trainer: self, network: network, split: split, initial: initial.state, notes: initial.notes + notes)

@@ -51,7 +51,7 @@ public struct Checkpoint: Sendable {
     }
 
     /// Reads and checks one.
-    /// - Throws: `InputError` when the file is damaged, is no checkpoint or is of a later version.
+    /// - Throws: `InputError` when the file is damaged, is no checkpoint, is of a later version or holds what no run writes.
     init(reading path: String) throws(InputError) {
         let file = try SafetensorsFile(path: path)
         guard file.metadata["format"] == "rld-checkpoint", let text = file.metadata["record"] else {
@@ -61,7 +61,7 @@ public struct Checkpoint: Sendable {
         var state = TrainingState(weights: NetworkState())
         for name in file.names {
             let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
-            guard parts.count == 2 else { throw InputError(path, "holds a tensor '\(name)' that no checkpoint has") }
+            guard parts.count == 2 else { throw InputError(path, "holds a tensor \(quoted(name)) that no checkpoint has") }
             let tensor = try file.tensor(name)
             if parts[0] == "weights" {
                 state.weights[parts[1]] = tensor
@@ -73,6 +73,7 @@ public struct Checkpoint: Sendable {
         guard checksum(of: text) == file.metadata["checksum"] else {
             throw InputError(path, "is damaged: its checksum does not match")
         }
+        try record.validate(source: path)
     }
 
     /// Whether a file that cannot be read is not damaged, but another version's.
@@ -132,15 +133,17 @@ public struct Checkpoint: Sendable {
 }
 
 /// 64-bit FNV-1a over 64-bit words: finds accidents, no protection against intent.
-struct Checksum {
-    private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+package struct Checksum {
+    package private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
-    mutating func add(_ word: UInt64) {
+    package init() {}
+
+    package mutating func add(_ word: UInt64) {
         value = (value ^ word) &* 0x100_0000_01B3
         value ^= value >> 29
     }
 
-    mutating func add(_ text: String) {
+    package mutating func add(_ text: String) {
         for byte in text.utf8 { add(UInt64(byte)) }
         add(UInt64(text.utf8.count))
     }
@@ -153,7 +156,7 @@ struct Checksum {
     }
 
     /// 16 hexadecimal digits.
-    var text: String {
+    package var text: String {
         let digits = String(value, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }

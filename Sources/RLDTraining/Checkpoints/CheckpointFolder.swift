@@ -18,6 +18,9 @@ struct CheckpointFolder {
             .sorted { $0.1 < $1.1 }.map(\.0)
     }
 
+    /// Whether a file has a name that checkpoints have: one in the folder, not a path out of it.
+    static func isCheckpoint(_ name: String) -> Bool { position(of: name) != nil }
+
     /// Epoch, and step or Int.max for its end; nil for other files.
     private static func position(of name: String) -> (Int, Int)? {
         guard let match = name.wholeMatch(of: /epoch-([0-9]+)(?:-step-([0-9]+))?\.safetensors/), let epoch = Int(match.1) else {

@@ -1,6 +1,8 @@
 import Foundation
 import RLDExecution
+import RLDFormats
 import RLDGraph
+import RLDMethods
 
 /// A run that goes on: its newest whole checkpoint, and what the run was configured with.
 public struct Resumption: Sendable {
@@ -33,9 +35,20 @@ public struct Resumption: Sendable {
         best = found.best
         bestError = found.bestError
         broken = found.broken
-        var reader = ConfigurationReader()
-        try reader.read(yaml: checkpoint.record.configuration, source: checkpoint.path)
-        configuration = try reader.finish().configuration
+        configuration = try Self.configuration(of: checkpoint)
+        try checkpoint.record.validate(terms: configuration.objective.termNames.count, source: checkpoint.path)
+    }
+
+    private static func configuration(of checkpoint: Checkpoint) throws(InputError) -> TrainingConfiguration {
+        do throws(InputError) {
+            var reader = ConfigurationReader()
+            try reader.read(yaml: checkpoint.record.configuration, source: checkpoint.path)
+            return try reader.finish().configuration
+        } catch {
+            // A key alone would be looked for on the command line.
+            guard !error.subject.hasPrefix(checkpoint.path) else { throw error }
+            throw InputError(checkpoint.path, "has a configuration that cannot be used: \(error)")
+        }
     }
 
     /// The configuration to go on with: the run's, with what was asked for where that is allowed.
@@ -91,16 +104,28 @@ public struct Resumption: Sendable {
             || allowed.contains { $0.hasPrefix("teachers") || $0.hasPrefix("terms") }
     }
 
+    /// Throws, naming the checkpoint, when it holds the weights or the optimiser's memory of another network.
+    func check(_ network: Network) throws(InputError) {
+        let (state, path) = (checkpoint.state, checkpoint.path)
+        try state.weights.validate(for: network, source: path)
+        do throws(InputError) {
+            try state.checkSlots(of: network)
+        } catch {
+            throw InputError(path, "\(error.subject): \(error.problem)", advice: error.advice)
+        }
+    }
+
     /// Throws when data or teacher are not those of the run and may not differ.
     func check(dataHash: String, teacherHash: String) throws(InputError) {
         if dataHash != checkpoint.record.dataHash, !allowed.contains("data") {
             throw InputError(
-                "data", "has changed since the run began (hash \(checkpoint.record.dataHash), now \(dataHash))",
+                "data", "has changed since the run began (hash \(printable(checkpoint.record.dataHash)), now \(dataHash))",
                 advice: "give --allow-change data to go on with other images")
         }
         if teacherHash != checkpoint.record.teacherHash, !allowsOtherTeacher {
             throw InputError(
-                "teacher", "is another than the run began with (hash \(checkpoint.record.teacherHash), now \(teacherHash))",
+                "teacher",
+                "is another than the run began with (hash \(printable(checkpoint.record.teacherHash)), now \(teacherHash))",
                 advice: "give --allow-change teacher.weights to go on with it")
         }
     }

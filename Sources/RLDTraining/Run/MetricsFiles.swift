@@ -26,7 +26,9 @@ final class MetricsFiles {
     ///   - terms: names of the objective's terms, the table's last columns.
     ///   - lengths: bytes of the files where the run goes on; what was written after that is cut off. The table follows the lines.
     init(folder: String, terms: [String], lengths: [String: Int] = [:]) throws(InputError) {
-        for (name, length) in lengths where name != Self.names[1] { try LineFile.cut("\(folder)/\(name)", to: length) }
+        for name in Self.names where name != Self.names[1] {
+            if let length = lengths[name] { try LineFile.cut("\(folder)/\(name)", to: length) }
+        }
         let path = folder + "/metrics.jsonl"
         table = try MetricsTable(
             path: folder + "/metrics.csv", terms: terms, keeping: lengths.isEmpty ? 0 : LineFile.count(path))
