@@ -20,6 +20,41 @@ struct PictureTests {
         }
     }
 
+    /// A PNG whose one row is stored as it is.
+    private func png(depth: Int, colour: Int, width: Int, row: [UInt8], chunks: [UInt8] = []) -> [UInt8] {
+        let size = little(width, 4).reversed() + little(1, 4).reversed()
+        let body = [0] + row
+        // zlib: no compression, one block.
+        let sum = Int(adler32(1, body, UInt32(body.count)))
+        let data = [0x78, 0x01, 1] + little(body.count, 2) + little(~body.count & 0xFFFF, 2) + body + little(sum, 4).reversed()
+        return [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
+            + chunk("IHDR", size + [UInt8(depth), UInt8(colour), 0, 0, 0]) + chunks + chunk("IDAT", data) + chunk("IEND", [])
+    }
+
+    private func chunk(_ name: String, _ data: [UInt8]) -> [UInt8] {
+        let content = Array(name.utf8) + data
+        return little(data.count, 4).reversed() + content + little(Int(crc32(0, content, UInt32(content.count))), 4).reversed()
+    }
+
+    @Test("a PNG's numbers are taken as they are stored, as Pillow does: of 16 bits the upper 8, and gamma is not applied")
+    func storedNumbers() throws {
+        func pixels(_ png: [UInt8]) throws -> [UInt8] { try ImageDecoder.picture(png, named: "x.png").pixels }
+        let values = [0, 1, 0x00FF, 0x0100, 0x12FF, 0x7FFF, 0x8080, 0xFEFF, 0xFFFF]
+        let wide = values.flatMap { [UInt8($0 >> 8), UInt8($0 & 255)] }
+        let upper = values.map { UInt8($0 >> 8) }
+        let gammas = [
+            [], chunk("gAMA", little(100_000, 4).reversed()), chunk("gAMA", little(22_222, 4).reversed()), chunk("sRGB", [0]),
+        ]
+        for gamma in gammas {
+            #expect(try pixels(png(depth: 16, colour: 2, width: 3, row: wide, chunks: gamma)) == upper)
+            #expect(try pixels(png(depth: 16, colour: 0, width: 9, row: wide, chunks: gamma)) == upper.flatMap { [$0, $0, $0] })
+            #expect(try pixels(png(depth: 8, colour: 2, width: 3, row: upper, chunks: gamma)) == upper)
+            // Half transparent: alpha is dropped, nothing is mixed with it.
+            let alpha = [wide[0..<6], [0x80, 0], wide[6..<12], [0, 0]].flatMap { $0 }
+            #expect(try pixels(png(depth: 16, colour: 6, width: 2, row: alpha, chunks: gamma)) == Array(upper.prefix(6)))
+        }
+    }
+
     @Test("damaged pictures are named, whatever is cut off or changed")
     func damaged() throws {
         for name in ["wide.jpg", "tall.png"] {

@@ -11,7 +11,8 @@ package struct Picture: Sendable, Equatable {
     package var pixels: [UInt8]
 }
 
-/// Decodes JPEG and PNG, told apart by their first bytes. Alpha is dropped, grey becomes three equal channels.
+/// Decodes JPEG and PNG, told apart by their first bytes. Alpha is dropped, grey becomes three equal channels, and what a file
+/// says of gamma or a colour profile is not applied.
 package enum ImageDecoder {
     /// Decodes a file.
     /// - Parameter smallest: JPEGs may be decoded at 1/2, 1/4 or 1/8 of their size as long as their shorter side keeps so many
@@ -30,13 +31,7 @@ package enum ImageDecoder {
             let header = try header(handle, bytes, path)
             return (header.width, header.height)
         }
-        var image = png_image()
-        image.version = UInt32(PNG_IMAGE_VERSION)
-        defer { png_image_free(&image) }
-        guard bytes.withUnsafeBytes({ png_image_begin_read_from_memory(&image, $0.baseAddress, $0.count) }) != 0 else {
-            throw InputError(path, "is damaged: \(image.text)")
-        }
-        return (Int(image.width), Int(image.height))
+        return try pngExtent(bytes, path)
     }
 
     private static func contents(of path: String) throws(InputError) -> [UInt8] {
@@ -105,24 +100,25 @@ package enum ImageDecoder {
     }
 
     private static func png(_ bytes: [UInt8], _ path: String) throws(InputError) -> Picture {
+        let (width, height) = try pngExtent(bytes, path)
+        try check(width, height, path)
+        var pixels = [UInt8](repeating: 0, count: width * height * 3)
+        var message = [CChar](repeating: 0, count: 96)
+        guard rld_png_decode(bytes, bytes.count, &pixels, UInt32(width), UInt32(height), &message, message.count) != 0 else {
+            let text = String(decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            throw InputError(path, "is damaged: \(text)")
+        }
+        return Picture(width: width, height: height, pixels: pixels)
+    }
+
+    private static func pngExtent(_ bytes: [UInt8], _ path: String) throws(InputError) -> (width: Int, height: Int) {
         var image = png_image()
         image.version = UInt32(PNG_IMAGE_VERSION)
         defer { png_image_free(&image) }
-        var pixels: [UInt8] = []
-        // The reader keeps the address of the bytes between the two calls.
-        let status = bytes.withUnsafeBytes { bytes -> Int32 in
-            guard png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count) != 0 else { return 0 }
-            guard isReadable(Int(image.width), Int(image.height)) else { return 1 }
-            image.format = 3  // Red, green, blue, alpha, 8 bits each.
-            pixels = [UInt8](repeating: 0, count: Int(image.width) * Int(image.height) * 4)
-            return png_image_finish_read(&image, nil, &pixels, 0, nil)
+        guard bytes.withUnsafeBytes({ png_image_begin_read_from_memory(&image, $0.baseAddress, $0.count) }) != 0 else {
+            throw InputError(path, "is damaged: \(image.text)")
         }
-        guard status != 0 else { throw InputError(path, "is damaged: \(image.text)") }
-        let (width, height) = (Int(image.width), Int(image.height))
-        try check(width, height, path)
-        var colours = [UInt8](repeating: 0, count: width * height * 3)
-        for i in 0..<width * height { for c in 0..<3 { colours[3 * i + c] = pixels[4 * i + c] } }
-        return Picture(width: width, height: height, pixels: colours)
+        return (Int(image.width), Int(image.height))
     }
 
     private static func isReadable(_ width: Int, _ height: Int) -> Bool {

@@ -35,7 +35,7 @@ struct SurveyStore {
     }
 
     /// Part of every name: raised when what is found of the same files changes.
-    private static let version = 1
+    private static let version = 2
 
     func path(_ key: String) -> String { "\(folder)/\(key).json" }
 
