@@ -3,6 +3,7 @@ struct StridedView: Equatable {
     /// In elements.
     let offset: Int
     let shape: [Int]
+    /// 0 where there is one element or none: what is written there says nothing, and may be any number.
     let strides: [Int]
     /// Elements from the first to the last that the view touches; 0 for an empty one.
     let span: Int
@@ -45,7 +46,7 @@ struct StridedView: Equatable {
         span = count > 0 ? last - offset + 1 : 0
         self.offset = offset
         self.shape = shape
-        self.strides = strides
+        self.strides = zip(shape, strides).map { extent, stride in extent > 1 ? stride : 0 }
     }
 
     /// Whether the elements lie in row-major order without gaps.
