@@ -202,6 +202,23 @@ struct NumPyTests {
         expectRefusal("GiB of memory") { _ = try TensorFile(path: path) }
     }
 
+    @Test("an empty array that has too many bytes in a wider type is refused, not written")
+    func emptyButWide() throws {
+        let file = try TensorFile(bytes: safetensors([("w", "BF16", [1 << 61, 0], [])]), named: "x.safetensors")
+        for ending in ["npy", "npz", "safetensors"] {
+            expectRefusal("tensor 'w': no memory holds F") {
+                let type: ElementType? = ending == "safetensors" ? .float64 : nil
+                try TensorConversion(file, type: type).write(to: folder.file("y.\(ending)"))
+            }
+        }
+        let stored = try file.stored("w")
+        expectRefusal("no memory holds F32 of shape [2305843009213693952, 0]") {
+            _ = try stored.converted(to: .float32, source: "x")
+        }
+        try TensorConversion(file).write(to: folder.file("x.safetensors"))
+        #expect(try folder.names() == ["x.safetensors"])
+    }
+
     @Test("an archive without arrays is one that holds no tensors; one of more arrays than zip counts is not written")
     func numbersOfArrays() throws {
         #expect(try TensorFile(bytes: zip([]), named: "x.npz").entries.isEmpty)

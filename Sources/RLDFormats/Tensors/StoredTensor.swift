@@ -90,8 +90,9 @@ public struct StoredTensor: Sendable, Equatable {
 
     /// Values rounded to a type, to nearest even.
     /// - Parameter source: the file to be written, for messages.
-    /// - Throws: for a finite value that the type cannot hold, and for a fraction as a whole number.
+    /// - Throws: for a finite value that the type cannot hold, a fraction as a whole number, and extents beyond any memory.
     public init(_ name: String, _ tensor: Tensor, as type: ElementType, source: String) throws(InputError) {
+        try Self.check(name, shape: tensor.shape, as: type, source: source)
         let values = tensor.values
         func check(_ isLost: (Double, Int) -> Bool) throws(InputError) {
             for (index, value) in values.enumerated() where isLost(value, index) {
@@ -130,6 +131,13 @@ public struct StoredTensor: Sendable, Equatable {
             bytes = values.map { $0 == 0 ? 0 : 1 }
         }
         self.init(name: name, type: type, shape: tensor.shape, bytes: bytes)
+    }
+
+    /// Throws for a shape of which a type has no tensor: an empty one may have any extents whose bytes are a number, and a wider
+    /// type has more of them.
+    static func check(_ name: String, shape: [Int], as type: ElementType, source: String) throws(InputError) {
+        guard type.byteCount(shape: shape) == nil else { return }
+        throw InputError(source, "tensor \(quoted(name)): no memory holds \(type.rawValue) of shape \(shapeText(shape))")
     }
 
     /// The same values in another type; nothing changes when the type stays.

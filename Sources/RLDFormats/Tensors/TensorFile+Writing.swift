@@ -27,6 +27,7 @@ extension TensorFile {
         tensor: (Int) throws(InputError) -> StoredTensor
     ) throws(InputError) {
         try checkWritable(path)
+        for entry in entries { try StoredTensor.check(entry.name, shape: entry.shape, as: entry.type, source: path) }
         switch ending(of: path) {
         case "npy":
             guard entries.count == 1 else {
