@@ -219,6 +219,39 @@ struct NumPyTests {
         #expect(try folder.names() == ["x.safetensors"])
     }
 
+    @Test("an archive says which way of packing is not read")
+    func oddArchives() throws {
+        let array = Self.npy(header("<f4", "1,"), floats([3]))
+        var bytes = zip([("a.npy", array), ("b.npy", array)])
+        let directories = bytes.indices.filter { bytes[$0...].starts(with: little(0x0201_4B50, 4)) }
+        let good = bytes
+        for (method, words) in [(12, "packed by bzip2"), (14, "packed by LZMA"), (77, "packed by method 77")] {
+            bytes = good
+            bytes.replaceSubrange(directories[0] + 10..<directories[0] + 12, with: little(method, 2))
+            expectRefusal("holds 'a.npy' \(words), which is not read") { _ = try TensorFile(bytes: bytes, named: "x.npz") }
+        }
+        bytes = good
+        bytes[directories[1] + 8] |= 1
+        expectRefusal("holds 'b.npy' encrypted") { _ = try TensorFile(bytes: bytes, named: "x.npz") }
+    }
+
+    @Test("an empty array that has too many bytes in a wider type is refused, not written")
+    func emptyButWide() throws {
+        let file = try TensorFile(bytes: safetensors([("w", "BF16", [1 << 61, 0], [])]), named: "x.safetensors")
+        for ending in ["npy", "npz", "safetensors"] {
+            expectRefusal("tensor 'w': no memory holds F") {
+                let type: ElementType? = ending == "safetensors" ? .float64 : nil
+                try TensorConversion(file, type: type).write(to: folder.file("y.\(ending)"))
+            }
+        }
+        let stored = try file.stored("w")
+        expectRefusal("no memory holds F32 of shape [2305843009213693952, 0]") {
+            _ = try stored.converted(to: .float32, source: "x")
+        }
+        try TensorConversion(file).write(to: folder.file("x.safetensors"))
+        #expect(try folder.names() == ["x.safetensors"])
+    }
+
     @Test("an archive without arrays is one that holds no tensors; one of more arrays than zip counts is not written")
     func numbersOfArrays() throws {
         #expect(try TensorFile(bytes: zip([]), named: "x.npz").entries.isEmpty)

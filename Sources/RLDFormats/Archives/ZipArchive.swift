@@ -45,7 +45,7 @@ struct ZipArchive: Sendable {
         var entries: [Entry] = []
         var indices: [String: Int] = [:]
         for _ in 0..<directory.count {
-            guard let entry = Self.entry(&bytes) else { throw InputError(path, "is corrupt: its zip directory breaks off") }
+            let entry = try Self.entry(&bytes, path: path)
             guard indices.updateValue(entries.count, forKey: entry.name) == nil else {
                 throw InputError(path, "is corrupt: its zip directory names \(quoted(entry.name)) twice")
             }
@@ -85,15 +85,24 @@ struct ZipArchive: Sendable {
         return (largeCount, largeSize, directoryOffset)
     }
 
-    private static func entry(_ bytes: inout ByteParser) -> Entry? {
+    private static func entry(_ bytes: inout ByteParser, path: String) throws(InputError) -> Entry {
+        let broken = InputError(path, "is corrupt: its zip directory breaks off")
         guard bytes.integer(4) == 0x0201_4B50, bytes.skip(4), let flags = bytes.integer(2), let method = bytes.integer(2),
             bytes.skip(4), let checksum = bytes.integer(4), var packedSize = bytes.integer(4), var size = bytes.integer(4),
             let nameLength = bytes.integer(2), let extraLength = bytes.integer(2), let commentLength = bytes.integer(2),
-            bytes.skip(8), var offset = bytes.integer(4), let name = bytes.bytes(nameLength),
+            bytes.skip(8), var offset = bytes.integer(4), let nameBytes = bytes.bytes(nameLength),
             let extraBytes = bytes.bytes(extraLength), bytes.skip(commentLength)
-        else { return nil }
-        // Encrypted entries and unknown methods are refused when the archive is read: nobody writes weights so.
-        guard flags & 1 == 0, method == 0 || method == 8 else { return nil }
+        else { throw broken }
+        let name = String(decoding: nameBytes, as: UTF8.self)
+        // Refused when the archive is read: nobody writes weights so.
+        guard flags & 1 == 0 else {
+            throw InputError(path, "holds \(quoted(name)) encrypted, which is not read", advice: "write it without a password")
+        }
+        guard method == 0 || method == 8 else {
+            throw InputError(
+                path, "holds \(quoted(name)) packed by \(methods[method] ?? "method \(method)"), which is not read",
+                advice: "store it, or pack it by deflate (numpy.savez_compressed)")
+        }
         var extra = ByteParser(extraBytes)
         while let kind = extra.integer(2), let length = extra.integer(2), let field = extra.bytes(length) {
             guard kind == 1 else { continue }
@@ -102,11 +111,14 @@ struct ZipArchive: Sendable {
             if packedSize == 0xFFFF_FFFF { packedSize = large.integer(8) ?? -1 }
             if offset == 0xFFFF_FFFF { offset = large.integer(8) ?? -1 }
         }
-        guard size >= 0, packedSize >= 0, offset >= 0 else { return nil }
+        guard size >= 0, packedSize >= 0, offset >= 0 else { throw broken }
         return Entry(
-            name: String(decoding: name, as: UTF8.self), isDeflated: method == 8, checksum: UInt32(checksum),
+            name: name, isDeflated: method == 8, checksum: UInt32(checksum),
             packedSize: packedSize, size: size, offset: offset)
     }
+
+    /// Ways to pack that messages can name.
+    private static let methods = [9: "deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 99: "AES encryption"]
 
     // MARK: - Contents
 
