@@ -51,6 +51,7 @@ struct ZipArchive: Sendable {
             }
             entries.append(entry)
         }
+        try Self.checkLayout(entries, fileSize: file.size, path: path)
         self.entries = entries
         self.indices = indices
     }
@@ -120,6 +121,19 @@ struct ZipArchive: Sendable {
     /// Ways to pack that messages can name.
     private static let methods = [9: "deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 99: "AES encryption"]
 
+    /// No two entries share bytes: a small file whose entries are all one piece of it would unpack to any size.
+    private static func checkLayout(_ entries: [Entry], fileSize: Int, path: String) throws(InputError) {
+        var end = 0
+        for entry in entries.sorted(by: { $0.offset < $1.offset }) {
+            guard entry.offset >= end else {
+                throw InputError(path, "is corrupt: its entry \(quoted(entry.name)) lies inside another one")
+            }
+            // What ends outside the file is refused when it is read.
+            guard entry.offset <= fileSize - 30, entry.packedSize <= fileSize - entry.offset else { break }
+            end = entry.offset + 30 + entry.packedSize
+        }
+    }
+
     // MARK: - Contents
 
     /// Where an entry's packed bytes begin.
@@ -134,6 +148,11 @@ struct ZipArchive: Sendable {
         guard entry.isDeflated || entry.packedSize == entry.size else {
             throw InputError(path, "is corrupt: \(quoted(entry.name)) is stored, but its two sizes differ")
         }
+        // Deflate never does better than 1032 to 1: what promises more is refused before anything is allocated.
+        guard !entry.isDeflated || entry.size / 1032 <= entry.packedSize else {
+            throw InputError(
+                path, "is corrupt: \(entry.packedSize) bytes of \(quoted(entry.name)) cannot unpack to \(entry.size)")
+        }
         return start
     }
 
@@ -144,22 +163,48 @@ struct ZipArchive: Sendable {
     /// The whole of an entry, its checksum verified.
     func read(_ entry: Entry) throws(InputError) -> [UInt8] {
         let start = try dataOffset(entry)
-        // Deflate never does better than 1032 to 1: what promises more is refused before anything is allocated.
-        guard !entry.isDeflated || entry.size / 1032 <= entry.packedSize else {
-            throw InputError(
-                path, "is corrupt: \(entry.packedSize) bytes of \(quoted(entry.name)) cannot unpack to \(entry.size)")
-        }
         try checkMemory(entry.size, path: path)
         let packed = try file.read(from: start, count: entry.packedSize)
         let bytes = entry.isDeflated ? try inflated(packed, entry) : packed
         // PyTorch can be told to leave checksums out; the field is 0 then.
-        guard entry.checksum == 0 || entry.checksum == checksum(bytes) else {
-            throw InputError(path, "is corrupt: the checksum of its entry \(quoted(entry.name)) does not match")
-        }
+        guard entry.checksum == 0 || entry.checksum == checksum(bytes) else { throw damaged(entry) }
         return bytes
     }
 
-    private func inflated(_ packed: [UInt8], _ entry: Entry) throws(InputError) -> [UInt8] {
+    /// The first bytes of an entry, at most `count`. Of a larger one no more is unpacked, and its checksum is not looked at.
+    func read(_ entry: Entry, first count: Int) throws(InputError) -> [UInt8] {
+        guard entry.size > count else { return try read(entry) }
+        let start = try dataOffset(entry)
+        guard entry.isDeflated else { return try file.read(from: start, count: count) }
+        // Deflate adds at most a few bytes in every 16 KiB to what it cannot pack, and codes of blocks that may be empty.
+        let packed = try file.read(from: start, count: min(entry.packedSize, 2 * count + 4096))
+        return try inflated(packed, entry, first: count)
+    }
+
+    /// A part of a stored entry. Its checksum is that of the whole, for `verify`.
+    func read(stored entry: Entry, from offset: Int, count: Int) throws(InputError) -> [UInt8] {
+        try file.read(from: dataOffset(entry) + offset, count: count)
+    }
+
+    /// Checks the checksum of a stored entry, a piece in memory at a time.
+    func verify(stored entry: Entry) throws(InputError) {
+        let start = try dataOffset(entry)
+        guard entry.checksum != 0 else { return }
+        var sum: UInt = 0
+        let portion = 1 << 20
+        for offset in stride(from: 0, to: entry.packedSize, by: portion) {
+            let bytes = try file.read(from: start + offset, count: min(portion, entry.packedSize - offset))
+            sum = crc32(sum, bytes, UInt32(bytes.count))
+        }
+        guard entry.checksum == UInt32(truncatingIfNeeded: sum) else { throw damaged(entry) }
+    }
+
+    private func damaged(_ entry: Entry) -> InputError {
+        InputError(path, "is corrupt: the checksum of its entry \(quoted(entry.name)) does not match")
+    }
+
+    /// - Parameter first: bytes to unpack; nil for all, which must be as many as promised.
+    private func inflated(_ packed: [UInt8], _ entry: Entry, first: Int? = nil) throws(InputError) -> [UInt8] {
         // On the heap, because zlib keeps the address of its stream.
         let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
         stream.initialize(to: z_stream())
@@ -173,7 +218,7 @@ struct ZipArchive: Sendable {
         var status = Z_OK
         let bytes = input.withUnsafeMutableBufferPointer { input in
             // One byte more than promised shows that there is more.
-            [UInt8](unsafeUninitializedCapacity: entry.size + 1) { output, count in
+            [UInt8](unsafeUninitializedCapacity: first ?? entry.size + 1) { output, count in
                 var (read, written) = (0, 0)
                 repeat {
                     let (portion, room) = (min(input.count - read, 1 << 30), min(output.count - written, 1 << 30))
@@ -188,7 +233,8 @@ struct ZipArchive: Sendable {
                 count = written
             }
         }
-        guard status == Z_STREAM_END, bytes.count == entry.size else {
+        let isWhole = status == Z_STREAM_END && bytes.count == entry.size
+        guard first.map({ bytes.count == $0 }) ?? isWhole else {
             throw InputError(
                 path, "is corrupt: its entry \(quoted(entry.name)) does not unpack to the \(entry.size) bytes promised")
         }

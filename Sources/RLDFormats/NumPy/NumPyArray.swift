@@ -13,8 +13,12 @@ struct NumPyArray: Sendable {
 
     static func matches(_ start: [UInt8]) -> Bool { start.starts(with: NumPyHeader.magic) }
 
+    /// Bytes from the beginning on that hold the header of any array.
+    static let headerBytes = 12 + NumPyHeader.maximumBytes
+
     /// Reads and checks the header; the elements are read when asked for.
-    init(_ file: RandomAccessFile) throws(InputError) {
+    /// - Parameter wholeSize: of the array's file where this is only its beginning, with the header in it.
+    init(_ file: RandomAccessFile, of wholeSize: Int? = nil) throws(InputError) {
         path = file.path
         self.file = file
         var cursor = FileCursor(file)
@@ -33,10 +37,10 @@ struct NumPyArray: Sendable {
         guard let size = header.type.byteCount(shape: header.shape) else {
             throw InputError(path, "promises shape \(shapeText(header.shape)), which no memory holds")
         }
-        guard size == cursor.remaining else {
-            let what = size > cursor.remaining ? "is truncated" : "is too long"
-            throw InputError(
-                path, "\(what): \(header.type) \(shapeText(header.shape)) takes \(size) bytes, found \(cursor.remaining)")
+        let found = (wholeSize ?? file.size) - cursor.position
+        guard size == found else {
+            let what = size > found ? "is truncated" : "is too long"
+            throw InputError(path, "\(what): \(header.type) \(shapeText(header.shape)) takes \(size) bytes, found \(found)")
         }
         (type, shape, isBigEndian, isFortranOrder) = (header.type, header.shape, header.isBigEndian, header.isFortranOrder)
         (offset, self.size) = (cursor.position, size)

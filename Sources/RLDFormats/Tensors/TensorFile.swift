@@ -89,7 +89,8 @@ public struct TensorFile: Sendable {
         var unreadable: [String: InputError] = [:]
         for member in archive.entries where !member.name.hasSuffix("/") {
             do throws(InputError) {
-                let (name, array) = try Self.array(member, in: archive)
+                let array = try Self.array(member, in: archive, headerOnly: true)
+                let name = String(member.name.dropLast(4))
                 found.append(Entry(name: name, type: array.type, shape: array.shape, group: [], ownName: name))
                 members.append(member)
             } catch {
@@ -120,13 +121,16 @@ public struct TensorFile: Sendable {
     }
 
     /// An archive's array. It is read whole, because it may be compressed; only one is in memory at a time.
-    private static func array(_ member: ZipArchive.Entry, in archive: ZipArchive) throws(InputError) -> (String, NumPyArray) {
+    /// - Parameter headerOnly: its elements are not read, nor its checksum verified: a small archive may hold very large arrays.
+    private static func array(
+        _ member: ZipArchive.Entry, in archive: ZipArchive, headerOnly: Bool = false
+    ) throws(InputError) -> NumPyArray {
         guard member.name.hasSuffix(".npy") else {
             throw InputError(archive.path, "holds \(quoted(member.name)), which is no NumPy array")
         }
-        let bytes = try archive.read(member)
-        let array = try NumPyArray(RandomAccessFile(bytes: bytes, named: "\(archive.path): \(quoted(member.name))"))
-        return (String(member.name.dropLast(4)), array)
+        let bytes = try headerOnly ? archive.read(member, first: NumPyArray.headerBytes) : archive.read(member)
+        let file = RandomAccessFile(bytes: bytes, named: "\(archive.path): \(quoted(member.name))")
+        return try NumPyArray(file, of: member.size)
     }
 
     static func ending(of path: String) -> String { URL(fileURLWithPath: path).pathExtension.lowercased() }
@@ -140,7 +144,7 @@ public struct TensorFile: Sendable {
         switch contents {
         case .safetensors(let file): return try file.stored(file.entries[index])
         case .npy(let array): return try array.read(named: entry.name)
-        case .npz(let archive, let members): return try Self.array(members[index], in: archive).1.read(named: entry.name)
+        case .npz(let archive, let members): return try Self.array(members[index], in: archive).read(named: entry.name)
         case .torch(let checkpoint):
             let bytes = try checkpoint.read(checkpoint.entries[index].tensor)
             return StoredTensor(name: entry.name, type: entry.type, shape: entry.shape, bytes: bytes)
