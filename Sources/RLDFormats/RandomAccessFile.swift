@@ -73,10 +73,14 @@ package final class RandomAccessFile: Sendable {
     }
 }
 
-/// Refuses what this machine's memory does not hold before it is asked for: an allocation that fails ends the program, and the
+/// Refuses what this process's memory does not hold before it is asked for: an allocation that fails ends the program, and the
 /// numbers come out of files (a sparse file may be larger than any memory).
 func checkMemory(_ count: Int, path: String) throws(InputError) {
-    guard UInt64(max(count, 0)) <= ProcessInfo.processInfo.physicalMemory else {
-        throw InputError(path, "holds a piece that takes \(count >> 30) GiB of memory, more than this machine has")
+    // Looking at the limits costs as much as a small piece.
+    guard count > 1 << 24 else { return }
+    let limit = MemoryLimit.current.bytes
+    guard UInt64(count) <= limit else {
+        let (needed, left) = (MemoryLimit.text(UInt64(count)), MemoryLimit.text(limit))
+        throw InputError(path, "holds a piece that takes \(needed) of memory, more than the \(left) that this process may have")
     }
 }
