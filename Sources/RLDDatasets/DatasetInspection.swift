@@ -1,5 +1,6 @@
 import Dispatch
 import Foundation
+import RLDFormats
 import RLDGraph
 
 /// What a data set holds, for a person who has just made it.

@@ -40,6 +40,31 @@ struct TorchTests {
         #expect(try read(checkpoint(pickle, ["0": storage], deflated: true, zip64: true)) == expected)
     }
 
+    @Test(
+        "a storage of many tensors is verified once, not once for each", .timeLimit(.minutes(1)), arguments: [false, true])
+    func sharedStorage(deflated: Bool) throws {
+        let (count, width) = (4000, 1 << 9)
+        let start = Pickle().op("}(")
+        let pickle = (0..<count).reduce(into: start) { pickle, index in
+            pickle.bytes += Pickle().string("w\(index)").tensor(
+                count: count * width, offset: index * width, shape: [width], strides: [1]
+            ).bytes.dropFirst(2)
+        }.op("u.").bytes
+        let values = (0..<count * width).map { Float($0 / width) }
+        var bytes = checkpoint(pickle, ["0": floats(values)], deflated: deflated)
+        let file = try TensorFile(bytes: bytes, named: "x.pth")
+        for index in 0..<count {
+            let tensor = try file.stored(at: index)
+            #expect(tensor.bytes == floats(Array(repeating: Float(index), count: width)))
+        }
+        guard !deflated else { return }
+        // Damage elsewhere in the storage is still found.
+        let last = try #require(bytes.indices.last { bytes[$0...].starts(with: floats([Float(count - 1)])) })
+        bytes[last] ^= 1
+        let damaged = try TensorFile(bytes: bytes, named: "x.pth")
+        expectRefusal("the checksum of its entry 'archive/data/0' does not match") { _ = try damaged.stored(at: 0) }
+    }
+
     @Test func everyElementType() throws {
         let cases: [(String, [UInt8], [Double])] = [
             ("Double", bytes([(1.0 / 3).bitPattern, (-2.0).bitPattern]), [1.0 / 3, -2]),

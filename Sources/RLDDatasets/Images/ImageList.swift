@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 
 /// What a layout of picture files holds.

@@ -17,8 +17,8 @@ struct TorchCheckpoint: Sendable {
     private let source: Source
 
     private enum Source: Sendable {
-        /// The archive, the folder in it, and whether storages are big-endian.
-        case zip(ZipArchive, folder: String, bigEndian: Bool)
+        /// The archive's storages, the folder that they are in, and whether they are big-endian.
+        case zip(ArchivedStorages, folder: String, bigEndian: Bool)
         /// Per storage key its first byte in the file and its bytes.
         case legacy(RandomAccessFile, places: [String: (offset: Int, size: Int)])
     }
@@ -67,7 +67,7 @@ struct TorchCheckpoint: Sendable {
         var reader = PickleReader(FileCursor(file))
         let root = try reader.read()
         (entries, values) = try TorchTree(reader).flattened(root)
-        source = .zip(archive, folder: folder, bigEndian: bigEndian)
+        source = .zip(ArchivedStorages(archive), folder: folder, bigEndian: bigEndian)
         var checked: Set<TorchStorage> = []
         for entry in entries {
             let storage = entry.tensor.storage
@@ -157,12 +157,11 @@ struct TorchCheckpoint: Sendable {
         case .legacy(let file, let places):
             guard let place = places[tensor.storage.key], start + size <= place.size else { throw missing(tensor) }
             elements = try file.read(from: place.offset + start, count: size)
-        case .zip(let archive, let folder, let bigEndian):
-            guard let entry = archive[folder + "data/" + tensor.storage.key] else { throw missing(tensor) }
-            // Whole, so that its checksum is verified.
-            let whole = try archive.read(entry)
-            guard start + size <= whole.count else { throw missing(tensor) }
-            let piece = size == whole.count ? whole : Array(whole[start..<start + size])
+        case .zip(let storages, let folder, let bigEndian):
+            guard let entry = storages.archive[folder + "data/" + tensor.storage.key], start + size <= entry.size else {
+                throw missing(tensor)
+            }
+            let piece = try storages.read(entry, from: start, count: size)
             elements = bigEndian ? swappingBytes(piece, size: width) : piece
         }
         return view.gathered(elements, width: width)
@@ -170,6 +169,43 @@ struct TorchCheckpoint: Sendable {
 
     private func missing(_ tensor: TorchTensor) -> InputError {
         InputError(path, "is corrupt: storage \(quoted(tensor.storage.key)) is shorter than declared")
+    }
+}
+
+/// The storages of an archive, of which any number of tensors may be views: each is verified once, and a packed one stays
+/// unpacked until another is asked for.
+private final class ArchivedStorages: Sendable {
+    let archive: ZipArchive
+    private let state = Locked(State())
+
+    private struct State {
+        /// By name.
+        var verified: Set<String> = []
+        var unpacked: (name: String, bytes: [UInt8])?
+
+        func part(of name: String, _ range: Range<Int>) -> [UInt8]? {
+            unpacked.flatMap { $0.name == name ? Array($0.bytes[range]) : nil }
+        }
+    }
+
+    init(_ archive: ZipArchive) { self.archive = archive }
+
+    /// A part of a storage.
+    /// - Precondition: the part lies in `0...entry.size`.
+    func read(_ entry: ZipArchive.Entry, from offset: Int, count: Int) throws(InputError) -> [UInt8] {
+        if count == entry.size { return try archive.read(entry) }
+        guard entry.isDeflated else {
+            if !state.withLock({ $0.verified.contains(entry.name) }) {
+                try archive.verify(stored: entry)
+                state.withLock { _ = $0.verified.insert(entry.name) }
+            }
+            return try archive.read(stored: entry, from: offset, count: count)
+        }
+        if let part = state.withLock({ $0.part(of: entry.name, offset..<offset + count) }) { return part }
+        state.withLock { $0.unpacked = nil }
+        let bytes = try archive.read(entry)
+        state.withLock { $0.unpacked = (entry.name, bytes) }
+        return Array(bytes[offset..<offset + count])
     }
 }
 
