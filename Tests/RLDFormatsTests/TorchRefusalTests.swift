@@ -124,6 +124,21 @@ struct TorchRefusalTests {
         refused("nests its values without end", named)
     }
 
+    @Test("expanded tensors may together not repeat their storages without end")
+    func expansion() {
+        func tensors(_ count: Int) -> [UInt8] {
+            (0..<count).reduce(Pickle().op("}(")) {
+                $0.string("w\($1)").tensor("torch.DoubleStorage", count: 1, shape: [1 << 24], strides: [0])
+            }.op("u.").bytes
+        }
+        expectRefusal("holds expanded tensors that repeat their storages in more than 512 MiB") {
+            _ = try TensorFile(bytes: checkpoint(tensors(5), ["0": Array(repeating: 0, count: 8)]), named: "x.pth")
+        }
+        #expect(throws: Never.self) {
+            _ = try TensorFile(bytes: checkpoint(tensors(4), ["0": Array(repeating: 0, count: 8)]), named: "x.pth")
+        }
+    }
+
     @Test func archives() throws {
         func refused(_ fragment: String, _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
             expectRefusal(fragment, sourceLocation: sourceLocation) {

@@ -9,6 +9,8 @@ struct StridedView: Equatable {
     let span: Int
     /// Elements of the tensor.
     let count: Int
+    /// Elements of the tensor beyond those that it touches.
+    var repeated: Int { max(count - span, 0) }
 
     /// Elements that a tensor may have beyond those of its memory (expanded tensors repeat theirs).
     private static let maximumExpansion = 1 << 24

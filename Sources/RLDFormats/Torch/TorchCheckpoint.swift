@@ -67,6 +67,7 @@ struct TorchCheckpoint: Sendable {
         var reader = PickleReader(FileCursor(file))
         let root = try reader.read()
         (entries, values) = try TorchTree(reader).flattened(root)
+        try Self.checkRepetition(entries, path: path)
         source = .zip(ArchivedStorages(archive), folder: folder, bigEndian: bigEndian)
         var checked: Set<TorchStorage> = []
         for entry in entries {
@@ -106,6 +107,7 @@ struct TorchCheckpoint: Sendable {
         }
         let (root, reader) = try next()
         (entries, values) = try TorchTree(reader).flattened(root)
+        try Self.checkRepetition(entries, path: path)
         let (keyList, keyReader) = try next()
         guard let keys = keyReader.items(keyList) else { throw InputError(path, "is corrupt: its storage keys are no list") }
         // PyTorch writes elements little-endian on every machine; a mark that says otherwise comes from elsewhere.
@@ -132,6 +134,24 @@ struct TorchCheckpoint: Sendable {
             try Self.check(storage, size: place.size, path: path)
         }
         source = .legacy(file, places: places)
+    }
+
+    /// Bytes that expanded tensors may have together beyond those of their storages.
+    private static let maximumRepetition = 1 << 29
+
+    /// An expanded tensor costs a file a hundred bytes, whatever its size.
+    private static func checkRepetition(_ entries: [Entry], path: String) throws(InputError) {
+        var bytes = 0
+        for entry in entries {
+            // A number, because the whole tensor's bytes are one.
+            let more = entry.tensor.view.repeated * entry.tensor.type.byteCount
+            guard more <= maximumRepetition - bytes else {
+                throw InputError(
+                    path, "holds expanded tensors that repeat their storages in more than \(maximumRepetition >> 20) MiB",
+                    advice: "save contiguous tensors: tensor.contiguous()")
+            }
+            bytes += more
+        }
     }
 
     private static func check(_ storage: TorchStorage, size: Int, path: String) throws(InputError) {
