@@ -21,6 +21,11 @@ public struct AtomicFile {
         }
     }
 
+    /// The name of the file that a temporary one was to become, which a kill may leave behind; nil for names of other programs.
+    package static func target(ofTemporary name: String) -> String? {
+        name.wholeMatch(of: /\.(.+)\.[0-9]+\.[0-9a-z]+\.tmp/).map { String($0.1) }
+    }
+
     private static func replace(
         _ path: String, _ body: (borrowing AtomicFile) throws(InputError) -> Void
     ) throws(InputError) {

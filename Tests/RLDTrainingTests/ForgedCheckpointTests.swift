@@ -106,4 +106,26 @@ struct ForgedCheckpointTests {
         let text = inputErrorText { _ = try trainBands(path, Self.recipe, resume: true) }
         #expect(text.contains("has changed since the run began") && text.count < 1000, "\(text.count) letters")
     }
+
+    @Test("what other programs left is kept: temporary files are removed of a run's own files only")
+    func temporaries() throws {
+        let temporary = TemporaryFolder()
+        let own = [".config.yaml.12.a1b2.tmp", ".metrics.csv.7.zz9.tmp", "checkpoints/.epoch-0002.safetensors.12.k3.tmp"]
+        let others = [".important.tmp", ".config.yaml.tmp", ".notes.txt.12.a1b2.tmp", "checkpoints/.mine.tmp"]
+        func fill(_ path: String) throws {
+            try FileManager.default.createDirectory(atPath: path + "/checkpoints", withIntermediateDirectories: true)
+            for name in own + others { try Data("x".utf8).write(to: URL(fileURLWithPath: "\(path)/\(name)")) }
+        }
+        func left(_ path: String) -> [String] {
+            (own + others).filter { FileManager.default.fileExists(atPath: "\(path)/\($0)") }
+        }
+        // No run: nothing is touched.
+        try fill(temporary.path + "/home")
+        #expect(try RunFolder(temporary.path + "/home", existing: .resume).resumption() == nil)
+        #expect(left(temporary.path + "/home") == own + others)
+        let (path, _) = try leftRun(temporary)
+        try fill(path)
+        _ = try trainBands(path, Self.recipe, resume: true)
+        #expect(left(path) == others)
+    }
 }

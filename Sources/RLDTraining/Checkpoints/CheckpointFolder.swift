@@ -1,4 +1,5 @@
 import Foundation
+import RLDFormats
 import RLDGraph
 
 /// The checkpoints of one run: `epoch-0003.safetensors` after epoch 3, `epoch-0004-step-000010.safetensors` within epoch 4.
@@ -92,16 +93,19 @@ struct CheckpointFolder {
         for name in names.dropLast(count) where !others.contains(name) { unlink(file(name)) }
     }
 
-    /// Removes what a killed process left half written. Only while the run is locked.
-    static func removeTemporaries(in folder: String) {
+    /// Removes what a killed process left half written of a run's own files, and of nothing else: other programs have such names
+    /// too. Only while the run is locked.
+    static func removeTemporaries(in folder: String, of isOwn: (String) -> Bool) {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        where name.hasPrefix(".") && name.hasSuffix(".tmp") {
+        where AtomicFile.target(ofTemporary: name).map(isOwn) ?? false {
             unlink("\(folder)/\(name)")
         }
     }
 
+    func removeTemporaries() { Self.removeTemporaries(in: path, of: Self.isCheckpoint) }
+
     func removeAll() {
-        Self.removeTemporaries(in: path)
+        removeTemporaries()
         for name in names { unlink(file(name)) }
     }
 

@@ -82,9 +82,8 @@ public final class RunFolder {
     /// - Throws: when the run cannot be gone on with.
     func resumable() throws(InputError) -> CheckpointFolder.Found? {
         guard existing == .resume else { return nil }
-        CheckpointFolder.removeTemporaries(in: path)
-        CheckpointFolder.removeTemporaries(in: checkpoints.path)
         if var found = try checkpoints.newest() {
+            removeTemporaries()
             if found.bestError != nil { found.best = savedBest(of: found.checkpoint) }
             return found
         }
@@ -92,6 +91,12 @@ public final class RunFolder {
             throw InputError(path, "holds a run without checkpoints", advice: "give --overwrite to start again")
         }
         return nil
+    }
+
+    /// Removes what a killed process left half written.
+    private func removeTemporaries() {
+        CheckpointFolder.removeTemporaries(in: path) { Self.fileNames.contains($0) }
+        checkpoints.removeTemporaries()
     }
 
     /// The weights in best.safetensors, if they are those that a checkpoint calls the best.
@@ -131,6 +136,7 @@ public final class RunFolder {
         } else {
             try refuseChange()
             for name in Self.fileNames { unlink(file(name)) }
+            removeTemporaries()
             checkpoints.removeAll()
         }
         try checkpoints.create()
