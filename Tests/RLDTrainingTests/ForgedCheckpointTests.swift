@@ -128,4 +128,15 @@ struct ForgedCheckpointTests {
         _ = try trainBands(path, Self.recipe, resume: true)
         #expect(left(path) == others)
     }
+
+    @Test(
+        "a pipe where a run has a file is refused, not waited for", .timeLimit(.minutes(1)), arguments: RunFolder.fileNames)
+    func pipes(name: String) throws {
+        let temporary = TemporaryFolder()
+        let (path, _) = try leftRun(temporary)
+        try? FileManager.default.removeItem(atPath: "\(path)/\(name)")
+        #expect(mkfifo("\(path)/\(name)", 0o600) == 0)
+        let text = inputErrorText { _ = try trainBands(path, Self.recipe, resume: true) }
+        #expect(text.contains("\(name): is a pipe or socket, expected a file"), "\(text)")
+    }
 }

@@ -46,7 +46,9 @@ public final class RunFolder {
         guard isFolder.boolValue else { throw InputError(path, "is a file, expected a folder", advice: "choose another --out") }
         switch existing {
         case .overwrite: break
-        case .resume: lock = try FolderLock(path)
+        case .resume:
+            lock = try FolderLock(path)
+            try refuseNoFiles()
         case .refuse: try refuseRun()
         }
     }
@@ -97,6 +99,15 @@ public final class RunFolder {
     private func removeTemporaries() {
         CheckpointFolder.removeTemporaries(in: path) { Self.fileNames.contains($0) }
         checkpoints.removeTemporaries()
+    }
+
+    /// Throws when a pipe or the like lies where a run has a file: opening it would wait for another program for ever.
+    private func refuseNoFiles() throws(InputError) {
+        for name in Self.fileNames {
+            var status = stat()
+            guard stat(file(name), &status) == 0, [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT) else { continue }
+            throw InputError(file(name), "is a pipe or socket, expected a file", advice: "remove it or choose another --out")
+        }
     }
 
     /// The weights in best.safetensors, if they are those that a checkpoint calls the best.
