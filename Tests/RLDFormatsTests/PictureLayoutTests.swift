@@ -125,6 +125,33 @@ struct PictureLayoutTests {
         expectRefusal("are one class by their letters") { _ = try DatasetCatalog.load("tiny-imagenet:\(folder.path)") }
     }
 
+    @Test("a class whose name is no text is refused, a picture whose name is none is told of, and a folder that cannot be read")
+    func unreadableNames() throws {
+        let folder = try TemporaryFolder()
+        try Pictures.write(folder, ["train/", "test/"])
+        func load() throws -> Dataset {
+            try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))
+        }
+        func path(_ start: String) -> [CChar] {
+            (Array(folder.file(start).utf8) + [0xE9, 0x74, 0xE9, 0]).map { CChar(bitPattern: $0) }
+        }
+        let descriptor = open(path("train/cat/"), O_WRONLY | O_CREAT, 0o600)
+        try #require(descriptor >= 0)
+        close(descriptor)
+        let set = try load()
+        #expect(set.train.count == 6)
+        #expect(set.notes == ["\(folder.path)/train: files and folders whose names are not UTF-8 are left out: 1"])
+        #expect(mkdir(path("train/"), 0o700) == 0)
+        expectRefusal("holds a folder whose name is not UTF-8: '\u{FFFD}t\u{FFFD}'; rename it") { _ = try load() }
+        rmdir(path("train/"))
+        expectRefusal("cannot be read as a folder: Not a directory") { _ = try FolderContents(Pictures.file("wide.jpg")) }
+        guard geteuid() != 0 else { return }  // Who may read everything.
+        try FileManager.default.createDirectory(atPath: folder.file("train/dog/more"), withIntermediateDirectories: true)
+        chmod(folder.file("train/dog/more"), 0)
+        defer { chmod(folder.file("train/dog/more"), 0o700) }
+        expectRefusal("train/dog/more: cannot be read as a folder: Permission denied") { _ = try load() }
+    }
+
     @Test("a part of which nothing can be read is named")
     func nothingLeft() throws {
         let folder = TemporaryFolder()

@@ -18,7 +18,7 @@ struct ImageFolder {
                 path, FileManager.default.fileExists(atPath: path) ? "is a file, expected a folder" : "no such folder")
         }
         guard let trainFolder = Self.trainNames.map({ "\(path)/\($0)" }).first(where: Self.isFolder) else {
-            let folders = Self.folders(in: path)
+            let folders = try Self.folders(in: path)
             if !folders.isEmpty, folders.allSatisfy({ (Self.testNames + Self.validationNames).contains($0) }) {
                 throw InputError(
                     path, "holds \(listed(folders)) and no train/",
@@ -29,7 +29,10 @@ struct ImageFolder {
         var lists = try classes(in: trainFolder)
         let train = lists.train
         // A folder of pictures without classes (a contest's test set) says nothing about accuracy.
-        func isUsable(_ name: String) -> Bool { isAnnotated(name) || !Self.folders(in: "\(path)/\(name)").isEmpty }
+        func isUsable(_ name: String) throws(InputError) -> Bool {
+            if isAnnotated(name) { return true }
+            return try !Self.folders(in: "\(path)/\(name)").isEmpty
+        }
         func part(_ name: String?) throws(InputError) -> ImageList? {
             guard let name else { return nil }
             let folder = "\(path)/\(name)"
@@ -38,14 +41,16 @@ struct ImageFolder {
                 : list(of: folder, classes: train.classNames, notes: &lists.notes)
         }
         let present = (Self.testNames + Self.validationNames).filter { Self.isFolder("\(path)/\($0)") }
+        var usable: [String] = []
+        for name in present where try isUsable(name) { usable.append(name) }
         var (testName, validationName) = (
-            present.first { Self.testNames.contains($0) && isUsable($0) },
-            present.first { Self.validationNames.contains($0) && isUsable($0) }
+            usable.first { Self.testNames.contains($0) }, usable.first { Self.validationNames.contains($0) }
         )
         // Alone, a validation part is what there is to judge by.
         if testName == nil { (testName, validationName) = (validationName, nil) }
         let others = present.filter { ![testName, validationName].contains($0) }
-            .map { isUsable($0) ? "\($0)/ is not used" : "\($0)/ holds no classes and is not used" }.joined(separator: ", ")
+            .map { usable.contains($0) ? "\($0)/ is not used" : "\($0)/ holds no classes and is not used" }.joined(
+                separator: ", ")
         (lists.validation, lists.test) = (try part(validationName), try part(testName))
         if let testName, let validationName {
             lists.notes.append("\(path)/\(testName) is the test set, \(path)/\(validationName) the validation part")
@@ -74,7 +79,7 @@ struct ImageFolder {
 
     /// Every picture below the folder's own folders, each of which is a class; a note says what else lies there.
     private func list(of folder: String, classes known: [String]?, notes: inout [String]) throws(InputError) -> ImageList {
-        let names = Self.folders(in: folder)
+        let names = try Self.folders(in: folder)
         guard names.count >= 2 || known != nil && !names.isEmpty else {
             throw InputError(
                 folder, "holds \(names.count) folders of classes, at least 2 are needed",
@@ -89,11 +94,14 @@ struct ImageFolder {
         let classes = known ?? names
         var list = ImageList(classNames: classes)
         var others: [String: Int] = [:]
+        var unreadable = 0
         for name in names {
             guard let label = classes.firstIndex(of: name) else {
                 throw InputError("\(folder)/\(name)", "is a class that the training images do not have")
             }
-            for file in Self.files(below: "\(folder)/\(name)") {
+            let found = try Self.files(below: "\(folder)/\(name)")
+            unreadable += found.unreadable
+            for file in found.paths {
                 let ending = Self.ending(file)
                 if Self.endings.contains(ending) { list.append(file, label) } else { others[ending, default: 0] += 1 }
             }
@@ -102,6 +110,9 @@ struct ImageFolder {
             let kinds = others.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
                 .map { "\($0.value) \($0.key.isEmpty ? "without an ending" : ".\($0.key)")" }
             notes.append("\(folder): what is no .jpg, .jpeg or .png file is left out: \(listed(kinds))")
+        }
+        if unreadable > 0 {
+            notes.append("\(folder): files and folders whose names are not UTF-8 are left out: \(unreadable)")
         }
         guard list.count > 0 else { throw InputError(folder, "holds no .jpg, .jpeg or .png files in its folders of classes") }
         return list
@@ -143,9 +154,15 @@ struct ImageFolder {
     }
 
     /// Names of the folders in a folder, sorted by their bytes; hidden ones are left out.
-    private static func folders(in path: String) -> [String] {
-        ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
-            .filter { !$0.hasPrefix(".") && isFolder("\(path)/\($0)") }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    /// - Throws: for a name that is no text: a class would be missing.
+    private static func folders(in path: String) throws(InputError) -> [String] {
+        let found = try FolderContents(path)
+        if let name = found.unreadable.first(where: { FolderContents.isFolder(path, $0) }) {
+            throw InputError(
+                path, "holds a folder whose name is not UTF-8: \(quoted(String(decoding: name, as: UTF8.self)))",
+                advice: "rename it")
+        }
+        return found.names.filter { isFolder("\(path)/\($0)") }
     }
 
     private static func ending(_ name: String) -> String {
@@ -154,20 +171,25 @@ struct ImageFolder {
     }
 
     /// Every file below a folder, sorted by the bytes of its name, hidden ones left out. Links are followed.
-    private static func files(below path: String) -> [String] {
+    /// - Returns: the files, and how many files and folders there are whose names are no text.
+    private static func files(below path: String) throws(InputError) -> (paths: [String], unreadable: Int) {
         var seen: Set<String> = []
-        func files(_ path: String) -> [String] {
-            // The folder may be a link, which an enumerator does not follow, and lead back to where it lies.
-            let folder = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-            guard seen.insert(folder).inserted else { return [] }
-            let all = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
-            return all.filter { !$0.split(separator: "/").contains { $0.hasPrefix(".") } }.flatMap { name in
-                let file = "\(path)/\(name)"
-                if endings.contains(ending(name)) || !isFolder(file) { return [file] }
-                let isLink = (try? FileManager.default.destinationOfSymbolicLink(atPath: file)) != nil
-                return isLink ? files(file) : []
+        var (paths, unreadable) = ([] as [String], 0)
+        var pending = [(path: path, isLink: true)]
+        while let (folder, isLink) = pending.popLast() {
+            // A link may lead back to where it lies.
+            guard !isLink || seen.insert(URL(fileURLWithPath: folder).resolvingSymlinksInPath().path).inserted else { continue }
+            let found = try FolderContents(folder)
+            unreadable += found.unreadable.count
+            for name in found.names {
+                let file = "\(folder)/\(name)"
+                if endings.contains(ending(name)) || !isFolder(file) {
+                    paths.append(file)
+                } else {
+                    pending.append((file, (try? FileManager.default.destinationOfSymbolicLink(atPath: file)) != nil))
+                }
             }
         }
-        return files(path).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return (paths.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }, unreadable)
     }
 }
