@@ -129,6 +129,20 @@ struct ForgedCheckpointTests {
         #expect(left(path) == others)
     }
 
+    @Test("a table whose lines end as a spreadsheet writes them loses no row when the run goes on")
+    func carriageReturns() throws {
+        let temporary = TemporaryFolder()
+        let (path, _) = try leftRun(temporary)
+        let table = path + "/metrics.csv"
+        let before = try temporary.text("run/metrics.csv")
+        try before.replacingOccurrences(of: "\n", with: "\r\n").write(toFile: table, atomically: true, encoding: .utf8)
+        _ = try trainBands(path, Self.recipe, resume: true)
+        func rows(_ text: String) -> [Substring] { text.split(whereSeparator: \.isNewline) }
+        let after = try rows(temporary.text("run/metrics.csv"))
+        #expect(after.starts(with: rows(before)) && after.count > rows(before).count)
+        #expect(try after.count == 1 + rows(temporary.text("run/metrics.jsonl")).count)
+    }
+
     @Test(
         "a pipe where a run has a file is refused, not waited for", .timeLimit(.minutes(1)), arguments: RunFolder.fileNames)
     func pipes(name: String) throws {

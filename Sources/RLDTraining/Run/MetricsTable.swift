@@ -34,13 +34,16 @@ final class MetricsTable {
         file = try LineFile(path: path)
     }
 
-    /// What stands between line breaks, the last part without one after it; nothing where there is no file.
+    /// What stands between line breaks, the last part without one after it; nothing where there is no file. Breaks are bytes: to
+    /// Swift a carriage return with a line feed, as tables have them that a spreadsheet wrote, is one other character.
     private static func lines(_ path: String) -> [String] {
         var status = stat()
         guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
             let data = FileManager.default.contents(atPath: path)
         else { return [] }
-        return String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        return data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
+            String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line, as: UTF8.self)
+        }
     }
 
     func append(_ record: some RunRecord) throws(InputError) {
