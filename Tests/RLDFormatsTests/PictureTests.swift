@@ -182,6 +182,11 @@ struct PictureTests {
         #expect(repeated.train == again.train && repeated.skipped == again.skipped && !reused(repeated))
         try write { String($0.dropLast(9)) }
         #expect(try !reused(load()) && load() == again)
+        // Nor when its numbers are none of these pictures.
+        for count in ["-1", "9223372036854775807", "1"] {
+            try write { $0.replacing(/"histograms":\[\[[0-9]+/, with: "\"histograms\":[[\(count)") }
+            #expect(try !reused(load()) && load() == again, "\(count)")
+        }
         // Other contents of the same length at the same time.
         let path = folder.file("train/cat/tall.png")
         let attributes = try FileManager.default.attributesOfItem(atPath: path)

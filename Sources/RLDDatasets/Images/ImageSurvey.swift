@@ -21,6 +21,19 @@ struct ImageSurvey: Codable, Equatable {
     /// Hash of the pixels of a few pictures, which are read again before the rest is believed: another version of a decoder may
     /// give other pixels of the same files.
     var sample: String
+
+    /// Whether it can be a survey of so many pictures: a file in a cache is no better than the disk that it is on.
+    fileprivate func isOf(_ list: ImageList, size: Int) -> Bool {
+        let places = damaged.map(\.index)
+        guard places.allSatisfy({ (0..<list.count).contains($0) }), zip(places, places.dropFirst()).allSatisfy(<),
+            contentHash.wholeMatch(of: /[0-9a-f]{16}/) != nil, histograms.count == 3
+        else { return false }
+        let pixels = (list.count - places.count) * size * size
+        return histograms.allSatisfy { counts in
+            // Each is in bounds before they are added.
+            counts.count == 256 && counts.allSatisfy { (0...pixels).contains($0) } && counts.reduce(0, +) == pixels
+        }
+    }
 }
 
 /// Surveys in a folder, under names that change with any of the files.
@@ -76,9 +89,7 @@ struct SurveyStore {
     /// What is known of a list; nil where that is nothing, or a few of its pictures are not as they were.
     func survey(_ key: String, of list: ImageList, size: Int) -> ImageSurvey? {
         guard let data = FileManager.default.contents(atPath: path(key)),
-            let survey = try? JSONDecoder().decode(ImageSurvey.self, from: data), survey.histograms.count == 3,
-            survey.histograms.allSatisfy({ $0.count == 256 }),
-            survey.damaged.allSatisfy({ (0..<list.count).contains($0.index) }),
+            let survey = try? JSONDecoder().decode(ImageSurvey.self, from: data), survey.isOf(list, size: size),
             survey.sample == list.sample(size: size, damaged: survey.damaged)
         else { return nil }
         return survey
