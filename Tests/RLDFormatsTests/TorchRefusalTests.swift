@@ -139,6 +139,19 @@ struct TorchRefusalTests {
         }
     }
 
+    @Test("tensors that stand for the negative or conjugate of their storage are refused by name", arguments: ["neg", "conj"])
+    func marks(name: String) throws {
+        func marked(_ value: UInt8) -> [UInt8] {
+            Pickle.single {
+                $0.global("torch._utils", "_rebuild_tensor_v2").op("(").storage("torch.FloatStorage", "0", 24).int(0).ints([2])
+                    .ints([1]).adding([0x89]).global("collections", "OrderedDict").op(")R}").string(name).adding([value]).op(
+                        "stR")
+            }
+        }
+        refused("holds a tensor with PyTorch's \(name) bit", marked(0x88))
+        #expect(try TensorFile(bytes: checkpoint(marked(0x89), ["0": storage]), named: "x.pth").tensor("w").values == [0, 1])
+    }
+
     @Test func archives() throws {
         func refused(_ fragment: String, _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
             expectRefusal(fragment, sourceLocation: sourceLocation) {

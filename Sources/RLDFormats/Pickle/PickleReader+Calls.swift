@@ -92,12 +92,27 @@ extension PickleReader {
             type = given
         }
         guard let type else { throw failure("is corrupt: a tensor of untyped storage") }
+        try checkMarks(items, at: global == .rebuildTensorV3 ? 7 : 6)
         do throws(StridedView.Failure) {
             tensors.append(try TorchTensor(storage: storage, type: type, offset: offset, shape: shape, strides: strides))
         } catch {
             throw failure("is corrupt: a tensor \(error.problem)")
         }
         return .tensor(tensors.count - 1)
+    }
+
+    /// Marks of a tensor that stand for its elements' negative or conjugate: their storage holds others than the tensor has.
+    private func checkMarks(_ items: [PickleValue], at place: Int) throws(InputError) {
+        guard items.count > place, case .dictionary(let index) = items[place] else { return }
+        let marks = dictionaries[index]
+        for at in stride(from: 0, to: marks.count - 1, by: 2) {
+            guard case .string(let name) = marks[at], ["neg", "conj"].contains(name), marks[at + 1] == .bool(true) else {
+                continue
+            }
+            throw failure(
+                "holds a tensor with PyTorch's \(name) bit, whose storage has other values than the tensor",
+                advice: "save tensor.resolve_\(name)()")
+        }
     }
 
     /// ('storage', class, key, location, elements[, view]) with view (key, offset, elements) or None.
