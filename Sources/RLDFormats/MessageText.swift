@@ -28,3 +28,14 @@ func suggestion(for name: String, among known: some Sequence<String>) -> String 
 func shapeText(_ shape: [Int]) -> String {
     shape.count <= 8 ? "\(shape)" : "of \(shape.count) dimensions"
 }
+
+/// Two names that Swift takes for one: the same, or the same letters in other bytes (accents as letters of their own), which
+/// other programs tell apart.
+/// - Parameter twice: what a message about one name begins with.
+func twin(_ name: String, _ other: String, path: String, twice: String) -> InputError {
+    name.utf8.elementsEqual(other.utf8)
+        ? InputError(path, "\(twice) \(quoted(name)) twice")
+        : InputError(
+            path, "holds two names that are the same letters in other bytes (forms of Unicode): \(quoted(name))",
+            advice: "rename one of them")
+}

@@ -261,6 +261,30 @@ struct NumPyTests {
         #expect(try folder.names() == ["x.safetensors"])
     }
 
+    @Test("names that are the same letters in other bytes are refused as such, in every format")
+    func twins() throws {
+        let (short, long) = ("\u{E9}", "e\u{301}")
+        let words = "holds two names that are the same letters in other bytes"
+        let array = Self.npy(header("<f4", "1,"), floats([3]))
+        expectRefusal(words) {
+            _ = try TensorFile(bytes: zip([("\(short).npy", array), ("\(long).npy", array)]), named: "x.npz")
+        }
+        expectRefusal(words) {
+            _ = try TensorFile(
+                bytes: safetensors([(short, "U8", [1], [7]), (long, "U8", [1], [8])]), named: "x.safetensors")
+        }
+        func tensors(_ names: [String]) -> [UInt8] {
+            let start = Pickle().op("}(")
+            return names.reduce(start) { $0.string($1).tensor(count: 1, shape: [1], strides: [1]) }.op("u.").bytes
+        }
+        expectRefusal(words) {
+            _ = try TensorFile(bytes: checkpoint(tensors([short, long]), ["0": floats([1])]), named: "x.pth")
+        }
+        // A key that is set twice holds what was set last.
+        let file = try TensorFile(bytes: checkpoint(tensors([long, long]), ["0": floats([1])]), named: "x.pth")
+        #expect(file.entries.count == 1)
+    }
+
     @Test("an archive without arrays is one that holds no tensors; one of more arrays than zip counts is not written")
     func numbersOfArrays() throws {
         #expect(try TensorFile(bytes: zip([]), named: "x.npz").entries.isEmpty)

@@ -46,8 +46,8 @@ struct ZipArchive: Sendable {
         var indices: [String: Int] = [:]
         for _ in 0..<directory.count {
             let entry = try Self.entry(&bytes, path: path)
-            guard indices.updateValue(entries.count, forKey: entry.name) == nil else {
-                throw InputError(path, "is corrupt: its zip directory names \(quoted(entry.name)) twice")
+            if let other = indices.updateValue(entries.count, forKey: entry.name) {
+                throw twin(entry.name, entries[other].name, path: path, twice: "is corrupt: its zip directory names")
             }
             entries.append(entry)
         }

@@ -48,7 +48,7 @@ struct PickleReader {
 
     /// After the pickle's last byte.
     var rest: FileCursor { cursor }
-    private var path: String { cursor.file.path }
+    var path: String { cursor.file.path }
 
     func failure(_ problem: String, advice: String = "") -> InputError {
         InputError(path, "\(problem) (its pickle, near byte \(cursor.position))", advice: advice)

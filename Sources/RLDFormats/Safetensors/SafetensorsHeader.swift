@@ -41,9 +41,8 @@ struct SafetensorsHeader: Equatable {
         var seen: Set<String> = []
         var places: [Place] = []
         for member in members {
-            guard seen.insert(member.key).inserted else {
-                throw InputError(path, "the header names \(quoted(member.key)) twice")
-            }
+            let (isNew, other) = seen.insert(member.key)
+            guard isNew else { throw twin(member.key, other, path: path, twice: "the header names") }
             if member.key == "__metadata__" {
                 metadata = try Self.metadata(member.value, path: path)
             } else {

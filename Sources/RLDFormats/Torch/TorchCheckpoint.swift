@@ -247,7 +247,13 @@ private struct TorchTree {
         for (key, value) in members(root) ?? [] { if let text = text(value), key != "format" { values[key] = text } }
         // A later entry of one name replaced the earlier one.
         var last: [[String]: Int] = [:]
-        for (index, entry) in entries.enumerated() { last[entry.path] = index }
+        for (index, entry) in entries.enumerated() {
+            guard let other = last.updateValue(index, forKey: entry.path) else { continue }
+            let (name, twinName) = (entry.path.joined(separator: "."), entries[other].path.joined(separator: "."))
+            guard name.utf8.elementsEqual(twinName.utf8) else {
+                throw twin(name, twinName, path: reader.path, twice: "")
+            }
+        }
         if last.count < entries.count { entries = entries.indices.filter { last[entries[$0].path] == $0 }.map { entries[$0] } }
         return (entries, values)
     }
