@@ -162,16 +162,20 @@ extension Dataset {
         var dataset = self
         for (key, values) in [("normalization.mean", mean), ("normalization.deviation", deviation)] {
             guard let values else { continue }
-            guard values.count == train.channels, values.allSatisfy(\.isFinite) else {
+            guard values.count == train.channels, values.allSatisfy({ Float($0).isFinite }) else {
                 throw InputError(key, "must be a number for each of \(train.channels) channels, found \(values)")
             }
         }
         if let mean { dataset.transform.mean = mean.map(Float.init) }
-        if let deviation {
-            guard deviation.allSatisfy({ $0 > 0 }) else {
-                throw InputError("normalization.deviation", "must be above 0, found \(deviation)")
+        if let deviation { dataset.transform.deviation = deviation.map(Float.init) }
+        // As the numbers that are computed with: what is above 0 as a Double may be 0 as a Float.
+        let given = deviation ?? dataset.transform.deviation.map(Double.init)
+        for (mean, (deviation, text)) in zip(dataset.transform.mean, zip(dataset.transform.deviation, given)) {
+            guard deviation > 0, ((1 + abs(mean)) / deviation).isFinite else {
+                throw InputError(
+                    "normalization.deviation",
+                    "must be above 0 and large enough to divide by, found \(text) with a mean of \(mean)")
             }
-            dataset.transform.deviation = deviation.map(Float.init)
         }
         return dataset
     }

@@ -160,4 +160,24 @@ struct DatasetTests {
         #expect(abs(mean - Double(data.mean[0])) < 5e-5)
         #expect(abs(deviation - Double(data.deviation[0])) < 5e-5)
     }
+
+    @Test("a mean or deviation that is none in single precision is refused, whatever it is in double")
+    func normalisation() throws {
+        let folder = try mnistFolder(compressed: false)
+        func load(_ mean: Double?, _ deviation: Double?) throws {
+            var options = DatasetOptions()
+            (options.mean, options.deviation) = (mean.map { [$0] }, deviation.map { [$0] })
+            _ = try DatasetCatalog.load("mnist:\(folder.path)", options: options)
+        }
+        try load(0.5, 0.25)
+        expectRefusal("normalization.mean: must be a number for each of 1 channels, found [1e+39]") { try load(1e39, nil) }
+        for deviation in [1e-50, 1e-40, 0, -1] {
+            expectRefusal("normalization.deviation: must be above 0 and large enough to divide by, found") {
+                try load(nil, deviation)
+            }
+        }
+        expectRefusal("normalization.deviation: must be above 0 and large enough to divide by, found 1e-10") {
+            try load(1e30, 1e-10)
+        }
+    }
 }
