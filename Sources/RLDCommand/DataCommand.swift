@@ -27,12 +27,12 @@ struct DataCommand: ParsableCommand {
         if let sheet { try dataset.writeContactSheet(sheet) }
         if json { return try Output.json(found) }
         Output.line(
-            "\(found.data): \(found.trainImages) training images, "
+            "\(oneLine(found.data)): \(found.trainImages) training images, "
                 + (found.validationImages > 0 ? "\(found.validationImages) validation images, " : "")
                 + "\(found.testImages) test images, \(found.classes.count) classes"
         )
         Output.line("seen as \(found.input.map(String.init).joined(separator: "x")), content hash \(found.contentHash)")
-        for note in found.notes { Output.line(note) }
+        for note in found.notes { Output.line(oneLine(note)) }
         let sizes = found.sizes.prefix(5).map { "\($0.width)x\($0.height) (\($0.images))" }.joined(separator: ", ")
         Output.line("sizes: \(sizes)\(found.sizes.count > 5 ? " and \(found.sizes.count - 5) others" : "")")
         func list(_ values: [Float]) -> String {
@@ -46,9 +46,9 @@ struct DataCommand: ParsableCommand {
                     + (found.validationImages > 0 ? [.init("validation", alignment: .right)] : [])
                     + [.init("test", alignment: .right)]),
                 rows: found.classes.map {
-                    [$0.name, "\($0.train)"] + (found.validationImages > 0 ? ["\($0.validation)"] : []) + ["\($0.test)"]
+                    [oneLine($0.name), "\($0.train)"] + (found.validationImages > 0 ? ["\($0.validation)"] : []) + ["\($0.test)"]
                 }))
-        for broken in found.broken { Output.line("damaged: \(broken.file): \(broken.problem)") }
+        for broken in found.broken { Output.line(oneLine("damaged: \(broken.file): \(broken.problem)")) }
         if !found.broken.isEmpty {
             Output.line("\(found.broken.count) damaged files; training leaves them out with --skip-broken")
         }

@@ -51,13 +51,14 @@ struct PredictCommand: ParsableCommand {
         let stored = try TensorFile(path: images).stored(preferring: "images")
         try TensorFile.checkWritable(output)
         guard stored.shape.count == 4, stored.count > 0 else {
-            throw InputError(images, "tensor 'images': expected shape [N, C, H, W] with N at least 1, found \(stored.shape)")
+            throw InputError(
+                images, "tensor 'images': expected shape [N, C, H, W] with N at least 1, found \(shapeText(stored.shape))")
         }
         let file = try TensorFile(weights: weights)
         let trained = ModelMetadata(file.metadata)
         if let channels = trained.input.first, stored.shape[1] != channels {
             throw InputError(
-                images, "tensor 'images': expected \(channels) channels as [N, C, H, W], found \(stored.shape)",
+                images, "tensor 'images': expected \(channels) channels as [N, C, H, W], found \(shapeText(stored.shape))",
                 advice: stored.shape[3] == channels ? "move the channels before height and width" : "")
         }
         let network = try ModelCatalog.network(

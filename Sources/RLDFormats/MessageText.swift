@@ -11,6 +11,16 @@ package func printable(_ name: String) -> String {
 /// The same in quotation marks.
 package func quoted(_ name: String) -> String { "'\(printable(name))'" }
 
+/// A text with names in it as one line, whole, and without what a terminal takes for an instruction.
+package func oneLine(_ text: String) -> String {
+    text.unicodeScalars.reduce(into: "") { line, scalar in
+        switch scalar {
+        case "\0"..<" ", "\u{7F}"..."\u{9F}", "\u{2028}", "\u{2029}": line += jsonLiteral(String(scalar)).dropFirst().dropLast()
+        default: line.unicodeScalars.append(scalar)
+        }
+    }
+}
+
 /// The first few of names out of a file, fit for one line of a message.
 package func listed(_ names: [String]) -> String {
     let shown = 8
@@ -25,7 +35,7 @@ func suggestion(for name: String, among known: some Sequence<String>) -> String 
     return nearestName(to: name, among: Array(candidates)).map { "did you mean \(quoted($0))?" } ?? ""
 }
 
-func shapeText(_ shape: [Int]) -> String {
+package func shapeText(_ shape: [Int]) -> String {
     shape.count <= 8 ? "\(shape)" : "of \(shape.count) dimensions"
 }
 

@@ -111,4 +111,32 @@ struct BadInputTests {
         #expect(result.code == 2)
         #expect(result.errorLines.count == 1, "\(result.error)")
     }
+
+    @Test("a shape of any number of dimensions and names with line feeds take one short line")
+    func longShapesAndOddNames() throws {
+        let folder = Folder()
+        let shape = Array(repeating: "1", count: 100_000).joined(separator: ",")
+        let header = Array("{\"images\":{\"dtype\":\"U8\",\"shape\":[\(shape)],\"data_offsets\":[0,1]}}".utf8)
+        let length = (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) }
+        let images = folder.path + "/x.safetensors"
+        try Data(length + header + [7]).write(to: URL(fileURLWithPath: images))
+        let predicted = try Program.run(["predict", "--weights", "w", "--images", images, "--output", folder.path + "/y.npz"])
+        #expect(predicted.code == 2 && predicted.error.contains("found of 100000 dimensions"), "\(predicted.error.count)")
+        #expect(predicted.error.count < 500)
+
+        for name in ["a\nclass", "b"] {
+            let place = "\(folder.path)/pictures/\(name)"
+            try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
+            for number in 0..<3 {
+                try Data(PNGImage.encode(Array(repeating: 9, count: 300), width: 10, height: 10))
+                    .write(to: URL(fileURLWithPath: "\(place)/\(number).png"))
+            }
+        }
+        try Data().write(to: URL(fileURLWithPath: "\(folder.path)/pictures/b/odd\nname.png"))
+        let found = try Program.run(["data", "\(folder.path)/pictures"])
+        #expect(found.code == 0, "\(found)")
+        let lines = found.output.split(separator: "\n")
+        #expect(
+            lines.contains { $0.hasPrefix("a\\u000aclass") } && lines.contains { $0.contains("odd\\u000aname.png: is empty") })
+    }
 }

@@ -61,6 +61,20 @@ struct CIFARTests {
         expectRefusal("test_batch.bin: label 70") { _ = try load(true) }
     }
 
+    @Test("a label that is an object of NumPy is said to be one")
+    func numpyLabels() throws {
+        let folder = try TemporaryFolder()
+        try folder.write([0, 6] + [UInt8](repeating: 9, count: 3072), "unused.bin")
+        let data = Pickle().op("}").string("data").global("numpy.core.multiarray", "_reconstruct").op(")R(").int(1).op("(").int(1)
+            .int(3072).op("t").global("numpy", "dtype").op("(").string("u1").op("tR").adding([0x89]).op("B")
+            .adding(little(3072, 4) + [UInt8](repeating: 9, count: 3072)).op("tbs")
+        let labels = data.string("fine_labels").op("]").global("numpy.core.multiarray", "scalar").op(")Ras.").bytes
+        for name in ["train", "test"] { try folder.write(labels, name) }
+        expectRefusal("train: the label at index 0 is no plain whole number; write plain numbers into 'fine_labels'") {
+            _ = try DatasetCatalog.load("cifar100:\(folder.path)")
+        }
+    }
+
     @Test("a pickle that calls anything else, or is cut short, is refused")
     func pickles() throws {
         let evil: [UInt8] =

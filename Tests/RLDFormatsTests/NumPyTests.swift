@@ -285,6 +285,14 @@ struct NumPyTests {
         #expect(file.entries.count == 1)
     }
 
+    @Test("a key in a file whose names have no parts is answered with words")
+    func keyWithoutParts() throws {
+        let file = try TensorFile(bytes: safetensors([("w", "U8", [1], [7])]), named: "x.safetensors")
+        expectRefusal("has no tensors under the key 'foo'; its names have no parts: leave --key out") {
+            _ = try file.stateDict(key: "foo")
+        }
+    }
+
     @Test("an archive without arrays is one that holds no tensors; one of more arrays than zip counts is not written")
     func numbersOfArrays() throws {
         #expect(try TensorFile(bytes: zip([]), named: "x.npz").entries.isEmpty)

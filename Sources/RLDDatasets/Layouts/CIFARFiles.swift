@@ -136,8 +136,15 @@ struct CIFARFiles {
         }
         var rows = Rows()
         for (index, label) in labels.enumerated() {
+            guard let label else {
+                rows.damaged.append(
+                    InputError(
+                        "\(path): \(name)", "the label at index \(index) is no plain whole number",
+                        advice: "write plain numbers into '\(key)' (numpy: labels.tolist())"))
+                continue
+            }
             let pixels = data[index * Self.imageBytes..<(index + 1) * Self.imageBytes]
-            append(pixels, label: label ?? -1, at: index, of: name, to: &rows)
+            append(pixels, label: label, at: index, of: name, to: &rows)
         }
         return rows
     }

@@ -91,7 +91,9 @@ extension TensorFile {
             let starts = Set(names.flatMap { Self.prefixes(of: $0.name) }).sorted()
             let near = suggestion(for: key, among: starts)
             throw InputError(
-                path, "has no tensors under the key \(quoted(key))", advice: near.isEmpty ? "it holds \(listed(starts))" : near)
+                path, "has no tensors under the key \(quoted(key))",
+                advice: starts.isEmpty
+                    ? "its names have no parts: leave --key out" : near.isEmpty ? "it holds \(listed(starts))" : near)
         }
         return StateDict(
             names: Self.unwrapped(chosen.map { String($0.name.dropFirst(key.count + 1)) }), indices: chosen.map(\.index))
