@@ -114,7 +114,7 @@ struct BadInputTests {
 
     @Test("a shape of any number of dimensions and names with line feeds take one short line")
     func longShapesAndOddNames() throws {
-        let folder = Folder()
+        let folder = TemporaryFolder()
         let shape = Array(repeating: "1", count: 100_000).joined(separator: ",")
         let header = Array("{\"images\":{\"dtype\":\"U8\",\"shape\":[\(shape)],\"data_offsets\":[0,1]}}".utf8)
         let length = (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) }

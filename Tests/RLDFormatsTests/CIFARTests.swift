@@ -63,7 +63,7 @@ struct CIFARTests {
 
     @Test("a label that is an object of NumPy is said to be one")
     func numpyLabels() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try folder.write([0, 6] + [UInt8](repeating: 9, count: 3072), "unused.bin")
         let data = Pickle().op("}").string("data").global("numpy.core.multiarray", "_reconstruct").op(")R(").int(1).op("(").int(1)
             .int(3072).op("t").global("numpy", "dtype").op("(").string("u1").op("tR").adding([0x89]).op("B")

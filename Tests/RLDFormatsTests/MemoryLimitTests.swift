@@ -17,7 +17,7 @@ struct MemoryLimitTests {
 
     @Test("control groups: of the process's own and of those around it, of both versions")
     func groups() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         func limit(_ groups: String) -> UInt64? { MemoryLimit.smallest(groups: groups, root: folder.path) }
         #expect(limit("0::/a/b\n") == nil)
         for name in ["a/b", "memory/job"] {

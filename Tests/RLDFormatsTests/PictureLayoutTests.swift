@@ -127,7 +127,7 @@ struct PictureLayoutTests {
 
     @Test("a class whose name is no text is refused, a picture whose name is none is told of, and a folder that cannot be read")
     func unreadableNames() throws {
-        let folder = try TemporaryFolder()
+        let folder = TemporaryFolder()
         try Pictures.write(folder, ["train/", "test/"])
         func load() throws -> Dataset {
             try DatasetCatalog.load("folder:\(folder.path)", options: DatasetOptions(imageSize: 12))

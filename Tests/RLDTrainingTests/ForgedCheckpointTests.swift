@@ -1,5 +1,6 @@
 import Foundation
 import RLD
+import TestSupport
 import Testing
 
 /// Checkpoints whose checksum is right and whose contents are none of a run's, and folders that hold more than a run.
