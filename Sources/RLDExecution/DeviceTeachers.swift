@@ -75,6 +75,8 @@ final class DeviceTeachers {
         try studentQueue.wait(for: engine.queue)
         try student.copy(own)
         copied = try studentQueue.marker()
+        // What the next batch waits for must be on its way, whatever becomes of this step.
+        try studentQueue.flush()
     }
 
     /// Where a plan's logits are for the student's loss to read: where the plan leaves them, unless it may run again before that.

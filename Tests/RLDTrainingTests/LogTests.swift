@@ -82,6 +82,9 @@ struct LogTests {
         #expect(cut.tests == whole.tests.dropLast() && cut.epochs == whole.epochs)
         try (text.dropLast(20) + "\n").description.write(toFile: path + "/metrics.jsonl", atomically: true, encoding: .utf8)
         #expect(inputErrorText { _ = try RunMetrics(path) }.contains("is no record of a run"))
+        try text.replacingOccurrences(of: "\n", with: "\r\n").write(
+            toFile: path + "/metrics.jsonl", atomically: true, encoding: .utf8)
+        #expect(try RunMetrics(path) == whole)
     }
 
     @Test("curves of one colour differ in their strokes, and one far above the others has a logarithmic axis")

@@ -84,9 +84,11 @@ public struct RunMetrics: Sendable, Equatable {
         let decoder = RecordJSON.decoder()
         struct Kind: Decodable { var kind: String }
         // A line that a full disk or a killed run cut short has no end.
-        let whole = text.hasSuffix("\n") ? text[...] : text.prefix(upTo: text.lastIndex(of: "\n") ?? text.startIndex)
-        for (index, line) in whole.split(separator: "\n").enumerated() {
-            let data = Data(line.utf8)
+        // Breaks are bytes: with a carriage return before it, one is another character to Swift.
+        var lines = text.utf8.split(separator: UInt8(ascii: "\n"))
+        if !lines.isEmpty, text.utf8.last != UInt8(ascii: "\n") { lines.removeLast() }
+        for (index, line) in lines.enumerated() {
+            let data = Data(line)
             do {
                 switch try decoder.decode(Kind.self, from: data).kind {
                 case "step": steps.append(try decoder.decode(StepRecord.self, from: data))
