@@ -7,6 +7,8 @@ struct TrainingProgress {
     var epoch = 1
     /// Its steps that are done.
     var step = 0
+    /// Updates of the parameters that are done, whatever the batch was.
+    var updates = 0
     /// Sums over the epoch up to the last logged step.
     var epochSums = StepMetrics()
     /// Sums over the steps since then that were taken from the executor early.
@@ -46,6 +48,7 @@ struct TrainingProgress {
         let record = resumption.checkpoint.record
         epoch = record.epoch
         step = record.step
+        updates = record.updates ?? record.impliedUpdates(accumulation: resumption.configuration.accumulation)
         epochSums = record.epochSums.metrics
         pendingSums = record.pendingSums.metrics
         firstUnread = record.firstUnread

@@ -86,7 +86,8 @@ extension TrainingSession {
         let name = CheckpointFolder.name(epoch: progress.epoch, step: progress.step)
         let record = CheckpointRecord(
             configuration: configuration.yaml, epoch: progress.epoch, step: progress.step, stepsPerEpoch: stepsPerEpoch,
-            epochSums: ExactMetrics(progress.epochSums), pendingSums: ExactMetrics(progress.pendingSums),
+            updates: progress.updates, epochSums: ExactMetrics(progress.epochSums),
+            pendingSums: ExactMetrics(progress.pendingSums),
             firstUnread: progress.firstUnread, epochs: progress.epochs, bestEpoch: progress.best.epoch,
             bestScore: ExactDouble(progress.best.score), bestFile: progress.best.file == name ? nil : progress.best.file,
             seconds: seconds, fileLengths: try folder.growingFiles(), dataHash: trainer.dataHash, teacherHash: teacherHash,

@@ -168,6 +168,7 @@ struct TrainingSession {
             try useTeacherCaches(&selection)
             try executor.trainStep(selection, objective: objective, update: update)
             progress.step = index + 1
+            if update.ends { progress.updates += 1 }
             if progress.step % configuration.logEvery == 0 || progress.step == batches.count {
                 try readSteps(warmup: objective.warmup, learningRate: learningRate(epoch: epoch, step: index))
             }
@@ -193,10 +194,9 @@ struct TrainingSession {
         let first = index / size * size
         let group = batches[first..<min(first + size, batches.count)]
         let images = group.reduce(0) { $0 + $1.count }
-        let perEpoch = TrainingOrder.steps(batches.count, batch: size)
         return ParameterUpdate(
             configuration.updateRule(learningRate: learningRate(epoch: epoch, step: index)),
-            number: (epoch - 1) * perEpoch + index / size + 1, share: Double(batches[index].count) / Double(images),
+            number: progress.updates + 1, share: Double(batches[index].count) / Double(images),
             begins: index == first, ends: index == group.endIndex - 1)
     }
 

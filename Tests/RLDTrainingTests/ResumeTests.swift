@@ -43,6 +43,34 @@ struct ResumeTests {
         }
     }
 
+    @Test("updates are counted on where a run goes on, with another batch size too")
+    func updateNumbers() throws {
+        let temporary = TemporaryFolder()
+        var configuration = recipe
+        configuration.accumulation = 2
+        let whole = FakeExecutor()
+        _ = try trainBands(temporary.path + "/whole", configuration, executor: whole)
+        // 3 epochs of 5 batches in groups of 2, 2 and 1.
+        let numbers = [1, 1, 2, 2, 3, 4, 4, 5, 5, 6, 7, 7, 8, 8, 9]
+        #expect(whole.updates.map(\.number) == numbers)
+        let path = temporary.path + "/left"
+        let first = FakeExecutor()
+        _ = try trainBands(path, configuration, executor: first, stopAt: 9)
+        let rest = FakeExecutor()
+        _ = try trainBands(path, configuration, executor: rest, resume: true)
+        #expect((first.updates + rest.updates).map(\.number) == numbers && !rest.updates.isEmpty)
+        // Larger batches from here: fewer of them, counted on.
+        let other = temporary.path + "/other"
+        let small = FakeExecutor()
+        _ = try trainBands(other, recipe, executor: small, stopAt: 9)
+        var larger = recipe
+        larger.batchSize *= 2
+        let executor = FakeExecutor()
+        _ = try trainBands(other, larger, executor: executor, resume: true, allowing: ["batch_size"])
+        let done = try #require(small.updates.last?.number)
+        #expect(done > 5 && executor.updates.map(\.number) == Array(done + 1...done + executor.updates.count))
+    }
+
     @Test("momentum comes back to the last bit on the reference")
     func momentum() throws {
         let temporary = TemporaryFolder()

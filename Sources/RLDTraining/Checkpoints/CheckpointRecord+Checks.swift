@@ -17,6 +17,7 @@ extension CheckpointRecord {
         try require((1...Self.mostSteps).contains(stepsPerEpoch), "\(stepsPerEpoch) steps per epoch")
         try require((0...stepsPerEpoch).contains(step), "step \(step) of \(stepsPerEpoch)")
         try require((1...step + 1).contains(firstUnread), "first step \(firstUnread) that is not logged, of \(step)")
+        try require((0...Self.mostImages).contains(updates ?? 0), "\(updates ?? 0) updates")
         for (name, sums) in [("epoch", epochSums), ("pending", pendingSums)] {
             let rows = sums.rows
             try require((0...Self.mostImages).contains(rows), "\(name) sums over \(rows) images")

@@ -15,6 +15,8 @@ struct CheckpointRecord: Codable, Sendable, Equatable {
     /// Its steps that are done.
     var step: Int
     var stepsPerEpoch: Int
+    /// Updates of the parameters that are done; nil in records from before they were counted.
+    var updates: Int?
     /// Sums over the epoch up to the last logged step.
     var epochSums: ExactMetrics
     /// Sums over the steps since then, and the first of them.
@@ -35,6 +37,11 @@ struct CheckpointRecord: Codable, Sendable, Equatable {
     var executor: String
     /// The choices among kernels that the executor computed with; nil without a device.
     var tuning: Tuning?
+
+    /// The updates that are done if every epoch had as many steps.
+    func impliedUpdates(accumulation size: Int) -> Int {
+        (epoch - 1) * ((stepsPerEpoch + size - 1) / size) + (step == stepsPerEpoch ? (step + size - 1) / size : step / size)
+    }
 }
 
 /// A Double that JSON gives back to the last bit: as text, shortest form.
