@@ -135,8 +135,7 @@ struct BenchCommand: ParsableCommand {
 
     private func time(
         _ group: BenchGroup, _ cases: [any BenchmarkCase], _ reading: ReadingBenchmark?, on device: Device,
-        _ profile: KernelProfile?,
-        _ precision: Precision
+        _ profile: KernelProfile?, _ precision: Precision
     ) throws {
         // Before anything else warms this process up.
         let firstSteps = group == .step && !unchecked ? try firstSteps(device, profile, precision) : []

@@ -43,11 +43,11 @@ public final class DeviceExecutor: NetworkExecutor {
         self.engine = engine
         self.teacherStorage = teacherStorage
         losses = try ObjectiveLoss(engine: engine)
-        planMemory = PlanMemory(engine)
+        let overlap = overlap ?? Environment.settings.overlap ?? !engine.device.isCPU
+        planMemory = PlanMemory(engine, advice: overlap ? "RLD_OVERLAP=0 lets teachers and student share their memory" : "")
         batches = BatchPool(engine)
         teachers = try DeviceTeachers(
-            besides: engine, batches: batches, memory: planMemory,
-            overlap: overlap ?? Environment.settings.overlap ?? !engine.device.isCPU, storage: teacherStorage)
+            besides: engine, batches: batches, memory: planMemory, overlap: overlap, storage: teacherStorage)
         if engine.precision == .tf32 { try TileProductCheck.verify(engine) }
     }
 
@@ -105,16 +105,6 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
-        do {
-            try planSteps(training: training, evaluation: evaluation, objective: objective)
-        } catch let error as InputError where teachers.overlap && objective.needsTeacher && error.subject.hasPrefix("batch ") {
-            throw InputError(
-                error.subject, error.problem,
-                advice: "\(error.advice); RLD_OVERLAP=0 lets teachers and student share their memory")
-        }
-    }
-
-    private func planSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
         for part in objective.components { try LossInputs.check(float32: part.method) }
         let student = try preparedStudent
         let (classes, shape) = (student.network.classes, student.network.inputShape)

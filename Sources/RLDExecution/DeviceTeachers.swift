@@ -43,7 +43,7 @@ final class DeviceTeachers {
         studentQueue = engine.queue
         self.engine = overlap ? try engine.second : engine
         self.batches = overlap ? BatchPool(self.engine) : batches
-        self.memory = overlap ? PlanMemory(self.engine) : memory
+        self.memory = overlap ? PlanMemory(self.engine, advice: memory.advice) : memory
     }
 
     subscript(index: Int) -> DeviceNetwork? {
@@ -63,7 +63,6 @@ final class DeviceTeachers {
     /// Enqueues the gathering of a batch on the teachers' queue.
     func gather(_ selection: BatchSelection, from table: DeviceImageTable, shape: [Int]) throws -> BatchBuffers {
         if let copied { try engine.queue.wait(for: copied) }
-        turn = 1 - turn
         return try batches.gather(selection, from: table, shape: shape)
     }
 
@@ -72,6 +71,8 @@ final class DeviceTeachers {
         _ selection: BatchSelection, from table: DeviceImageTable, shape: [Int], copyingTo student: BatchBuffers
     ) throws {
         let own = try gather(selection, from: table, shape: shape)
+        // Only here: a batch that no loss reads would bring the turn back to logits that one has still to read.
+        turn = 1 - turn
         try studentQueue.wait(for: engine.queue)
         try student.copy(own)
         copied = try studentQueue.marker()

@@ -105,7 +105,8 @@ package final class NetworkPlan {
             throw InputError(
                 "batch \(batch)",
                 "\(network.id) needs \(needed >> 20) MiB for it, \(engine.device.name) has \(free >> 20) MiB left",
-                advice: fitting > 0 ? "a batch of about \(fitting) would fit" : "use a smaller network or another device")
+                advice: (fitting > 0 ? "a batch of about \(fitting) would fit" : "use a smaller network or another device")
+                    + (pool.advice.isEmpty ? "" : "; \(pool.advice)"))
         }
         let (memory, phases) = try lowering.builder.build(
             plan, arenas: pool.arenas(plan.arenaCounts), queue: engine.queue)

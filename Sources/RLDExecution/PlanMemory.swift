@@ -8,7 +8,10 @@ package final class PlanMemory {
     /// Elements that plans to come have announced, by arena.
     private var announced: [Int] = []
 
-    package init(_ engine: DeviceEngine) { self.engine = engine }
+    /// What makes room where a plan does not fit, beside a smaller batch; "" for nothing.
+    let advice: String
+
+    package init(_ engine: DeviceEngine, advice: String = "") { (self.engine, self.advice) = (engine, advice) }
 
     /// Announces a plan, so that the memory is made at its final size: plans that exist keep the memory that they were made with.
     func announce(_ counts: [Int]) { announced = Self.maximum(announced, counts) }

@@ -118,6 +118,8 @@ import Testing
                 if index == 6 { step.teacherLogits[1] = (0..<step.indices.count * 10).map { Float($0 * 5 % 11) / 3 } }
                 try executor.trainStep(step, objective: objective, update: ParameterUpdate(rule, number: index + 1))
                 if index == 1 { before = counts() }
+                // Between steps that nothing waits for: the loss of the step before may not have read its logits yet.
+                if index == 3 || index == 10 { logits += try executor.teacherLogits(selection(Array(20..<28)), of: 0) }
                 if index == 7 || index == 9 {
                     logits += try executor.teacherLogits(selection(Array(20..<28)), of: index == 7 ? 0 : 1)
                     metrics.append(try executor.takeMetrics())
