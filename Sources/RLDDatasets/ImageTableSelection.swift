@@ -14,7 +14,7 @@ extension ImageTable {
     /// The images with the given indices, in that order.
     /// A stream's statistics stay those of all its images.
     /// - Precondition: every index is in `0..<count`.
-    public func selecting(_ indices: [Int]) -> ImageTable {
+    package func selecting(_ indices: [Int]) -> ImageTable {
         if let stream {
             var hash = ContentHash()
             hash.add(Array("\(stream.contentHash) \(indices)".utf8))

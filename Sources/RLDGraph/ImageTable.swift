@@ -1,19 +1,47 @@
 /// Labelled images before any augmentation: uint8, NCHW, in memory or in a stream.
 public struct ImageTable: Sendable, Equatable {
-    public var channels: Int
-    public var height: Int
-    public var width: Int
+    public let channels: Int
+    public let height: Int
+    public let width: Int
     /// `count * channels * height * width` bytes, image by image, channel by channel, row by row; none with a stream.
-    public var pixels: [UInt8]
+    public package(set) var pixels: [UInt8]
     /// One class index per image, in `0..<classNames.count`.
-    public var labels: [Int32]
+    public package(set) var labels: [Int32]
     /// One name per class.
-    public var classNames: [String]
+    public package(set) var classNames: [String]
     /// Where the pixels come from when they are too many for memory.
     public private(set) var stream: ImageStream?
 
-    /// - Precondition: `pixels.count` equals `labels.count * channels * height * width`.
-    public init(channels: Int, height: Int, width: Int, pixels: [UInt8], labels: [Int32], classNames: [String]) {
+    /// - Parameter stream: gives one image per label, in place of `pixels`.
+    /// - Throws: `InputError` where an extent is not positive, pixels do not match labels and extents, or a label names no class.
+    public init(
+        validating channels: Int, height: Int, width: Int, pixels: [UInt8] = [], stream: ImageStream? = nil, labels: [Int32],
+        classNames: [String]
+    ) throws(InputError) {
+        let (subject, extents) = ("images", "\(channels) channels of \(height)x\(width)")
+        guard channels > 0, height > 0, width > 0, let count = elementCount(of: [labels.count, channels, height, width]) else {
+            throw InputError(subject, extents, advice: "expected positive extents")
+        }
+        guard pixels.count == (stream == nil ? count : 0) else {
+            throw InputError(
+                subject, "\(pixels.count) bytes of pixels for \(labels.count) labels and \(extents)",
+                advice: stream == nil ? "expected \(count)" : "expected none beside a stream")
+        }
+        if let row = labels.firstIndex(where: { !classNames.indices.contains(Int($0)) }) {
+            throw InputError(
+                subject, "the label of image \(row) is \(labels[row])",
+                advice: "expected 0 to \(classNames.count - 1), one per class name")
+        }
+        if let stream {
+            self.init(channels: channels, height: height, width: width, stream: stream, labels: labels, classNames: classNames)
+        } else {
+            self.init(channels: channels, height: height, width: width, pixels: pixels, labels: labels, classNames: classNames)
+        }
+    }
+
+    /// The same for images that are known to be right.
+    /// - Precondition: `init(validating:)` would not throw.
+    package init(channels: Int, height: Int, width: Int, pixels: [UInt8], labels: [Int32], classNames: [String]) {
         precondition(pixels.count == labels.count * channels * height * width, "pixel count does not match labels and extents")
         self.channels = channels
         self.height = height
@@ -25,7 +53,7 @@ public struct ImageTable: Sendable, Equatable {
 
     /// Images that stay where they are.
     /// - Parameter stream: gives one image per label.
-    public init(channels: Int, height: Int, width: Int, stream: ImageStream, labels: [Int32], classNames: [String]) {
+    package init(channels: Int, height: Int, width: Int, stream: ImageStream, labels: [Int32], classNames: [String]) {
         self.init(channels: channels, height: height, width: width, pixels: [], labels: [], classNames: classNames)
         self.labels = labels
         self.stream = stream

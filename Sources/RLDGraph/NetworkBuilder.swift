@@ -247,7 +247,7 @@ extension Network {
 
     /// The same for a network that is known to be right.
     /// - Precondition: `init(validating:)` would not throw.
-    public init(
+    package init(
         _ id: String, input: [Int], initialization: Initialization = Initialization(),
         _ build: (inout NetworkBuilder, NetworkBuilder.Value) -> NetworkBuilder.Value
     ) {

@@ -2,18 +2,27 @@
 /// Values are `Double` so that the reference loses nothing; every float32 and every int64 up to 2^53 fits exactly.
 public struct Tensor: Sendable, Equatable {
     /// Extents, outermost first; empty for a scalar.
-    public var shape: [Int]
-    /// `shape.product` values, row-major.
-    public var values: [Double]
+    public let shape: [Int]
+    /// As many values as the shape has, row-major.
+    public package(set) var values: [Double]
 
-    /// - Precondition: `values.count` equals the product of `shape`.
-    public init(shape: [Int], values: [Double]) {
+    /// - Throws: `InputError` where the shape has a negative extent or another number of values.
+    public init(validating shape: [Int], values: [Double]) throws(InputError) {
+        guard elementCount(of: shape) == values.count else {
+            throw InputError("tensor of shape \(shape)", "\(values.count) values")
+        }
+        self.init(shape: shape, values: values)
+    }
+
+    /// The same for values that are known to fill the shape.
+    /// - Precondition: `init(validating:)` would not throw.
+    package init(shape: [Int], values: [Double]) {
         precondition(values.count == shape.reduce(1, *), "\(values.count) values for shape \(shape)")
         self.shape = shape
         self.values = values
     }
 
-    public init(shape: [Int], repeating value: Double) {
+    package init(shape: [Int], repeating value: Double) {
         self.init(shape: shape, values: Array(repeating: value, count: shape.reduce(1, *)))
     }
 

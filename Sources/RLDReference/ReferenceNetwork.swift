@@ -43,13 +43,13 @@ public final class ReferenceNetwork {
         pass = network.backwardPass(includingInput: inputGradient)
     }
 
-    /// A node's value after `forward`: [batch] + the node's shape, row-major.
-    /// - Precondition: `forward` has run.
-    public func value(of node: Network.NodeID) -> [Double] { values[node] }
+    /// A node's value after `forward`: [batch] + the node's shape, row-major; empty before.
+    public func value(of node: Network.NodeID) -> [Double] { values.indices.contains(node) ? values[node] : [] }
 
-    /// d loss / d (a node's value) after `backward`; empty if nobody needed it.
-    /// - Precondition: `backward` has run.
-    public func gradient(of node: Network.NodeID) -> [Double] { valueGradients[node] }
+    /// d loss / d (a node's value) after `backward`; empty before, and if nobody needed it.
+    public func gradient(of node: Network.NodeID) -> [Double] {
+        valueGradients.indices.contains(node) ? valueGradients[node] : []
+    }
 
     // MARK: Forward
 

@@ -108,8 +108,9 @@ struct DatasetTests {
         var other = table
         other.labels[5] = 6
         #expect(other.contentHash != table.contentHash)
-        other = table
-        (other.height, other.width) = (3, 2)
+        other = ImageTable(
+            channels: table.channels, height: table.width, width: table.height, pixels: table.pixels, labels: table.labels,
+            classNames: table.classNames)
         #expect(other.contentHash != table.contentHash)
         #expect(data.contentHash.count == 16)
         #expect(data.contentHash != table.contentHash)

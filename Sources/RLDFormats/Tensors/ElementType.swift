@@ -1,3 +1,5 @@
+import RLDGraph
+
 /// The type of a stored tensor's elements, by its name in safetensors.
 public enum ElementType: String, Sendable, CaseIterable {
     case float64 = "F64"
@@ -32,19 +34,5 @@ public enum ElementType: String, Sendable, CaseIterable {
 
     /// Bytes of a tensor of this type; nil when an extent is negative or the number has more than 63 bits. A tensor with an
     /// extent of 0 is empty, but its other extents are held to the same limit.
-    public func byteCount(shape: [Int]) -> Int? {
-        var bytes = byteCount
-        var isEmpty = false
-        for extent in shape {
-            guard extent >= 0 else { return nil }
-            if extent == 0 {
-                isEmpty = true
-                continue
-            }
-            let (product, overflow) = bytes.multipliedReportingOverflow(by: extent)
-            if overflow { return nil }
-            bytes = product
-        }
-        return isEmpty ? 0 : bytes
-    }
+    public func byteCount(shape: [Int]) -> Int? { elementCount(of: [byteCount] + shape) }
 }
