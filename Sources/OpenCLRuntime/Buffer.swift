@@ -60,10 +60,20 @@ public final class Buffer: Sendable {
         LiveObjects.Kind.buffers.released()
     }
 
-    /// The byte offset of an element range, if it lies inside the buffer.
-    func byteOffset<T: BitwiseCopyable>(_ type: T.Type, at elementOffset: Int, count: Int, for action: String) throws(DeviceError)
-        -> Int
-    {
+    /// Throws for a buffer of another device than a kernel or a queue: some drivers say no more than "invalid context", others crash.
+    func requireDevice(of context: Context, _ code: DeviceError.Code, for action: @autoclosure () -> String) throws(DeviceError) {
+        guard self.context.driver !== context.driver else { return }
+        throw DeviceError(
+            code,
+            "\(action()) buffer '\(label)' on \(context.device): it lies on \(self.context.device); a buffer is used where it was made"
+        )
+    }
+
+    /// The byte offset of an element range for a queue of a context, if it lies inside the buffer.
+    func byteOffset<T: BitwiseCopyable>(
+        _ type: T.Type, at elementOffset: Int, count: Int, in context: Context, for action: String
+    ) throws(DeviceError) -> Int {
+        try requireDevice(of: context, .transferFailed, for: action)
         let size = MemoryLayout<T>.stride
         let capacity = bytes / size
         guard elementOffset >= 0, count >= 0, elementOffset <= capacity, count <= capacity - elementOffset else {

@@ -139,7 +139,7 @@ public final class CommandQueue {
     /// Writes an array into a buffer. Up to 4 MiB the values are copied and the call returns at once; more is written in place,
     /// and the call waits.
     public func write<T: BitwiseCopyable>(_ values: [T], to buffer: Buffer, at elementOffset: Int = 0) throws(DeviceError) {
-        let offset = try buffer.byteOffset(T.self, at: elementOffset, count: values.count, for: "writing")
+        let offset = try buffer.byteOffset(T.self, at: elementOffset, count: values.count, in: context, for: "writing")
         guard !values.isEmpty else { return }
         let size = values.count * MemoryLayout<T>.stride
         if size > PendingWrites.largestCopy {
@@ -162,7 +162,7 @@ public final class CommandQueue {
         _ type: T.Type, count: Int, to buffer: Buffer, at elementOffset: Int = 0,
         fill: (Range<Int>, UnsafeMutableBufferPointer<T>) -> Void
     ) throws(DeviceError) {
-        let offset = try buffer.byteOffset(type, at: elementOffset, count: count, for: "writing")
+        let offset = try buffer.byteOffset(type, at: elementOffset, count: count, in: context, for: "writing")
         let stride = MemoryLayout<T>.stride
         let most = max(1, PendingWrites.largestCopy / stride)
         for first in Swift.stride(from: 0, to: count, by: most) {
@@ -192,7 +192,7 @@ public final class CommandQueue {
     public func read<T: BitwiseCopyable>(
         _ type: T.Type, from buffer: Buffer, at elementOffset: Int = 0, count: Int
     ) throws(DeviceError) -> [T] {
-        let offset = try buffer.byteOffset(type, at: elementOffset, count: count, for: "reading")
+        let offset = try buffer.byteOffset(type, at: elementOffset, count: count, in: context, for: "reading")
         guard count > 0 else { return [] }
         var status: Int32 = 0
         let values = [T](unsafeUninitializedCapacity: count) { target, initialized in
@@ -218,7 +218,7 @@ public final class CommandQueue {
                 .shapeMismatch, "filling buffer '\(buffer.label)': a pattern has 1, 2, 4 ... 128 bytes, not \(size)")
         }
         let count = count ?? max(0, buffer.bytes / size - elementOffset)
-        let offset = try buffer.byteOffset(T.self, at: elementOffset, count: count, for: "filling")
+        let offset = try buffer.byteOffset(T.self, at: elementOffset, count: count, in: context, for: "filling")
         guard count > 0 else { return }
         let status = withUnsafeBytes(of: pattern) {
             clEnqueueFillBuffer(handle, buffer.handle, $0.baseAddress, size, offset, count * size, 0, nil, nil)
@@ -230,8 +230,8 @@ public final class CommandQueue {
     public func copy<T: BitwiseCopyable>(
         _ type: T.Type, from source: Buffer, at sourceOffset: Int = 0, to target: Buffer, at targetOffset: Int = 0, count: Int
     ) throws(DeviceError) {
-        let from = try source.byteOffset(type, at: sourceOffset, count: count, for: "copying from")
-        let to = try target.byteOffset(type, at: targetOffset, count: count, for: "copying to")
+        let from = try source.byteOffset(type, at: sourceOffset, count: count, in: context, for: "copying from")
+        let to = try target.byteOffset(type, at: targetOffset, count: count, in: context, for: "copying to")
         guard count > 0 else { return }
         let size = count * MemoryLayout<T>.stride
         let status = clEnqueueCopyBuffer(handle, source.handle, target.handle, from, to, size, 0, nil, nil)

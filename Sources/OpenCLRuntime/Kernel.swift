@@ -56,6 +56,7 @@ public final class Kernel {
     /// A buffer argument. The kernel keeps it alive until another takes its place.
     public func setArgument(_ index: Int, _ buffer: Buffer) throws(DeviceError) {
         try checkIndex(index)
+        try buffer.requireDevice(of: program.context, .launchFailed, for: "argument \(index) of \(describe),")
         var memory: OpaquePointer? = buffer.handle
         let status = clSetKernelArg(handle, cl_uint(index), MemoryLayout<OpaquePointer?>.size, &memory)
         try DeviceError.check(status, .launchFailed, "argument \(index) of \(describe), buffer '\(buffer.label)'")

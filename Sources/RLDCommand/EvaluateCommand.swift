@@ -104,14 +104,14 @@ struct EvaluateCommand: ParsableCommand {
             batchSize: batchSize, staged: staged ? table : nil, correct: { correct.append($0) })
         let seconds = clock.now.seconds(since: start)
         if let logits {
-            try executor.prepareTeacher(network, state: state)
-            let values = try executor.logits(
+            let values = try executor.studentLogits(
                 table: part, rows: rows, transform: dataset.transform, batchSize: batchSize, staged: staged ? table : nil)
             let labels = rows.map { Double(table.labels[$0]) }
             try TensorFile.write(
                 [
                     StoredTensor(
-                        "logits", Tensor(shape: [rows.count, network.classes], values: values), as: .float32, source: logits),
+                        "logits", Tensor(shape: [rows.count, network.classes], values: values.map(Double.init)), as: .float32,
+                        source: logits),
                     StoredTensor("labels", Tensor(shape: [rows.count], values: labels), as: .int64, source: logits),
                 ], to: logits)
         }

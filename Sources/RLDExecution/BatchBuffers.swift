@@ -24,10 +24,10 @@ final class BatchPool {
     }
 
     /// Enqueues the gathering of a batch from a table; returns at once.
-    /// - Throws: `InputError` for a selection that the table does not have, or that is of another shape.
-    func gather(_ selection: BatchSelection, from table: DeviceImageTable, shape: [Int]) throws -> BatchBuffers {
-        try selection.check(images: table.imageShape, count: table.count, inputShape: shape)
-        let buffers = try buffers(selection.indices.count, shape: shape)
+    /// - Throws: `InputError` for a selection that the table does not have, or that the network does not take.
+    func gather(_ selection: BatchSelection, from table: DeviceImageTable, for network: Network) throws -> BatchBuffers {
+        try selection.check(images: table.imageShape, count: table.count, classes: table.classes, network: network)
+        let buffers = try buffers(selection.indices.count, shape: network.inputShape)
         try buffers.gather(selection, from: table)
         return buffers
     }
@@ -98,7 +98,7 @@ package final class BatchBuffers {
 
     /// Crop and flip alone.
     private func move(_ selection: BatchSelection, _ table: DeviceImageTable, _ pixels: Buffer, _ rows: Buffer) throws {
-        let key = CounterRandom.splitMix64(CounterRandom.splitMix64(selection.seed) ^ UInt64(selection.epoch))
+        let key = CounterRandom.splitMix64(CounterRandom.splitMix64(selection.seed) ^ UInt64(truncatingIfNeeded: selection.epoch))
         for (index, value) in [shape[0], shape[1], shape[2], pixelsPerItem].enumerated() {
             try kernel.setArgument(index, Int32(value))
         }

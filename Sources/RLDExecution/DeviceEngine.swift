@@ -102,11 +102,16 @@ public final class DeviceEngine {
 
     /// A buffer of `count` float32 or int32 elements (at least one).
     public func makeBuffer(_ count: Int, label: String) throws(DeviceError) -> Buffer {
-        try Buffer(context, bytes: max(count, 1) * 4, label: label)
+        guard (0...Int.max / 4).contains(count) else {
+            throw DeviceError(.shapeMismatch, "buffer '\(label)' of \(count) elements: expected 0 or more")
+        }
+        return try Buffer(context, bytes: max(count, 1) * 4, label: label)
     }
 
     /// Rounds to float32 and copies before it returns.
+    /// - Throws: `.shapeMismatch` for more values than the slice holds.
     public func write(_ values: [Double], to slice: DeviceSlice) throws(DeviceError) {
+        try slice.check("values to write", holds: values.count, of: slice.element)
         try queue.write(values.map(Float.init), to: slice.buffer, at: slice.offset)
     }
 

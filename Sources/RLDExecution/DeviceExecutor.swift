@@ -5,7 +5,8 @@ import RLDMethods
 /// Trains on an OpenCL device. A step enqueues and returns: losses and counters stay on the device until `takeMetrics`.
 /// Owned by one task, like the queue that it holds.
 public final class DeviceExecutor: NetworkExecutor {
-    package let engine: DeviceEngine
+    /// What its kernels run on, for losses of one's own (`trainStep(_:update:loss:)`).
+    public let engine: DeviceEngine
     private let losses: ObjectiveLoss
     private var tables: [String: DeviceImageTable] = [:]
     private let batches: BatchPool
@@ -14,6 +15,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private let planMemory: PlanMemory
     private var student: DeviceNetwork?
     private let teachers: DeviceTeachers
+    /// Rows of the last evaluation step of this student.
+    private var evaluated = 0
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
     private var steps = 0
     /// Sees the steps from inside; nil in ordinary training.
@@ -79,11 +82,14 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
+        try ExecutorInputs.check(classifier: network)
         student = try prepare(network, state: state, role: .student, on: engine, planMemory, replacing: student)
         try losses.reset()
+        evaluated = 0
     }
 
     public func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws {
+        try ExecutorInputs.check(classifier: network)
         teachers[index] = try prepare(
             network, state: state, role: .teacher, on: teachers.engine, teachers.memory, replacing: teachers[index])
         watcher?.preparesTeacher(network, state: state, at: index)
@@ -105,7 +111,8 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
-        for part in objective.components { try LossInputs.check(float32: part.method) }
+        try objective.check(float32: true)
+        try ExecutorInputs.check(batchSizes: training + evaluation)
         let student = try preparedStudent
         let (classes, shape) = (student.network.classes, student.network.inputShape)
         for table in tables.values { try table.reserve(images: (training + evaluation).max() ?? 0) }
@@ -137,7 +144,7 @@ public final class DeviceExecutor: NetworkExecutor {
         }
         for size in Set(evaluation).sorted(by: >) {
             _ = try student.plan(batch: size, mode: .inference, input: try batches.buffers(size, shape: shape).images)
-            try losses.prepare(Objective(.crossEntropy(CrossEntropy())), rows: size, classes: classes, gradient: false)
+            try losses.prepare(StepSums.evaluation.objective, rows: size, classes: classes, gradient: false)
         }
     }
 
@@ -148,6 +155,9 @@ public final class DeviceExecutor: NetworkExecutor {
     public func exchangeWithAverage() throws { try preparedStudent.store.exchangeWithAverage() }
 
     public func trainStep(_ selection: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
+        try objective.check(float32: true)
+        try update.check()
+        try losses.check(StepSums(objective))
         let student = try preparedStudent
         // Logits that are known already spare the teacher.
         var known: [Int: DeviceSlice] = [:]
@@ -161,9 +171,51 @@ public final class DeviceExecutor: NetworkExecutor {
             try enqueue(
                 part, batch: batch, objective: objective, update: update, softTargets: SoftTargets(selection), known: known)
         }
+        try endStep()
+    }
+
+    private func endStep() throws(DeviceError) {
         steps += 1
         if steps == 2 { engine.context.counters.markSteadyState() }
         try engine.queue.flush()
+    }
+
+    /// One training step with a loss of one's own on the device: as the protocol's, but nothing waits.
+    /// - Parameter loss: enqueues on `engine.queue` what writes d loss / d logits: `Softmax` and the other building blocks, or kernels
+    ///   of one's own.
+    public func trainStep(_ selection: BatchSelection, update: ParameterUpdate, loss: (StudentBatch) throws -> Void) throws {
+        try update.check()
+        let student = try preparedStudent
+        let batch = try gather(selection, for: student, teachersToo: false)
+        try watcher?.gathered(selection, in: batch, engine: engine)
+        let plan = try student.plan(batch: batch.batch, mode: .training, input: batch.images)
+        func enqueue(_ part: StepPart) throws {
+            try self.enqueue(
+                part, batch: batch, objective: Objective(components: []), update: update, softTargets: nil, known: [:])
+        }
+        try enqueue(.studentForward)
+        if let gradient = plan.outputGradient {
+            try loss(
+                StudentBatch(
+                    rows: batch.batch, classes: student.network.classes, logits: plan.output, labels: DeviceSlice(batch.labels),
+                    gradient: gradient))
+        }
+        try enqueue(.backward)
+        try enqueue(.update)
+        try endStep()
+    }
+
+    public func trainStep(
+        _ selection: BatchSelection, update: ParameterUpdate, gradient: (Tensor, [Int32]) throws -> Tensor
+    ) throws {
+        try trainStep(selection, update: update) { batch in
+            let logits = Tensor(shape: [batch.rows, batch.classes], values: try engine.read(batch.logits))
+            let labels = try engine.queue.read(
+                Int32.self, from: batch.labels.buffer, at: batch.labels.offset, count: batch.rows)
+            let result = try gradient(logits, labels)
+            try ExecutorInputs.check(gradient: result, of: logits)
+            try engine.write(result.values, to: batch.gradient)
+        }
     }
 
     /// What a training step consists of once its batch is there, in order.
@@ -206,7 +258,7 @@ public final class DeviceExecutor: NetworkExecutor {
             for teacher in try teacherPlans() { logits[teacher.index] = try teachers.logits(of: teacher.plan, teacher.index) }
             if logits.count > known.count { try teachers.awaitLogits() }
             try losses.enqueue(
-                objective, student: plan.output, teachers: logits, labels: DeviceSlice(batch.labels),
+                StepSums(objective), student: plan.output, teachers: logits, labels: DeviceSlice(batch.labels),
                 gradient: plan.outputGradient, rows: rows, classes: classes, softTargets: softTargets)
             guard let watcher, let gradient = plan.outputGradient else { return }
             try watcher.loss(
@@ -222,9 +274,9 @@ public final class DeviceExecutor: NetworkExecutor {
     }
 
     public func teacherLogits(_ selection: BatchSelection, of index: Int) throws -> [Float] {
-        let shape = try teachers.network(index).network.inputShape
-        _ = try teachers.gather(selection, from: ExecutorInputs.table(selection.table, of: tables), shape: shape)
-        let plan = try teachers.plan(index, batch: selection.indices.count, shape: shape)
+        let network = try teachers.network(index).network
+        _ = try teachers.gather(selection, from: ExecutorInputs.table(selection.table, of: tables), for: network)
+        let plan = try teachers.plan(index, batch: selection.indices.count, shape: network.inputShape)
         try plan.forward()
         let output = plan.output
         return try teachers.engine.queue.read(Float.self, from: output.buffer, at: output.offset, count: output.count)
@@ -246,19 +298,28 @@ public final class DeviceExecutor: NetworkExecutor {
         return buffer
     }
 
-    public func evaluateStep(_ selection: BatchSelection) throws {
-        let student = try preparedStudent
+    /// Enqueues the student's forward pass in evaluation mode on a batch.
+    private func inference(_ selection: BatchSelection, _ student: DeviceNetwork) throws -> (BatchBuffers, NetworkPlan) {
         let batch = try gather(selection, for: student, teachersToo: false)
-        let plan = try student.plan(batch: selection.indices.count, mode: .inference, input: batch.images)
+        let plan = try student.plan(batch: batch.batch, mode: .inference, input: batch.images)
         try plan.forward()
+        return (batch, plan)
+    }
+
+    public func evaluateStep(_ selection: BatchSelection) throws {
+        try losses.check(.evaluation)
+        let student = try preparedStudent
+        let (batch, plan) = try inference(selection, student)
         try losses.enqueue(
-            Objective(.crossEntropy(CrossEntropy())), student: plan.output, teachers: [:], labels: DeviceSlice(batch.labels),
-            gradient: nil, rows: selection.indices.count, classes: student.network.classes)
+            .evaluation, student: plan.output, teachers: [:], labels: DeviceSlice(batch.labels), gradient: nil,
+            rows: batch.batch, classes: student.network.classes)
         try engine.queue.flush()
+        evaluated = batch.batch
     }
 
     public func lastEvaluated(rows: Int) throws -> [Bool] {
-        try losses.correctRows(rows, classes: preparedStudent.network.classes)
+        try ExecutorInputs.check(rows: rows, evaluated: evaluated)
+        return try losses.correctRows(rows, classes: preparedStudent.network.classes)
     }
 
     public func takeMetrics() throws -> StepMetrics { try losses.takeMetrics() }
@@ -276,6 +337,11 @@ public final class DeviceExecutor: NetworkExecutor {
         try student.load(state.weights)
         try student.store.loadOptimizerSlots(state.slots)
         try losses.reset()
+    }
+
+    public func studentLogits(_ selection: BatchSelection) throws -> [Float] {
+        let (_, plan) = try inference(selection, preparedStudent)
+        return try engine.queue.read(Float.self, from: plan.output.buffer, at: plan.output.offset, count: plan.output.count)
     }
 
     public func studentLogits(_ images: Tensor) throws -> Tensor {
@@ -309,10 +375,10 @@ public final class DeviceExecutor: NetworkExecutor {
     /// - Parameter teachersToo: teachers run on the batch.
     private func gather(_ selection: BatchSelection, for network: DeviceNetwork, teachersToo: Bool) throws -> BatchBuffers {
         let table = try ExecutorInputs.table(selection.table, of: tables)
-        let shape = network.network.inputShape
-        guard teachersToo, teachers.overlap else { return try batches.gather(selection, from: table, shape: shape) }
-        let batch = try batches.buffers(selection.indices.count, shape: shape)
-        try teachers.gather(selection, from: table, shape: shape, copyingTo: batch)
+        let network = network.network
+        guard teachersToo, teachers.overlap else { return try batches.gather(selection, from: table, for: network) }
+        let batch = try batches.buffers(selection.indices.count, shape: network.inputShape)
+        try teachers.gather(selection, from: table, for: network, copyingTo: batch)
         return batch
     }
 

@@ -8,6 +8,8 @@ package final class DeviceImageTable {
     let height: Int
     let width: Int
     let count: Int
+    /// That its labels name.
+    let classes: Int
     let labels: Buffer
     var imageShape: [Int] { [channels, height, width] }
     private let pixels: Pixels
@@ -23,6 +25,7 @@ package final class DeviceImageTable {
         height = table.height
         width = table.width
         count = table.count
+        classes = table.classes
         labels = try Buffer(engine.context, bytes: table.labels.count * 4, label: "labels of \(name)")
         try engine.queue.write(table.labels, to: labels)
         guard !staged else {

@@ -22,16 +22,32 @@ public struct DeviceSlice {
     var isQuad: Bool { offset % 4 == 0 }
 
     public func slice(_ start: Int, _ count: Int) -> DeviceSlice {
-        DeviceSlice(buffer, offset: offset + start, count: count, element: element)
+        DeviceSlice(buffer, offset: offset &+ start, count: count, element: element)
     }
 
     /// Throws unless it lies within its buffer and holds at least `count` elements. Kernels trust these numbers: nothing past a buffer's
     /// end may be reachable.
     func check(_ name: String, holds count: Int, of element: StoredElement = .float32) throws(DeviceError) {
-        guard self.count >= count, offset >= 0, offset + count <= buffer.bytes / element.size else {
-            throw DeviceError(.shapeMismatch, "\(name): \(self.count) elements at \(offset), expected \(count)")
+        let capacity = buffer.bytes / element.size
+        guard count >= 0, self.count >= count, offset >= 0, count <= capacity, offset <= capacity - count else {
+            throw DeviceError(
+                .shapeMismatch,
+                "\(name): \(self.count) elements at \(offset) of buffer '\(buffer.label)', which holds \(capacity), expected \(count)"
+            )
         }
     }
+}
+
+/// A batch of a training step with a loss of one's own, between the student's forward and backward pass.
+public struct StudentBatch {
+    public let rows: Int
+    public let classes: Int
+    /// The student's, in training mode, [rows, classes].
+    public let logits: DeviceSlice
+    /// [rows], int32.
+    public let labels: DeviceSlice
+    /// d loss / d logits, [rows, classes]: to be written.
+    public let gradient: DeviceSlice
 }
 
 /// One argument of a kernel, in the kernels' conventions.

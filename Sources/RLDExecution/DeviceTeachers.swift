@@ -61,16 +61,16 @@ final class DeviceTeachers {
     }
 
     /// Enqueues the gathering of a batch on the teachers' queue.
-    func gather(_ selection: BatchSelection, from table: DeviceImageTable, shape: [Int]) throws -> BatchBuffers {
+    func gather(_ selection: BatchSelection, from table: DeviceImageTable, for network: Network) throws -> BatchBuffers {
         if let copied { try engine.queue.wait(for: copied) }
-        return try batches.gather(selection, from: table, shape: shape)
+        return try batches.gather(selection, from: table, for: network)
     }
 
     /// The same, and a copy for the student, whose queue it is enqueued on.
     func gather(
-        _ selection: BatchSelection, from table: DeviceImageTable, shape: [Int], copyingTo student: BatchBuffers
+        _ selection: BatchSelection, from table: DeviceImageTable, for network: Network, copyingTo student: BatchBuffers
     ) throws {
-        let own = try gather(selection, from: table, shape: shape)
+        let own = try gather(selection, from: table, for: network)
         // Only here: a batch that no loss reads would bring the turn back to logits that one has still to read.
         turn = 1 - turn
         try studentQueue.wait(for: engine.queue)

@@ -22,7 +22,7 @@ public final class KLDivergence {
     public func forward(
         rows count: Int, logP: DeviceSlice, logQ: DeviceSlice, factor: Double = 1, into divergence: DeviceSlice
     ) throws(DeviceError) {
-        let size = count * rows.classes
+        let size = try rows.size(count)
         try rows.check([("log p", logP, size), ("log q", logQ, size), ("divergence", divergence, count)])
         try rows.enqueue(
             forwardKernel, rows: count,
@@ -37,7 +37,7 @@ public final class KLDivergence {
         rows count: Int, logQ: DeviceSlice, upstream: DeviceSlice, factor: Double = 1, into gradient: DeviceSlice,
         accumulate: Bool = false
     ) throws(DeviceError) {
-        let size = count * rows.classes
+        let size = try rows.size(count)
         try rows.check([("log q", logQ, size), ("upstream", upstream, count), ("gradient of log p", gradient, size)])
         try rows.enqueue(
             backwardKernel, rows: count,

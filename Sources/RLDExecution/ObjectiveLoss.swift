@@ -14,7 +14,7 @@ final class ObjectiveLoss {
     /// Adds a component's gradient.
     private var sumKernel: Kernel?
     /// Whose sums the accumulators hold.
-    private var accumulated: Objective?
+    private var accumulated: StepSums?
 
     private struct Key: Hashable {
         let method: String
@@ -41,15 +41,19 @@ final class ObjectiveLoss {
         }
     }
 
+    /// Throws where the sums so far have to be taken before these steps.
+    func check(_ sums: StepSums) throws(InputError) { try ExecutorInputs.check(sumsOf: accumulated, goOnWith: sums) }
+
     /// - Parameters:
     ///   - student: [rows, classes]; teachers the same, by index; labels: [rows].
     ///   - gradient: overwritten; nil: not wanted, for objectives of one component.
     func enqueue(
-        _ objective: Objective, student: DeviceSlice, teachers: [Int: DeviceSlice], labels: DeviceSlice, gradient: DeviceSlice?,
+        _ sums: StepSums, student: DeviceSlice, teachers: [Int: DeviceSlice], labels: DeviceSlice, gradient: DeviceSlice?,
         rows: Int, classes: Int, softTargets: SoftTargets? = nil
     ) throws {
-        try ExecutorInputs.check(sumsOf: accumulated, goOnWith: objective)
-        accumulated = objective
+        try check(sums)
+        accumulated = sums
+        let objective = sums.objective
         try prepareSums(objective.components.count)
         for (index, part) in objective.components.enumerated() {
             let own = index == 0 ? gradient : DeviceSlice(try self.gradient(rows * classes), count: rows * classes)
@@ -63,8 +67,8 @@ final class ObjectiveLoss {
 
     /// Waits, returns what was added up, and starts again from zero.
     func takeMetrics() throws(DeviceError) -> StepMetrics {
-        let objective = accumulated ?? Objective(.crossEntropy(CrossEntropy()))
-        let method: (Int) -> Method? = { [accumulated] index in accumulated?.components[index].method }
+        let objective = (accumulated ?? .evaluation).objective
+        let method: (Int) -> Method? = { [accumulated] index in accumulated?.objective.components[index].method }
         var parts: [StepMetrics] = []
         for index in objective.components.indices {
             parts.append(try accumulators[index].read(method(index), on: engine.queue).metrics)

@@ -31,7 +31,8 @@ public final class RLDConfidence {
         rows count: Int, student: DeviceSlice, teacher: DeviceSlice, labels: DeviceSlice, temperature: Double = 1,
         pairs: DeviceSlice, divergence: DeviceSlice
     ) throws(DeviceError) {
-        let size = count * rows.classes
+        let size = try rows.size(count)
+        try rows.check(temperature: temperature)
         try rows.check([
             ("student logits", student, size), ("teacher logits", teacher, size), ("labels", labels, count),
             ("pairs", pairs, 4 * count), ("divergence", divergence, count),
@@ -52,7 +53,8 @@ public final class RLDConfidence {
         rows count: Int, student: DeviceSlice, labels: DeviceSlice, pairs: DeviceSlice, upstream: DeviceSlice,
         temperature: Double = 1, factor: Double = 1, into gradient: DeviceSlice, accumulate: Bool = false
     ) throws(DeviceError) {
-        let size = count * rows.classes
+        let size = try rows.size(count)
+        try rows.check(temperature: temperature)
         try rows.check([
             ("student logits", student, size), ("labels", labels, count), ("pairs", pairs, 4 * count),
             ("upstream", upstream, count), ("gradient", gradient, size),

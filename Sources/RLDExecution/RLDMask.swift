@@ -19,7 +19,7 @@ public final class RLDMask {
     public func forward(
         rows count: Int, teacher: DeviceSlice, labels: DeviceSlice, into mask: DeviceSlice, counts: DeviceSlice
     ) throws(DeviceError) {
-        let size = count * rows.classes
+        let size = try rows.size(count)
         try rows.check([
             ("teacher logits", teacher, size), ("labels", labels, count), ("mask", mask, size), ("counts", counts, count),
         ])

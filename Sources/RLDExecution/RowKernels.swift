@@ -30,6 +30,21 @@ struct RowKernels {
         try engine.queue.enqueue(kernel, global: [rows * localSize], local: [localSize])
     }
 
+    /// Elements of so many rows.
+    /// - Throws: `.shapeMismatch` for a negative number of them, or more than a kernel counts.
+    func size(_ rows: Int) throws(DeviceError) -> Int {
+        guard rows >= 0, rows <= Int(Int32.max) else {
+            throw DeviceError(.shapeMismatch, "\(rows) rows, expected 0 to 2^31 - 1")
+        }
+        return rows * classes
+    }
+
+    /// Throws for a temperature that float32 cannot compute with, as of a fused loss.
+    func check(temperature: Double) throws(DeviceError) {
+        guard !(1e-3...1e3).contains(temperature) else { return }
+        throw DeviceError(.shapeMismatch, "temperature \(temperature), expected 1e-3 to 1e3")
+    }
+
     /// Throws unless each slice holds so many elements.
     func check(_ slices: [(name: String, slice: DeviceSlice, count: Int)]) throws(DeviceError) {
         for (name, slice, count) in slices { try slice.check(name, holds: count) }

@@ -33,7 +33,8 @@ public final class Softmax {
     public func forward(
         rows count: Int, logits: DeviceSlice, subset: DeviceSlice? = nil, temperature: Double = 1, into result: DeviceSlice
     ) throws(DeviceError) {
-        let size = count * rows.classes
+        let size = try rows.size(count)
+        try rows.check(temperature: temperature)
         try rows.check([("logits", logits, size), ("subset", subset ?? logits, size), ("result", result, size)])
         try rows.enqueue(
             forwardKernel, rows: count,
@@ -51,7 +52,8 @@ public final class Softmax {
         rows count: Int, result: DeviceSlice, gradient: DeviceSlice, temperature: Double = 1, into logits: DeviceSlice,
         accumulate: Bool = false
     ) throws(DeviceError) {
-        let size = count * rows.classes
+        let size = try rows.size(count)
+        try rows.check(temperature: temperature)
         try rows.check([("result", result, size), ("gradient", gradient, size), ("gradient of the logits", logits, size)])
         try rows.enqueue(
             backwardKernel, rows: count,

@@ -111,6 +111,19 @@ public struct BatchMixing: Sendable, Equatable {
         self.keepsBox = keepsBox
     }
 
+    /// Throws for a share outside 0...1 and a box that does not lie within the images.
+    package func check(height: Int, width: Int) throws(InputError) {
+        guard (0...1).contains(share) else { throw InputError("mixing", "has a share of \(share), expected 0 to 1") }
+        guard let box else { return }
+        guard box.count == 4, box.allSatisfy({ $0 >= 0 }), box[2] <= height, box[0] <= height - box[2], box[3] <= width,
+            box[1] <= width - box[3]
+        else {
+            throw InputError(
+                "mixing", "has the box \(box) in images of \(height)x\(width)",
+                advice: "expected [top, left, height, width] within")
+        }
+    }
+
     /// The same images with those of each pair exchanged, if that gives each its larger share. What takes a row for one of its own
     /// label (masks, confidence, accuracy) is then right as often as one label can be.
     public var ownFirst: BatchMixing {

@@ -61,22 +61,53 @@ public struct ImageTransform: Sendable, Equatable, Encodable {
     /// The same for images of [channels, height, width].
     package func inputShape(of image: [Int]) -> [Int] { [image[0], size ?? image[1], size ?? image[2]] }
 
+    /// Throws `InputError` for the first value that cannot be.
+    /// - Parameter channels: of the images.
+    package func check(channels: Int) throws(InputError) {
+        guard mean.count == channels, deviation.count == channels else {
+            throw InputError(
+                "normalisation",
+                "has means of \(mean.count) channels and deviations of \(deviation.count), the images have \(channels)")
+        }
+        func require(_ name: String, _ value: Double, in range: ClosedRange<Double>) throws(InputError) {
+            guard !range.contains(value) else { return }
+            throw InputError("transform", "\(name) is \(value), expected \(range.lowerBound) to \(range.upperBound)")
+        }
+        for k in 0..<channels {
+            guard mean[k].isFinite, deviation[k].isFinite, deviation[k] != 0 else {
+                throw InputError(
+                    "normalisation", "of channel \(k) is by mean \(mean[k]) and deviation \(deviation[k])",
+                    advice: "both must be finite, and the deviation not 0")
+            }
+        }
+        // A draw has 16 bits.
+        guard (0..<1 << 15).contains(cropPadding) else {
+            throw InputError("transform", "cropPadding is \(cropPadding), expected 0 to \(1 << 15 - 1)")
+        }
+        if let resizedCrop { try require("resizedCrop", resizedCrop, in: 0...1) }
+        try require("centreCrop", centreCrop, in: .leastNonzeroMagnitude...1)
+        for (name, value) in [
+            ("brightness", brightness), ("contrast", contrast), ("saturation", saturation), ("mixup", mixup), ("cutmix", cutmix),
+        ] { try require(name, value, in: 0 ... .greatestFiniteMagnitude) }
+    }
+
     /// Whether pixels are more than moved: scaled or changed in colour.
     public var resamples: Bool {
         size != nil || resizedCrop != nil || brightness > 0 || contrast > 0 || saturation > 0 || isEvaluation
     }
 
     /// The random choices of crop and flip for one image.
-    public struct Draw: Sendable, Equatable {
+    package struct Draw: Sendable, Equatable {
         /// Offset of the crop in the padded image, 0...2 * padding; `padding` is the centre.
-        public let row: Int
-        public let column: Int
-        public let flipped: Bool
+        package let row: Int
+        package let column: Int
+        package let flipped: Bool
     }
 
     /// The random choices for one image in one epoch. The device kernel computes the same.
-    public func draw(seed: UInt64, epoch: Int, index: Int) -> Draw {
-        let bits = CounterRandom.bits(seed: seed, stream: UInt64(epoch), counter: UInt64(index))
+    package func draw(seed: UInt64, epoch: Int, index: Int) -> Draw {
+        let bits = CounterRandom.bits(
+            seed: seed, stream: UInt64(truncatingIfNeeded: epoch), counter: UInt64(truncatingIfNeeded: index))
         let range = UInt64(2 * cropPadding + 1)
         return Draw(
             row: Int((bits & 0xFFFF) % range), column: Int(((bits >> 16) & 0xFFFF) % range),
@@ -85,25 +116,25 @@ public struct ImageTransform: Sendable, Equatable, Encodable {
 
     /// The part of the image that becomes the output, and what happens to its colours: drawn on the host, in float32, so that
     /// every executor does the same.
-    public struct Placement: Sendable, Equatable {
+    package struct Placement: Sendable, Equatable {
         /// Of the source, in its pixels.
-        public var top: Float
-        public var left: Float
-        public var height: Float
-        public var width: Float
-        public var flipped: Bool
+        package var top: Float
+        package var left: Float
+        package var height: Float
+        package var width: Float
+        package var flipped: Bool
         /// Factors; 1 changes nothing.
-        public var brightness: Float = 1
-        public var contrast: Float = 1
-        public var saturation: Float = 1
+        package var brightness: Float = 1
+        package var contrast: Float = 1
+        package var saturation: Float = 1
 
         /// As the kernel takes them.
-        public var values: [Float] { [top, left, height, width, flipped ? 1 : 0, brightness, contrast, saturation] }
+        package var values: [Float] { [top, left, height, width, flipped ? 1 : 0, brightness, contrast, saturation] }
     }
 
     /// - Parameters:
     ///   - height, width: of the stored image.
-    public func placement(seed: UInt64, epoch: Int, index: Int, height: Int, width: Int) -> Placement {
+    package func placement(seed: UInt64, epoch: Int, index: Int, height: Int, width: Int) -> Placement {
         if isEvaluation {
             let side = Double(min(height, width)) * centreCrop
             return Placement(
@@ -116,10 +147,10 @@ public struct ImageTransform: Sendable, Equatable, Encodable {
             top: Float(draw.row - cropPadding), left: Float(draw.column - cropPadding), height: Float(height),
             width: Float(width),
             flipped: draw.flipped)
-        var next = UInt64(index) &* 64
+        var next = UInt64(truncatingIfNeeded: index) &* 64
         func uniform() -> Double {
             defer { next &+= 1 }
-            return CounterRandom.uniform(seed: seed, stream: 0xA06E_0000_0000 &+ UInt64(epoch), counter: next)
+            return CounterRandom.uniform(seed: seed, stream: 0xA06E_0000_0000 &+ UInt64(truncatingIfNeeded: epoch), counter: next)
         }
         func factor(_ range: Double) -> Float { range > 0 ? Float(max(1 + range * (2 * uniform() - 1), 0)) : 1 }
         (placement.brightness, placement.contrast, placement.saturation) = (
@@ -151,9 +182,9 @@ public struct ImageTransform: Sendable, Equatable, Encodable {
 
     /// How the images of a batch are mixed, each keeping at least half of its own; nil when they are not.
     /// - Parameter step: of the run, from 0.
-    public func mixing(seed: UInt64, step: Int, height: Int, width: Int) -> BatchMixing? {
+    package func mixing(seed: UInt64, step: Int, height: Int, width: Int) -> BatchMixing? {
         guard mixup > 0 || cutmix > 0 else { return nil }
-        let stream: UInt64 = 0x3171_0000_0000 &+ UInt64(step)
+        let stream: UInt64 = 0x3171_0000_0000 &+ UInt64(truncatingIfNeeded: step)
         func uniform(_ counter: UInt64) -> Double { CounterRandom.uniform(seed: seed, stream: stream, counter: counter) }
         let pastes = cutmix > 0 && (mixup == 0 || uniform(0) < 0.5)
         let share = CounterRandom.beta(pastes ? cutmix : mixup, seed: seed, stream: stream, counter: 16)

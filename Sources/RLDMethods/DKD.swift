@@ -9,18 +9,29 @@
 /// Gradient: T (r_i - rt_i) / N there, exactly 0 at y. The label is left out exactly; the authors subtract 1000 from its
 /// logit instead, so that it leaks back when it leads by about 1000 T.
 public struct DecoupledKnowledgeDistillation: Sendable, Equatable {
-    public var crossEntropyWeight: Double = 1
+    public var crossEntropyWeight: Double
     /// Weight of TCKD.
-    public var alpha: Double = 1
+    public var alpha: Double
     /// Weight of NCKD.
-    public var beta: Double = 8
-    public var temperature: Double = 4
+    public var beta: Double
+    public var temperature: Double
     /// Epochs over which the distillation terms grow to their weight; the authors' CIFAR value.
-    public var warmupEpochs: Int = 20
+    public var warmupEpochs: Int
     /// Standardise both sides' logits per row before TCKD and NCKD (LSKD): mean 0, unbiased deviation, 1e-7 added to it.
-    public var standardize = false
+    public var standardize: Bool
 
-    public init() {}
+    /// The authors' values, but for those that are given.
+    public init(
+        crossEntropyWeight: Double = 1, alpha: Double = 1, beta: Double = 8, temperature: Double = 4, warmupEpochs: Int = 20,
+        standardize: Bool = false
+    ) {
+        self.crossEntropyWeight = crossEntropyWeight
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.warmupEpochs = warmupEpochs
+        self.standardize = standardize
+    }
 }
 
 extension DecoupledKnowledgeDistillation: MethodSettings {

@@ -3,14 +3,20 @@
 /// Gradient of the KL term with respect to s_i: T (softmax(s / T)_i - softmax(t / T)_i) / N.
 public struct KnowledgeDistillation: Sendable, Equatable {
     /// The authors' KD.LOSS.CE_WEIGHT.
-    public var crossEntropyWeight: Double = 0.1
+    public var crossEntropyWeight: Double
     /// The authors' KD.LOSS.KD_WEIGHT.
-    public var weight: Double = 0.9
-    public var temperature: Double = 4
+    public var weight: Double
+    public var temperature: Double
     /// Standardise both sides' logits per row before the KL term (LSKD): mean 0, unbiased deviation, 1e-7 added to it.
-    public var standardize = false
+    public var standardize: Bool
 
-    public init() {}
+    /// The authors' values, but for those that are given.
+    public init(crossEntropyWeight: Double = 0.1, weight: Double = 0.9, temperature: Double = 4, standardize: Bool = false) {
+        self.crossEntropyWeight = crossEntropyWeight
+        self.weight = weight
+        self.temperature = temperature
+        self.standardize = standardize
+    }
 }
 
 extension KnowledgeDistillation: MethodSettings {

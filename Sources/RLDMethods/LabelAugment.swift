@@ -4,12 +4,17 @@
 /// Gradient with respect to s_i: T (softmax(s / T)_i - softmax(u / T)_i) / N.
 public struct LabelAugment: Sendable, Equatable {
     /// The authors have no weight here, that is 1.
-    public var weight: Double = 1
-    public var temperature: Double = 4
+    public var weight: Double
+    public var temperature: Double
     /// Standardise both sides' logits per row (LSKD), after the exchange: mean 0, unbiased deviation, 1e-7 added to it.
-    public var standardize = false
+    public var standardize: Bool
 
-    public init() {}
+    /// The authors' values, but for those that are given.
+    public init(weight: Double = 1, temperature: Double = 4, standardize: Bool = false) {
+        self.weight = weight
+        self.temperature = temperature
+        self.standardize = standardize
+    }
 }
 
 extension LabelAugment: MethodSettings {

@@ -8,15 +8,21 @@
 /// the loss of a right row infinite. Squares limit finite losses to |logit| <= 1e18.
 public struct LabelRevision: Sendable, Equatable {
     /// The authors have no weight here, that is 1.
-    public var crossEntropyWeight: Double = 1
+    public var crossEntropyWeight: Double
     /// Weight of the squared distance of logits, on right rows.
-    public var lambda1: Double = 4
+    public var lambda1: Double
     /// Weight of the squared distance of probabilities, on wrong rows.
-    public var lambda2: Double = 1
+    public var lambda2: Double
     /// The largest share of the teacher in the revised target, 0 ... 1.
-    public var eta: Double = 0.8
+    public var eta: Double
 
-    public init() {}
+    /// The authors' values, but for those that are given.
+    public init(crossEntropyWeight: Double = 1, lambda1: Double = 4, lambda2: Double = 1, eta: Double = 0.8) {
+        self.crossEntropyWeight = crossEntropyWeight
+        self.lambda1 = lambda1
+        self.lambda2 = lambda2
+        self.eta = eta
+    }
 }
 
 extension LabelRevision: MethodSettings {

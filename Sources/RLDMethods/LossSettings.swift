@@ -3,18 +3,26 @@ import RLDGraph
 /// How a loss on stored logits is taken, beside the method's own values.
 public struct LossSettings: Sendable, Equatable {
     /// w, the factor of the distillation terms (`Method.warmup(epoch:)`); methods without warm-up do not look at it.
-    public var warmup = 1.0
+    public var warmup: Double
     /// Upstream factor of the gradient; the loss is not multiplied by it.
-    public var scale = 1.0
+    public var scale: Double
     /// Rows with this label have no loss and no gradient, and their logits are not looked at.
-    public var ignoreLabel: Int32 = -100
+    public var ignoreLabel: Int32
     /// One per row, 0 or from 1e-30 of the largest of them to 1e30: every mean becomes sum(weight * value) / sum(weight). Nil: every
     /// row counts the same.
     public var rowWeights: [Double]?
     /// Whether the report gets an `AuditRow` per row.
-    public var audit = false
+    public var audit: Bool
 
-    public init() {}
+    public init(
+        warmup: Double = 1, scale: Double = 1, ignoreLabel: Int32 = -100, rowWeights: [Double]? = nil, audit: Bool = false
+    ) {
+        self.warmup = warmup
+        self.scale = scale
+        self.ignoreLabel = ignoreLabel
+        self.rowWeights = rowWeights
+        self.audit = audit
+    }
 }
 
 /// The checks of logits, labels and settings that every executor makes, with the same words.

@@ -7,9 +7,12 @@ extension Method {
     /// The method's value of an option (a flag is 0 or 1), nil when the method does not have the option.
     public func value(of option: MethodOption) -> Double? { settings.value(of: option) }
 
-    /// Sets an option; options that the method does not have are left alone.
-    /// - Throws: `InputError` when the value is not one that the option takes.
+    /// Sets an option.
+    /// - Throws: `InputError` when the method does not have the option, or the option does not take the value.
     public mutating func set(_ option: MethodOption, to value: Double) throws(InputError) {
+        guard self.value(of: option) != nil else {
+            throw .unknown("option of method '\(id)':", option.name, known: options.map(\.name))
+        }
         try option.check(value, method: id)
         func changed(_ settings: some MethodSettings) -> Method {
             var copy = settings

@@ -20,16 +20,22 @@
 /// Of each row, the value of BC and CC is its share of the sum times N; the share of CC may be negative.
 public struct MultiLevelLogitDistillation: Sendable, Equatable {
     /// The authors' KD.LOSS.CE_WEIGHT, which their MLKD shares.
-    public var crossEntropyWeight: Double = 0.1
+    public var crossEntropyWeight: Double
     /// Weight of KD, CC and BC alike; the authors' KD.LOSS.KD_WEIGHT.
-    public var weight: Double = 0.9
+    public var weight: Double
     /// T, the first of the temperatures.
-    public var temperature: Double = 4
+    public var temperature: Double
     /// Standardise both sides' logits per row before KD (LSKD): mean 0, unbiased deviation, 1e-7 added to it. CC and BC always
     /// see the raw logits.
-    public var standardize = false
+    public var standardize: Bool
 
-    public init() {}
+    /// The authors' values, but for those that are given.
+    public init(crossEntropyWeight: Double = 0.1, weight: Double = 0.9, temperature: Double = 4, standardize: Bool = false) {
+        self.crossEntropyWeight = crossEntropyWeight
+        self.weight = weight
+        self.temperature = temperature
+        self.standardize = standardize
+    }
 
     /// The temperatures beside T.
     public static let furtherTemperatures: [Double] = [3, 5, 2, 6]

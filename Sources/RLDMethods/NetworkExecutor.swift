@@ -115,16 +115,25 @@ public protocol NetworkExecutor: AnyObject {
     /// the update says about gradient and parameters.
     func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws
 
+    /// One training step with a loss of one's own; waits for the logits, and adds nothing to the metrics.
+    /// - Parameter gradient: gets the student's logits in training mode, [rows, classes], and the rows' labels; returns
+    ///   d loss / d logits, of the same shape.
+    func trainStep(_ batch: BatchSelection, update: ParameterUpdate, gradient: (Tensor, [Int32]) throws -> Tensor) throws
+
     /// Exchanges the student's weights with their moving average; again to undo it. Does nothing without an average.
     func exchangeWithAverage() throws
 
     /// A teacher's logits for one batch, [rows, classes]; waits.
     func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float]
 
+    /// The student's logits in evaluation mode for one batch, [rows, classes]; waits.
+    func studentLogits(_ batch: BatchSelection) throws -> [Float]
+
     /// The student in evaluation mode on one batch, added to the metrics: cross-entropy and correctness.
     func evaluateStep(_ batch: BatchSelection) throws
 
     /// Waits, and returns for each row of the last `evaluateStep` whether its label is the student's first largest logit.
+    /// - Parameter rows: how many it had.
     func lastEvaluated(rows: Int) throws -> [Bool]
 
     /// Waits for all steps, returns what they added up to and starts again from zero.
@@ -207,6 +216,16 @@ extension NetworkExecutor {
     public var teacherStorage: TeacherStorage { .float32 }
 
     public var plannedBytes: Int? { nil }
+
+    public func trainStep(
+        _ batch: BatchSelection, update: ParameterUpdate, gradient: (Tensor, [Int32]) throws -> Tensor
+    ) throws {
+        throw InputError("step", "with a loss of one's own is not taken by \(executorDescription)")
+    }
+
+    public func studentLogits(_ batch: BatchSelection) throws -> [Float] {
+        throw InputError("logits of a batch", "cannot be read from \(executorDescription)")
+    }
 
     public func studentFeatures(_ images: Tensor, named names: [String]) throws -> [String: Tensor] {
         throw InputError("features", "cannot be read from \(executorDescription)")

@@ -33,6 +33,20 @@ public struct Objective: Sendable, Equatable {
 
     public init(_ method: Method, warmup: Double = 1) { components = [Component(method, warmup: warmup)] }
 
+    /// Throws for what cannot be minimised: no component, methods that do not validate, weights and factors out of bounds.
+    /// - Parameter float32: for a device.
+    package func check(float32: Bool = false) throws(InputError) {
+        guard !components.isEmpty else { throw InputError("objective", "has no components", advice: "give at least one method") }
+        for part in components {
+            try part.method.validate()
+            if float32 { try LossInputs.check(float32: part.method) }
+            try LossInputs.check(warmup: part.warmup, scale: part.weight)
+            if let problem = LossInputs.problem(weight: part.weight) {
+                throw InputError("weight of component '\(part.name)'", "\(problem), found \(part.weight)")
+            }
+        }
+    }
+
     /// The objective of an epoch, from 1.
     public func at(epoch: Int) -> Objective {
         Objective(

@@ -70,6 +70,31 @@ public struct UpdateRule: Sendable, Equatable {
         self.accumulation = accumulation
     }
 
+    /// Throws `InputError` for the first number that gives no update.
+    package func check() throws(InputError) {
+        let shares: [(String, Double)]
+        let amounts: [(String, Double)]
+        switch optimizer {
+        case .sgd(let sgd):
+            shares = [("momentum", sgd.momentum)]
+            amounts = [("learning rate", sgd.learningRate), ("weight decay", sgd.weightDecay)]
+        case .adamW(let adamW):
+            shares = [("beta1", adamW.beta1), ("beta2", adamW.beta2)]
+            amounts = [
+                ("learning rate", adamW.learningRate), ("weight decay", adamW.weightDecay), ("epsilon", adamW.epsilon),
+            ]
+        }
+        for (name, value) in shares + [("average decay", averageDecay ?? 0)] where !(0..<1).contains(value) {
+            throw InputError("optimizer", "\(name) is \(value), expected 0 up to, but not including, 1")
+        }
+        for (name, value) in amounts + [("clip norm", clipNorm ?? 0)] where !(value.isFinite && value >= 0) {
+            throw InputError("optimizer", "\(name) is \(value), expected a finite number, at least 0")
+        }
+        guard accumulation >= 1 else {
+            throw InputError("optimizer", "accumulation is \(accumulation), expected at least one batch")
+        }
+    }
+
     /// d of the moving average after an update, counted from 1.
     public func averageDecay(update: Int) -> Double? {
         averageDecay.map { min($0, Double(1 + update) / Double(10 + update)) }
@@ -87,6 +112,13 @@ public struct ParameterUpdate: Sendable, Equatable {
     /// Whether the sum begins with this batch, and whether the parameters move after it.
     public var begins: Bool
     public var ends: Bool
+
+    /// Throws for a rule that gives no update, a number below 1, and a share that is not finite.
+    package func check() throws(InputError) {
+        try rule.check()
+        guard number >= 1 else { throw InputError("update", "has the number \(number)", advice: "updates count from 1") }
+        guard share.isFinite else { throw InputError("update", "takes a share of \(share) of the gradient") }
+    }
 
     public init(_ rule: UpdateRule, number: Int, share: Double = 1, begins: Bool = true, ends: Bool = true) {
         self.rule = rule

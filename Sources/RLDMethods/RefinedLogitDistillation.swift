@@ -7,21 +7,33 @@
 /// MCD, masked correlation: A = {i : t_i < t_y}, T^2 KL(softmax_A(t / T) || softmax_A(s / T)).
 /// Gradient: T (s~_i - t~_i) / N on A, exactly 0 outside. Fewer than two classes in A give 0. Ties with t_y are masked.
 public struct RefinedLogitDistillation: Sendable, Equatable {
-    public var crossEntropyWeight: Double = 1
+    public var crossEntropyWeight: Double
     /// Weight of SCD.
-    public var alpha: Double = 1
+    public var alpha: Double
     /// Weight of MCD.
-    public var beta: Double = 8
+    public var beta: Double
     /// T, of MCD.
-    public var temperature: Double = 4
+    public var temperature: Double
     /// a, of SCD: the authors' ALPHA_T, 1 unless their --same-t is given.
-    public var confidenceTemperature: Double = 1
+    public var confidenceTemperature: Double
     /// Epochs over which the distillation terms grow to their weight; the authors' CIFAR value.
-    public var warmupEpochs: Int = 20
+    public var warmupEpochs: Int
     /// Standardise both sides' logits per row before SCD and MCD (LSKD): mean 0, unbiased deviation, 1e-7 added to it.
-    public var standardize = false
+    public var standardize: Bool
 
-    public init() {}
+    /// The authors' values, but for those that are given.
+    public init(
+        crossEntropyWeight: Double = 1, alpha: Double = 1, beta: Double = 8, temperature: Double = 4,
+        confidenceTemperature: Double = 1, warmupEpochs: Int = 20, standardize: Bool = false
+    ) {
+        self.crossEntropyWeight = crossEntropyWeight
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.confidenceTemperature = confidenceTemperature
+        self.warmupEpochs = warmupEpochs
+        self.standardize = standardize
+    }
 }
 
 extension RefinedLogitDistillation: MethodSettings {

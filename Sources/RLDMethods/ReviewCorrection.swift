@@ -9,16 +9,26 @@
 /// r = softmax(s / T) over the classes other than y. It depends on the level of the student's logits: a constant added to a
 /// row changes max s, and a negative max s moves the target away from the label.
 public struct ReviewCorrection: Sendable, Equatable {
-    public var crossEntropyWeight: Double = 1
+    public var crossEntropyWeight: Double
     /// Weight of KD.
-    public var weight: Double = 1
+    public var weight: Double
     /// Weight of RC.
-    public var correctionWeight: Double = 0.1
-    public var temperature: Double = 4
+    public var correctionWeight: Double
+    public var temperature: Double
     /// Standardise both sides' logits per row before KD and RC (LSKD): mean 0, unbiased deviation, 1e-7 added to it.
-    public var standardize = false
+    public var standardize: Bool
 
-    public init() {}
+    /// The authors' values, but for those that are given.
+    public init(
+        crossEntropyWeight: Double = 1, weight: Double = 1, correctionWeight: Double = 0.1, temperature: Double = 4,
+        standardize: Bool = false
+    ) {
+        self.crossEntropyWeight = crossEntropyWeight
+        self.weight = weight
+        self.correctionWeight = correctionWeight
+        self.temperature = temperature
+        self.standardize = standardize
+    }
 }
 
 extension ReviewCorrection: MethodSettings {

@@ -11,7 +11,7 @@ public final class ReferenceExecutor: NetworkExecutor {
     private var teachers: [Int: ReferenceNetwork] = [:]
     private var metrics = StepMetrics()
     /// Whose sums the metrics hold.
-    private var accumulated: Objective?
+    private var accumulated: StepSums?
     private var lastCorrect: [Bool] = []
 
     public let precision: Precision
@@ -33,16 +33,21 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     public func prepareStudent(_ network: Network, state: NetworkState) throws {
+        try ExecutorInputs.check(classifier: network)
         student = try ReferenceNetwork(network, state: state, precision: precision)
         _ = takeMetrics()
+        lastCorrect = []
     }
 
     public func prepareTeacher(_ network: Network, state: NetworkState, at index: Int) throws {
+        try ExecutorInputs.check(classifier: network)
         teachers[index] = try ReferenceNetwork(network, state: state, precision: precision)
     }
 
     /// Nothing to plan: the host allocates as it goes.
     public func prepareSteps(training: [Int], evaluation: [Int], objective: Objective) throws {
+        try objective.check()
+        try ExecutorInputs.check(batchSizes: training + evaluation)
         _ = try preparedStudent
     }
 
@@ -57,9 +62,11 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     public func trainStep(_ batch: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
+        try objective.check()
+        try update.check()
+        try ExecutorInputs.check(sumsOf: accumulated, goOnWith: StepSums(objective))
         let student = try preparedStudent
-        let (images, labels) = try gather(batch, inputShape: student.network.inputShape)
-        try beginSums(of: objective)
+        let (images, labels) = try gather(batch, for: student.network)
         var teacherLogits = batch.teacherLogits.mapValues { $0.map(Double.init) }
         for index in objective.teachers {
             if let known = batch.teacherLogits[index] {
@@ -71,6 +78,7 @@ public final class ReferenceExecutor: NetworkExecutor {
             teacherLogits[index] = try teacher.forward(images, batch: labels.count, training: false)
         }
         let logits = try student.forward(images, batch: labels.count, training: true)
+        accumulated = StepSums(objective)
         guard logits.allSatisfy(\.isFinite) else { return addNonFinite(objective.termNames, rows: labels.count) }
         var gradient = [Double](repeating: 0, count: logits.count)
         var parts: [StepMetrics] = []
@@ -87,10 +95,31 @@ public final class ReferenceExecutor: NetworkExecutor {
         metrics = metrics + objective.sum(parts)
     }
 
+    public func trainStep(
+        _ batch: BatchSelection, update: ParameterUpdate, gradient: (Tensor, [Int32]) throws -> Tensor
+    ) throws {
+        try update.check()
+        let student = try preparedStudent
+        let (images, labels) = try gather(batch, for: student.network)
+        let logits = Tensor(
+            shape: [labels.count, student.network.classes],
+            values: try student.forward(images, batch: labels.count, training: true))
+        let result = try gradient(logits, labels)
+        try ExecutorInputs.check(gradient: result, of: logits)
+        try student.backward(result.values)
+        _ = student.updater.apply(update, to: student)
+    }
+
     public func teacherLogits(_ batch: BatchSelection, of index: Int) throws -> [Float] {
         let teacher = try teacher(index)
-        let (images, labels) = try gather(batch, inputShape: teacher.network.inputShape)
+        let (images, labels) = try gather(batch, for: teacher.network)
         return try teacher.forward(images, batch: labels.count, training: false).map(Float.init)
+    }
+
+    public func studentLogits(_ batch: BatchSelection) throws -> [Float] {
+        let student = try preparedStudent
+        let (images, labels) = try gather(batch, for: student.network)
+        return try student.forward(images, batch: labels.count, training: false).map(Float.init)
     }
 
     private func teacher(_ index: Int) throws(InputError) -> ReferenceNetwork {
@@ -98,11 +127,11 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     public func evaluateStep(_ batch: BatchSelection) throws {
+        try ExecutorInputs.check(sumsOf: accumulated, goOnWith: .evaluation)
         let student = try preparedStudent
-        let (images, labels) = try gather(batch, inputShape: student.network.inputShape)
-        let objective = Objective(.crossEntropy(CrossEntropy()))
-        try beginSums(of: objective)
+        let (images, labels) = try gather(batch, for: student.network)
         let logits = try student.forward(images, batch: labels.count, training: false)
+        accumulated = .evaluation
         let classes = student.network.classes
         // Not by `rank`: a row that is nan has no largest logit, and its neighbours keep theirs.
         lastCorrect = labels.indices.map { row in
@@ -111,22 +140,22 @@ public final class ReferenceExecutor: NetworkExecutor {
             let own = z[z.startIndex + k]
             return !z.enumerated().contains { !($0.element < own) && ($0.element != own || $0.offset < k) }
         }
-        guard logits.allSatisfy(\.isFinite) else { return addNonFinite(objective.termNames, rows: labels.count) }
+        guard logits.allSatisfy(\.isFinite) else {
+            return addNonFinite(StepSums.evaluation.objective.termNames, rows: labels.count)
+        }
         let result = try ReferenceLoss.evaluate(
             .crossEntropy(CrossEntropy()), student: logits, teacher: nil, labels: labels, classes: classes, ignoring: nil)
         metrics = metrics + StepMetrics(result)
     }
 
-    public func lastEvaluated(rows: Int) throws -> [Bool] { lastCorrect }
+    public func lastEvaluated(rows: Int) throws -> [Bool] {
+        try ExecutorInputs.check(rows: rows, evaluated: lastCorrect.count)
+        return lastCorrect
+    }
 
     public func takeMetrics() -> StepMetrics {
         defer { (metrics, accumulated) = (StepMetrics(), nil) }
         return metrics
-    }
-
-    private func beginSums(of objective: Objective) throws(InputError) {
-        try ExecutorInputs.check(sumsOf: accumulated, goOnWith: objective)
-        accumulated = objective
     }
 
     public func studentState() throws -> NetworkState { try preparedStudent.state }
@@ -198,9 +227,15 @@ public final class ReferenceExecutor: NetworkExecutor {
     }
 
     /// A batch in NCHW as the network takes it, and its labels.
+    private func gather(_ batch: BatchSelection, for network: Network) throws(InputError) -> ([Double], [Int32]) {
+        let table = try ExecutorInputs.table(batch.table, of: tables)
+        try batch.check(images: table.imageShape, count: table.count, classes: table.classes, network: network)
+        return try gather(batch, inputShape: network.inputShape)
+    }
+
+    /// The same of a batch that can be (`BatchSelection.check`).
     package func gather(_ batch: BatchSelection, inputShape: [Int]) throws(InputError) -> ([Double], [Int32]) {
         let table = try ExecutorInputs.table(batch.table, of: tables)
-        try batch.check(images: table.imageShape, count: table.count, inputShape: inputShape)
         var images: [Double] = []
         images.reserveCapacity(batch.indices.count * inputShape.reduce(1, *))
         let isStaged = stagedTables.contains(batch.table)

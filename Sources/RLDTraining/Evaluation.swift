@@ -11,6 +11,7 @@ extension NetworkExecutor {
         table: String, rows: [Int], transform: ImageTransform, batchSize: Int, staged: ImageTable? = nil,
         correct: ((Bool) -> Void)? = nil
     ) throws -> StepMetrics {
+        try ExecutorInputs.check(batchSizes: [batchSize])
         let batches = TrainingOrder.batches(rows, size: batchSize).map(Array.init)
         _ = try evaluate(
             table: table, batches: batches, transform: transform, loader: staged.map { BatchLoader($0, batches: batches) },
@@ -18,16 +19,31 @@ extension NetworkExecutor {
         return try takeMetrics()
     }
 
-    /// A teacher's logits for rows of a table that was loaded, as they are without augmentation: [rows, classes].
-    public func logits(
+    /// The student's logits in evaluation mode for rows of a table that was loaded: [rows, classes].
+    public func studentLogits(
         table: String, rows: [Int], transform: ImageTransform, batchSize: Int, staged: ImageTable? = nil
-    ) throws -> [Double] {
+    ) throws -> [Float] {
+        try logits(table, rows, transform, batchSize, staged) { try studentLogits($0) }
+    }
+
+    /// A teacher's logits for rows of a table that was loaded, as they are without augmentation: [rows, classes].
+    public func teacherLogits(
+        of index: Int = 0, table: String, rows: [Int], transform: ImageTransform, batchSize: Int, staged: ImageTable? = nil
+    ) throws -> [Float] {
+        try logits(table, rows, transform, batchSize, staged) { try teacherLogits($0, of: index) }
+    }
+
+    private func logits(
+        _ table: String, _ rows: [Int], _ transform: ImageTransform, _ batchSize: Int, _ staged: ImageTable?,
+        _ forward: (BatchSelection) throws -> [Float]
+    ) throws -> [Float] {
+        try ExecutorInputs.check(batchSizes: [batchSize])
         let batches = TrainingOrder.batches(rows, size: batchSize).map(Array.init)
         let loader = staged.map { BatchLoader($0, batches: batches) }
         return try batches.flatMap { batch in
             var selection = BatchSelection(table: table, indices: batch, transform: transform.evaluation)
             selection.pixels = try loader?.next()
-            return try teacherLogits(selection).map(Double.init)
+            return try forward(selection)
         }
     }
 
@@ -56,9 +72,9 @@ extension NetworkExecutor {
 extension ClassAccuracy {
     /// How each class fared.
     /// - Parameters:
-    ///   - labels: of the images, in the order in which they were seen.
+    ///   - labels: of the images, in the order in which they were seen; each one of `names`.
     ///   - correct: whether each of them was right.
-    public static func each(of labels: [Int32], names: [String], correct: [Bool]) -> [ClassAccuracy] {
+    package static func each(of labels: [Int32], names: [String], correct: [Bool]) -> [ClassAccuracy] {
         var (images, hits) = ([Int](repeating: 0, count: names.count), [Int](repeating: 0, count: names.count))
         for (label, good) in zip(labels, correct) {
             images[Int(label)] += 1

@@ -25,12 +25,29 @@ public struct TrainingResult: Sendable {
     public var seconds: Double
     /// Whether a stop was asked for before the run ended.
     public var interrupted: Bool
+    /// What goes with its weights, but for their epoch.
+    let metadata: [String: String]
 
     /// What is left of it in a run folder.
     public var summary: RunSummary {
         RunSummary(
             model: network.id, epochs: epochs.count, bestEpoch: bestEpoch, last: lastTest, best: bestTest,
             imagesPerSecond: imagesPerSecond, seconds: seconds)
+    }
+}
+
+/// Which weights of a run.
+public enum TrainedWeights: Sendable {
+    case last, best
+}
+
+extension TrainingResult {
+    /// Writes weights as a run folder's best.safetensors and last.safetensors hold them, with the network, its classes and input,
+    /// mean, deviation, class names and the configuration: the program and `ModelMetadata` know by them what they are for.
+    /// - Throws: `InputError` for a path that cannot be written.
+    public func save(_ weights: TrainedWeights, to path: String) throws(InputError) {
+        let (state, epoch) = weights == .best ? (bestState, bestEpoch) : (lastState, epochs.last?.epoch ?? 0)
+        try state.save(safetensors: path, metadata: metadata.merging(["epoch": "\(epoch)"]) { $1 })
     }
 }
 
@@ -65,7 +82,7 @@ public final class Trainer {
         }
     }
 
-    /// What the run uses: what was given, the data set's augmentation filled in.
+    /// What the run uses: what was given, with the data set's augmentation, and the names of what is held in memory, filled in.
     public let configuration: TrainingConfiguration
     let executor: any NetworkExecutor
     let dataset: Dataset
@@ -83,7 +100,8 @@ public final class Trainer {
     ///   - teacher: for methods with a teacher; nil reads `configuration.teacherWeights`.
     ///   - teachers: the same of several, by their names in `configuration.teachers`.
     ///   - folder: where the run is recorded; nil for nowhere. It is closed when `run` ends, however it ends.
-    ///   - resuming: where to go on (`RunFolder.resumption`); its configuration, or what its `merge` gave, must be `configuration`.
+    ///   - resuming: where to go on (`RunFolder.resumption`). `configuration` is its own, or what its `merge` gave, which refuses what
+    ///     was not allowed; whatever differs from its own is noted in the log.
     ///   - shouldStop: asked before each step; true ends the run after saving (`Interruption.requested` in a program).
     ///   - observer: hears what happens, on the task that called `run`.
     public init(
@@ -92,13 +110,13 @@ public final class Trainer {
         shouldStop: @escaping () -> Bool = { false },
         observer: @escaping (TrainingEvent) -> Void = { _ in }
     ) {
-        var effective = configuration.completed(for: dataset)
+        self.teachers = teacher.map { teachers.merging(["": $0]) { $1 } } ?? teachers
+        var effective = configuration.completed(for: dataset).naming(dataset, teachers: self.teachers)
         if let network { effective.model = network.id }
         self.configuration = effective
         self.executor = executor
         self.dataset = dataset
         self.network = network
-        self.teachers = teacher.map { teachers.merging(["": $0]) { $1 } } ?? teachers
         self.folder = folder
         resumption = resuming
         self.shouldStop = shouldStop
@@ -129,6 +147,7 @@ public final class Trainer {
     ) throws -> (network: Network, teachers: [(index: Int, teacher: Teacher)], split: DataSplit, notes: [String]) {
         try configuration.validate()
         try requireArithmetic()
+        try requireReading()
         let network = try self.network ?? dataset.network(configuration.model)
         try requireFit(network)
         let (teachers, notes) = try readTeachers(of: network, fresh: fresh)
@@ -166,7 +185,19 @@ public final class Trainer {
         }
     }
 
-    /// A network that was handed over need not be for these images.
+    /// A data set is read once, by settings of its own.
+    private func requireReading() throws(InputError) {
+        func require(_ key: String, _ wanted: [Double]?, _ found: [Float]) throws(InputError) {
+            guard let wanted, !found.allSatisfy(Set(wanted.map(Float.init)).contains) else { return }
+            throw InputError(
+                key, "is \(wanted), the data set was read with \(found)",
+                advice: "read it with the configuration's datasetOptions (DatasetCatalog.load(_:options:))")
+        }
+        try require("normalization.mean", configuration.normalizationMean, dataset.mean)
+        try require("normalization.deviation", configuration.normalizationDeviation, dataset.deviation)
+    }
+
+    /// A network that was handed over need not be for these images, nor the parts of a data set for each other.
     private func requireFit(_ network: Network) throws(InputError) {
         let (images, classes) = (dataset.inputShape, dataset.train.classes)
         guard network.inputShape == images, network.nodes[network.output].shape == [classes] else {
@@ -174,6 +205,17 @@ public final class Trainer {
                 "network \(network.id)",
                 "maps \(network.inputShape) to \(network.nodes[network.output].shape), the data has images \(images) of "
                     + "\(classes) classes")
+        }
+        for (part, table) in [("validation", dataset.validation), ("test", dataset.test)] {
+            guard let table, table.count > 0 else { continue }
+            let shape = dataset.transform.inputShape(of: table)
+            guard shape == images, table.classNames == dataset.train.classNames else {
+                throw InputError(
+                    "\(part) images of \(dataset.name)",
+                    "are \(shape) of the classes \(table.classNames.prefix(10)), those to train on \(images) of "
+                        + "\(dataset.train.classNames.prefix(10))",
+                    advice: "all parts need the same extents and classes")
+            }
         }
     }
 }

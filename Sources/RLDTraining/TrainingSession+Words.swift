@@ -35,6 +35,8 @@ extension TrainingSession {
         trainer.folder?.checkpoints.setAside(resumption.broken)
         let record = resumption.checkpoint.record
         try note("resumed from \(resumption.checkpoint.path): \(resumption.checkpoint.place)")
+        let changes = resumption.changes(in: configuration)
+        if !changes.isEmpty { try note("goes on with other settings: \(changes.joined(separator: ", "))") }
         if record.stepsPerEpoch != stepsPerEpoch, record.step > 0 {
             try note(
                 "an epoch has \(stepsPerEpoch) steps now and had \(record.stepsPerEpoch): epoch \(record.epoch) begins again")

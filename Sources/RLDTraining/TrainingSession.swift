@@ -12,7 +12,6 @@ struct TrainingSession {
     private let clock = ContinuousClock()
     private let start: ContinuousClock.Instant
     var pace = TrainingPace()
-    /// Of all teachers.
     /// Of the weights that a fresh run starts from.
     let initialHash: String
     /// Of the teachers' weights, in order.
@@ -96,7 +95,7 @@ struct TrainingSession {
         var result = TrainingResult(
             network: network, epochs: progress.epochs, bestEpoch: progress.best.epoch, lastState: progress.last.state,
             bestState: progress.best.state, lastTest: nil, bestTest: nil, imagesPerSecond: pace.imagesPerSecond, seconds: seconds,
-            interrupted: interrupted)
+            interrupted: interrupted, metadata: metadata(epoch: 0))
         if !interrupted {
             result.interrupted = try !test(&result)
             result.seconds = seconds

@@ -82,6 +82,38 @@ import Testing
         }
     }
 
+    /// PoCL ends the process where a kernel gets a buffer of another context, so that this is a test of its own process.
+    @Test(.enabled(if: (try? Device.select("portable computing")) != nil, "PoCL is not installed"))
+    func buffersStayOnTheirDevice() async {
+        await #expect(processExitsWith: .success) {
+            setenv("POCL_DEVICES", "basic pthread", 1)
+            let devices = try Device.all().filter { $0.platformName == "Portable Computing Language" }
+            let (one, two) = (try Context(devices[0]), try Context(devices[1]))
+            let foreign = try Buffer(one, bytes: 16, label: "foreign")
+            let own = try Buffer(two, bytes: 16, label: "own")
+            let queue = try CommandQueue(two)
+            let program = try Program(
+                two, name: "own.cl", source: "__kernel void set(__global float *x) { x[get_global_id(0)] = 1; }", options: "")
+            let kernel = try Kernel(program, "set")
+            let uses: [(String, DeviceError.Code, () throws -> Void)] = [
+                ("argument 0 of kernel 'set'", .launchFailed, { try kernel.setArgument(0, foreign) }),
+                ("writing", .transferFailed, { try queue.write([1, 2] as [Float], to: foreign) }),
+                ("reading", .transferFailed, { _ = try queue.read(Float.self, from: foreign, count: 1) }),
+                ("filling", .transferFailed, { try queue.fill(foreign, Float(0)) }),
+                ("copying from", .transferFailed, { try queue.copy(Float.self, from: foreign, to: own, count: 1) }),
+                ("copying to", .transferFailed, { try queue.copy(Float.self, from: own, to: foreign, count: 1) }),
+            ]
+            for (action, code, use) in uses {
+                let error = #expect(throws: DeviceError.self) { try use() }
+                #expect(error?.code == code)
+                #expect(error?.message.contains(action) == true && error?.message.contains("buffer 'foreign' on") == true)
+            }
+            try kernel.setArgument(0, own)
+            try queue.enqueue(kernel, global: [4])
+            #expect(try queue.read(Float.self, from: own, count: 4) == [1, 1, 1, 1])
+        }
+    }
+
     /// Exit tests run in processes of their own, whose driver starts after the variable is set.
     @Test(.enabled(if: (try? Device.select("portable computing")) != nil, "PoCL is not installed"))
     func driversThreadsStayOnTheirProcessors() async {

@@ -116,6 +116,35 @@ import Testing
         #expect(throws: DeviceError.self) { try block.forward(rows: 4, logits: result, into: result) }
     }
 
+    /// Numbers that would reach past a buffer, trap, or give nothing but infinities.
+    @Test func numbersThatCannotBeAreRefused() throws {
+        let desk = Desk(engine: try DeviceEngine(TestDevice.device()))
+        let block = try Softmax(.probabilities, classes: 3, on: desk.engine)
+        let (logits, result) = (try desk.put([1.0, 2, 3]), try desk.empty(3))
+        func problem(_ body: () throws -> Void) -> String {
+            do { try body() } catch { return (error as? DeviceError)?.message ?? "\(error)" }
+            return "none"
+        }
+        for rows in [-1, Int.max, 1 << 40] {
+            #expect(problem { try block.forward(rows: rows, logits: logits, into: result) }.contains("\(rows) rows, expected"))
+        }
+        for temperature in [0, -1, .nan, .infinity] {
+            let found = problem { try block.forward(rows: 1, logits: logits, temperature: temperature, into: result) }
+            #expect(found.contains("temperature \(temperature), expected 1e-3 to 1e3"))
+        }
+        for slice in [
+            DeviceSlice(logits.buffer, offset: .max - 1, count: 3), DeviceSlice(logits.buffer, offset: -1), logits.slice(Int.max, 3),
+        ] {
+            #expect(problem { try block.forward(rows: 1, logits: slice, into: result) }.hasPrefix("logits: "))
+        }
+        #expect(problem { try block.forward(rows: 0, logits: logits, into: result) } == "none")
+        #expect(problem { try desk.engine.write([1, 2, 3], to: result.slice(0, 2)) }.contains("values to write: 2 elements"))
+        #expect(try desk.engine.read(result).allSatisfy(\.isNaN), "nothing was written")
+        for count in [-1, Int.max] {
+            #expect(problem { _ = try desk.engine.makeBuffer(count, label: "b") }.contains("\(count) elements"))
+        }
+    }
+
     @Test(arguments: TestDevice.profiles) func divergenceBothWays(_ profile: KernelProfile) throws {
         let desk = Desk(engine: try DeviceEngine(TestDevice.device(), profile: profile))
         for (rows, classes) in Self.sizes {

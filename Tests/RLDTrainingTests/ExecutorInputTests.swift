@@ -156,6 +156,10 @@ import Testing
                 "momentum: fc.bias: expected shape [3], found [2]"))
         #expect(refused { $0["fc.scale"] = Tensor(shape: [3], repeating: 0) }.contains("momentum: unexpected fc.scale"))
         #expect(refused { $0["fc.bias"] = nil } == "none", "what is absent starts from 0")
+        var other = good
+        other.slots["momentun"] = other.slots["momentum"]
+        let error = #expect(throws: InputError.self) { try executor.restore(other) }
+        #expect(error?.description.contains("did you mean 'momentum'?") == true)
         try executor.restore(good)
         #expect(try executor.trainingState() == good)
     }
@@ -189,7 +193,9 @@ import Testing
             return net.globalAveragePool(x)
         }
         let executor = try make.make()
-        try executor.load(Self.table, as: "train", staged: false)
+        var table = Self.table
+        (table.labels, table.classNames) = ([0, 1, 0, 1], ["a", "b"])
+        try executor.load(table, as: "train", staged: false)
         try executor.prepareStudent(network, state: network.initialState(seed: 1))
         let rule = UpdateRule(.sgd(SGD(learningRate: 0.1, weightDecay: 0.1)), clipNorm: 1, averageDecay: 0.9)
         try executor.trainStep(
@@ -198,13 +204,117 @@ import Testing
         #expect(try executor.studentState() == network.initialState(seed: 1))
     }
 
-    /// A table's labels are its classes; -100 means nothing there, smoothed or not. (A device reports such a row as a fault.)
-    @Test(arguments: [0, 0.1]) func labelsOfATableAreItsClasses(smoothing: Double) throws {
+    /// A table's labels are its classes; -100 is none, whatever losses on stored logits take it for.
+    @Test(arguments: makers, [-100, -1, 3] as [Int32]) func labelsOfATableAreItsClasses(_ make: Maker, label: Int32) throws {
         var table = Self.table
-        table.labels[1] = -100
-        let executor = try prepared(Self.makers[0], table)
-        #expect(message(executor, batch { $0.labelSmoothing = smoothing }).contains("label of row 1: is -100, expected 0..<3"))
-        #expect(throws: InputError.self) { try executor.evaluateStep(batch()) }
+        table.labels[1] = label
+        let error = #expect(throws: InputError.self) { try make.make().load(table, as: "train", staged: false) }
+        #expect(error?.description == "image table 'train': image 1 has label \(label), expected 0..<3")
+    }
+
+    /// What a network has no logit for would be nan.
+    @Test(arguments: makers) func classesMustFit(_ make: Maker) throws {
+        var table = Self.table
+        table.classNames += ["d"]
+        let executor = try prepared(make, table)
+        #expect(message(executor, batch()).contains("images: have 4 classes, the network 3"))
+        let image = Network("image", input: [2, 4, 4]) { net, x in net.convolution(x, 3, kernel: 3, name: "c") }
+        for prepare in [executor.prepareStudent, { try executor.prepareTeacher($0, state: $1) }] {
+            let error = #expect(throws: InputError.self) { try prepare(image, image.initialState(seed: 1)) }
+            #expect(error?.description == "network image: gives [3, 4, 4] per image; expected [classes]")
+        }
+    }
+
+    /// Numbers that would trap, or be computed with in silence.
+    @Test(arguments: makers) func numbersThatCannotBeAreRefused(_ make: Maker) throws {
+        let executor = try prepared(make)
+        let changes: [(String, (inout BatchSelection) -> Void)] = [
+            ("batch: is of epoch -1", { $0.epoch = -1 }),
+            ("batch: labelSmoothing is 3.0", { $0.labelSmoothing = 3 }),
+            ("batch: labelSmoothing is nan", { $0.labelSmoothing = .nan }),
+            ("mixing: has the box [1]", { $0.mixing = BatchMixing(share: 0.5, box: [1]) }),
+            ("mixing: has the box [0, 0, 5, 1]", { $0.mixing = BatchMixing(share: 0.5, box: [0, 0, 5, 1]) }),
+            ("mixing: has the box [\(Int.max), 0, 1, 1]", { $0.mixing = BatchMixing(share: 0.5, box: [.max, 0, 1, 1]) }),
+            ("mixing: has a share of 7.0", { $0.mixing = BatchMixing(share: 7) }),
+            ("transform: resizedCrop is nan", { $0.transform.resizedCrop = .nan }),
+            ("transform: resizedCrop is 2.0", { $0.transform.resizedCrop = 2 }),
+            ("transform: cropPadding is -1", { $0.transform.cropPadding = -1 }),
+            ("transform: cropPadding is \(1 << 40)", { $0.transform.cropPadding = 1 << 40 }),
+            ("transform: brightness is -1.0", { $0.transform.brightness = -1 }),
+            ("transform: centreCrop is 0.0", { $0.transform.centreCrop = 0 }),
+            ("normalisation: of channel 1 is by mean 0.5 and deviation 0.0", { $0.transform.deviation[1] = 0 }),
+            ("normalisation: of channel 0 is by mean nan", { $0.transform.mean[0] = .nan }),
+        ]
+        for (problem, change) in changes {
+            let found = message(executor, batch(change: change))
+            #expect(found.contains(problem), "\(found)")
+        }
+        #expect(try executor.studentState() == Self.network.initialState(seed: 1), "nothing was trained")
+        for size in [0, -4] {
+            let plan = #expect(throws: InputError.self) {
+                try executor.prepareSteps(training: [size], evaluation: [], method: Method.defaults[0])
+            }
+            let pass = #expect(throws: InputError.self) {
+                try executor.evaluate(table: "train", rows: [0], transform: batch().transform, batchSize: size)
+            }
+            for error in [plan, pass] { #expect(error?.description == "batch size: is \(size), expected at least 1") }
+        }
+    }
+
+    /// Objectives and updates that would leave nan weights, or move them by what an earlier step left.
+    @Test(arguments: makers) func stepsThatCannotBeAreRefused(_ make: Maker) throws {
+        let executor = try prepared(make)
+        var flat = KnowledgeDistillation()
+        flat.temperature = 0
+        let sgd = UpdateRule(.sgd(SGD(learningRate: 0.1)))
+        let entropy = Objective(Method.defaults[0])
+        func update(_ change: (inout ParameterUpdate) -> Void) -> ParameterUpdate {
+            var update = ParameterUpdate(sgd, number: 1)
+            change(&update)
+            return update
+        }
+        let adamW = UpdateRule(.adamW(AdamW(learningRate: 0.1)))
+        let cases: [(String, Objective, ParameterUpdate)] = [
+            ("objective: has no components", Objective(components: []), update { _ in }),
+            ("temperature", Objective(.knowledgeDistillation(flat)), update { _ in }),
+            ("warm-up factor: must be", Objective(Method.defaults[0], warmup: -1), update { _ in }),
+            ("scale: must be finite", Objective(components: [.init(Method.defaults[0], weight: .nan)]), update { _ in }),
+            ("weight of component ''", Objective(components: [.init(Method.defaults[0], weight: -1)]), update { _ in }),
+            ("update: has the number 0", entropy, update { ($0.rule, $0.number) = (adamW, 0) }),
+            ("update: takes a share of inf", entropy, update { $0.share = .infinity }),
+            ("optimizer: learning rate is nan", entropy, update { $0.rule.optimizer = .sgd(SGD(learningRate: .nan)) }),
+            ("optimizer: momentum is 1.0", entropy, update { $0.rule.optimizer = .sgd(SGD(learningRate: 1, momentum: 1)) }),
+            ("optimizer: beta2 is 1.5", entropy, update { $0.rule.optimizer = .adamW(AdamW(learningRate: 1, beta2: 1.5)) }),
+            ("optimizer: clip norm is -1.0", entropy, update { $0.rule.clipNorm = -1 }),
+            ("optimizer: average decay is 1.0", entropy, update { $0.rule.averageDecay = 1 }),
+            ("optimizer: accumulation is 0", entropy, update { $0.rule.accumulation = 0 }),
+        ]
+        for (problem, objective, update) in cases {
+            let error = #expect(throws: InputError.self) { try executor.trainStep(batch(), objective: objective, update: update) }
+            #expect(error?.description.contains(problem) == true, "\(error?.description ?? "")")
+        }
+        #expect(try executor.studentState() == Self.network.initialState(seed: 1), "nothing was trained")
+        #expect(message(executor, batch()) == "none")
+    }
+
+    /// A student is not evaluated into what it was trained on, by whatever method.
+    @Test(arguments: makers) func evaluationsHaveSumsOfTheirOwn(_ make: Maker) throws {
+        let executor = try prepared(make)
+        #expect(throws: InputError.self) { try executor.lastEvaluated(rows: 2) }
+        #expect(message(executor, batch()) == "none")
+        let trained = try executor.trainingState()
+        let error = #expect(throws: InputError.self) {
+            try executor.evaluate(table: "train", rows: [0, 1], transform: batch().transform, batchSize: 2)
+        }
+        #expect(error?.description.contains("metrics: of ce have not been taken; call takeMetrics") == true)
+        #expect(try executor.takeMetrics().rows == 3)
+        #expect(try executor.evaluate(table: "train", rows: [0, 1], transform: batch().transform, batchSize: 2).rows == 2)
+        #expect(try executor.lastEvaluated(rows: 2).count == 2)
+        let rows = #expect(throws: InputError.self) { try executor.lastEvaluated(rows: 3) }
+        #expect(rows?.description == "rows: 3 of the last evaluation step; it had 2")
+        try executor.evaluateStep(batch())
+        #expect(message(executor, batch()).contains("metrics: of an evaluation have not been taken"))
+        #expect(try executor.trainingState() == trained, "a step that is refused changes nothing")
     }
 
     @Test func backwardNeedsAForward() throws {

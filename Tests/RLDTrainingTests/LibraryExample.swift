@@ -19,6 +19,6 @@ func distillStudent(data: String, device: String?, epochs: Int, output: String) 
         teacher: .init(network: teacher.network, state: teacher.bestState),
         observer: { event in if case .epoch(let epoch) = event { print(epoch.text) } }
     ).run()
-    try student.bestState.save(safetensors: output)
+    try student.save(.best, to: output)
     return student.bestTest?.accuracy ?? 0
 }

@@ -22,6 +22,7 @@ struct LibraryExampleTests {
         #expect((0...1).contains(accuracy))
         let network = try DatasetCatalog.load("mnist:\(data)").network("resnet8")
         #expect(try NetworkState(weights: output, for: network).allFinite)
+        #expect(ModelMetadata(try TensorFile(path: output).metadata).model == "resnet8")
     }
 
     @Test("the README shows the example as it is")

@@ -176,7 +176,9 @@ struct ResumeTests {
             return try resumption.merge(reader.finish().configuration, keys: reader.givenKeys, allowing: allowing)
         }
         let stored = try merge([])
-        #expect(stored == recipe)
+        var named = recipe
+        named.data = "bands"
+        #expect(stored == named, "a data set in memory is recorded by its own name")
         #expect(try merge(["epochs=3", "momentum=0.9", "validation=auto", "augmentation.flip="]) == stored)
         #expect(try merge(["checkpoint.every=7"]).checkpointEvery == 7)
         let text = inputErrorText { _ = try merge(["epochs=5", "seed=4", "momentum=0.9"], allowing: ["seed"]) }

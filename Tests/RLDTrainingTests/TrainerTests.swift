@@ -191,6 +191,105 @@ struct TrainerTests {
             }.hasPrefix("/no/such.safetensors: does not exist"))
     }
 
+    @Test("what a program holds in memory is recorded by its own name")
+    func names() throws {
+        let network = try bandData().network("resnet14")
+        let state = network.initialState(seed: 1)
+        var configuration = bandConfiguration(epochs: 1)
+        configuration.method = .knowledgeDistillation(KnowledgeDistillation())
+        let trainer = Trainer(
+            configuration: configuration, executor: FakeExecutor(), dataset: bandData(),
+            teacher: .init(network: network, state: state))
+        let lines = trainer.configuration.effectiveDescription
+        #expect(lines.contains { $0.hasPrefix("data       bands") })
+        #expect(lines.contains("teacher    resnet14, weights given by the program"))
+        configuration.data = "mnist:/somewhere"
+        var named = bandData()
+        named.name = "mnist"
+        let ofFiles = Trainer(configuration: configuration, executor: FakeExecutor(), dataset: named)
+        #expect(ofFiles.configuration.data == "mnist:/somewhere")
+    }
+
+    @Test("the data's own augmentation is used where nothing else is set")
+    func augmentationOfData() throws {
+        let executor = FakeExecutor()
+        var data = bandData()
+        (data.transform.brightness, data.transform.mixup) = (0.25, 0.5)
+        var configuration = bandConfiguration(epochs: 1)
+        configuration.brightness = 0.125
+        let trainer = Trainer(configuration: configuration, executor: executor, dataset: data)
+        _ = try trainer.run()
+        #expect(executor.trainCalls.allSatisfy { $0.batch.transform.brightness == 0.125 && $0.batch.mixing != nil })
+        #expect(trainer.configuration.mixup == 0.5)
+    }
+
+    @Test("parts of a data set that do not belong together, and data that was read otherwise, are refused before the first step")
+    func partsThatDoNotFit() throws {
+        func message(_ data: Dataset, _ change: (inout TrainingConfiguration) -> Void = { _ in }) -> String {
+            let executor = FakeExecutor()
+            var configuration = bandConfiguration()
+            change(&configuration)
+            let text = inputErrorText {
+                _ = try Trainer(configuration: configuration, executor: executor, dataset: data).run()
+            }
+            #expect(executor.trainCalls.isEmpty)
+            return text
+        }
+        var classes = bandData()
+        classes.test = bandImages(count: 40, classes: 5, seed: 2)
+        #expect(message(classes).hasPrefix("test images of bands: are [1, 8, 8] of the classes"))
+        var extents = bandData()
+        extents.validation = bandImages(count: 40, extent: 12, seed: 2)
+        #expect(message(extents).hasPrefix("validation images of bands: are [1, 12, 12]"))
+        #expect(
+            message(bandData()) { $0.normalizationMean = [0.5] }.contains("normalization.mean: is [0.5], the data set was read"))
+        let executor = FakeExecutor()
+        var right = bandConfiguration(epochs: 1)
+        (right.normalizationMean, right.normalizationDeviation) = ([0.4], [0.25])
+        _ = try Trainer(configuration: right, executor: executor, dataset: bandData()).run()
+        #expect(!executor.trainCalls.isEmpty)
+    }
+
+    @Test("weights that a program saves say what they are for, as those of a run folder")
+    func saving() throws {
+        let temporary = TemporaryFolder()
+        let folder = try RunFolder(temporary.path + "/run")
+        let result = try Trainer(
+            configuration: bandConfiguration(), executor: FakeExecutor(), dataset: bandData(), folder: folder
+        ).run()
+        for (weights, name) in [(TrainedWeights.best, "best"), (.last, "last")] {
+            let path = "\(temporary.path)/\(name)"
+            try result.save(weights, to: path)
+            let (saved, recorded) = (
+                try TensorFile(path: path), try TensorFile(path: "\(temporary.path)/run/\(name).safetensors")
+            )
+            var wanted = recorded.metadata
+            wanted["step"] = nil
+            #expect(saved.metadata == wanted)
+            #expect(ModelMetadata(saved.metadata).model == "resnet8")
+            let held = name == "best" ? result.bestState : result.lastState
+            let found = try NetworkState(weights: path, for: result.network)
+            #expect(found["fc.weight"]?.values == held["fc.weight"]?.values.map { Double(Float($0)) })
+        }
+    }
+
+    @Test("a run that goes on with other settings says which")
+    func otherSettings() throws {
+        let temporary = TemporaryFolder()
+        let path = temporary.path + "/run"
+        _ = try trainBands(path, bandConfiguration(), stopAt: 7)
+        var notes: [String] = []
+        _ = try trainBands(path, bandConfiguration(), resume: true, stopAt: 1, notes: { notes.append($0) })
+        #expect(!notes.contains { $0.contains("other settings") }, "\(notes)")
+        var longer = bandConfiguration(epochs: 4)
+        longer.optimizer.learningRate = 0.25
+        longer.checkpointKeep = 5
+        _ = try trainBands(path, longer, resume: true, notes: { notes.append($0) })
+        #expect(
+            notes.contains("goes on with other settings: epochs 4 (3 before), optimizer.learning_rate 0.25 (0.5 before)"),
+            "\(notes)")
+    }
+
     @Test("accumulated batches share an update: its number, its learning rate, and shares that add up to one")
     func accumulation() throws {
         let executor = FakeExecutor()

@@ -95,6 +95,17 @@ public struct Resumption: Sendable {
         return result
     }
 
+    /// What a configuration to go on with has else than the run's: each key with its value and the one before.
+    func changes(in wanted: TrainingConfiguration) -> [String] {
+        let (ours, theirs) = (configuration.values, wanted.values)
+        return Set(ours.keys).union(theirs.keys).sorted().compactMap { key in
+            // What a trainer fills in.
+            let isFilled = ours[key] == nil && (Self.suiting.contains(key) || key.hasSuffix(".model"))
+            guard ours[key] != theirs[key], !isFilled, !Self.free.contains(key) else { return nil }
+            return "\(key) \(theirs[key] ?? "not set") (\(ours[key] ?? "not set") before)"
+        }
+    }
+
     /// Whether a key may change: it was named, or the group that it is in (`terms.kd`, `terms`).
     private func isAllowed(_ key: String) -> Bool { allowed.contains { key == $0 || key.hasPrefix($0 + ".") } }
 

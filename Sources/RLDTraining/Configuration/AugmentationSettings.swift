@@ -32,6 +32,22 @@ extension TrainingConfiguration {
         result.cropPadding = cropPadding ?? dataset.transform.cropPadding
         result.flip = flip ?? dataset.transform.horizontalFlip
         result.resizedCrop = resizedCrop ?? dataset.transform.resizedCrop
+        let transform = dataset.transform
+        for (setting, suggested) in [
+            (\TrainingConfiguration.brightness, transform.brightness), (\.contrast, transform.contrast),
+            (\.saturation, transform.saturation), (\.mixup, transform.mixup), (\.cutmix, transform.cutmix),
+        ] where result[keyPath: setting] == 0 { result[keyPath: setting] = suggested }
+        return result
+    }
+
+    /// The names of data and teachers that a program holds in memory, for records, in place of those that stand for nothing.
+    func naming(_ dataset: Dataset, teachers held: [String: Trainer.Teacher]) -> TrainingConfiguration {
+        var result = self
+        if (try? DatasetCatalog.Reference(parsing: data))?.name != dataset.name { result.data = dataset.name }
+        result.teacherModel = teacherModel ?? held[""]?.network.id
+        for index in teachers.indices {
+            result.teachers[index].model = teachers[index].model ?? held[teachers[index].name]?.network.id
+        }
         return result
     }
 

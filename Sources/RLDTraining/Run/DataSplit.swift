@@ -82,19 +82,21 @@ public enum TrainingOrder {
 
     /// - Parameter epoch: from 1.
     public static func indices(_ rows: [Int], seed: UInt64, epoch: Int) -> [Int] {
-        CounterRandom.permutation(of: rows.count, seed: seed, stream: stream + UInt64(epoch)).map { rows[$0] }
+        CounterRandom.permutation(of: rows.count, seed: seed, stream: stream &+ UInt64(truncatingIfNeeded: epoch)).map {
+            rows[$0]
+        }
     }
 
     /// Consecutive batches; the last one holds the remainder, neither padded nor dropped.
-    public static func batches(_ order: [Int], size: Int) -> [ArraySlice<Int>] {
+    package static func batches(_ order: [Int], size: Int) -> [ArraySlice<Int>] {
         stride(from: 0, to: order.count, by: size).map { order[$0..<min($0 + size, order.count)] }
     }
 
     /// How many batches `count` images make.
-    public static func steps(_ count: Int, batch: Int) -> Int { (count + batch - 1) / batch }
+    package static func steps(_ count: Int, batch: Int) -> Int { (count + batch - 1) / batch }
 
     /// The sizes that occur among the batches of `count` images: the whole one and the remainder, if there are any.
-    public static func sizes(_ count: Int, batch: Int) -> [Int] {
+    package static func sizes(_ count: Int, batch: Int) -> [Int] {
         [min(count, batch), count > batch ? count % batch : 0].filter { $0 > 0 }
     }
 }
