@@ -16,9 +16,12 @@ public struct BenchmarkRecord: Sendable {
     public var device: Device
     /// Where CLBlast's parameters and the register tiles came from, and their hash.
     public var parameters: String
+    /// Whether results were compared with the reference before they were timed; else their mode says so.
+    public var checked: Bool
     public var time = Date().formatted(.iso8601)
 
-    public init(session: BenchmarkSession) {
+    public init(session: BenchmarkSession, checked: Bool = true) {
+        self.checked = checked
         let precision = session.engine.precision
         profile = session.profile.rawValue + (precision == .float32 ? "" : " \(precision.rawValue)")
         device = session.device
@@ -47,7 +50,9 @@ public struct BenchmarkRecord: Sendable {
             ("setup", "s", Spread([result.setup])), ("building", "s", Spread([result.building])),
         ]
         return metrics.map { metric, unit, spread in
-            row(result.name, result.provider, result.mode, metric, unit, result.shape, spread, runs: result.runs)
+            row(
+                result.name, result.provider, result.mode + (checked ? "" : ", unchecked"), metric, unit, result.shape, spread,
+                runs: result.runs)
         }
     }
 
@@ -65,9 +70,22 @@ public struct BenchmarkRecord: Sendable {
         let numbers = [spread.p50, spread.p20, spread.p80].map { String(format: "%.4g", $0) }
         return [name, "\(provider) \(profile)", mode, metric, unit, shape] + numbers
             + [
-                "\(runs)", device.name, "\(device.platformName) \(device.driverVersion)", BuildVersion.clblast, parameters,
+                "\(runs)", Self.name(of: device), "\(device.platformName) \(device.driverVersion)", BuildVersion.clblast,
+                parameters,
                 BuildVersion.swift, BuildVersion.commit, time,
             ]
+    }
+
+    /// A CPU's with what tells its generations apart, which no driver's name does: family and model of an x86 processor, and threads.
+    static func name(of device: Device) -> String {
+        guard device.isCPU else { return device.name }
+        let lines = ((try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? "").split(separator: "\n")
+        func value(_ key: String) -> String? {
+            lines.first { $0.split(separator: ":").first?.trimmingCharacters(in: .whitespaces) == key }
+                .flatMap { $0.split(separator: ":").dropFirst().first?.trimmingCharacters(in: .whitespaces) }
+        }
+        let parts = [("cpu family", "family"), ("model", "model")].compactMap { key, word in value(key).map { "\(word) \($0)" } }
+        return "\(device.name) (\((parts + ["\(device.computeUnits) threads"]).joined(separator: ", ")))"
     }
 
     private static let title = columns.joined(separator: ",") + "\n"

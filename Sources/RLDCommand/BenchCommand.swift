@@ -93,7 +93,10 @@ struct BenchCommand: ParsableCommand {
         }
         let precision = try Precision.named(precision)
         try checkOptions(of: group, precision)
-        guard !unchecked || !record else { throw InputError("--unchecked", "results are not recorded") }
+        guard !unchecked || !record else {
+            throw InputError(
+                "--unchecked", "results are not recorded there", advice: "--csv FILE takes them, marked as unchecked")
+        }
         // What is asked for can be wrong without a device too, and where results go before they have taken their time.
         if let trace { try AtomicFile.check(trace) }
         if let path = results(of: group) { try BenchmarkRecord.check(path) }
@@ -153,19 +156,27 @@ struct BenchCommand: ParsableCommand {
             Output.line("first step \(index == 0 ? "after start" : "in a new context"): \(first.text)")
         }
         Output.line(table.header)
+        let record = BenchmarkRecord(session: session, checked: !unchecked)
+        // Row by row: a run that is ended has recorded what it measured.
+        let path = results(of: group)
+        func append(_ rows: [[String]]) throws {
+            if let path { try BenchmarkRecord.append(rows, to: path) }
+        }
+        try append(yardsticks(firstSteps, table, record))
         var results: [BenchmarkResult] = []
-        func add(_ result: BenchmarkResult) {
+        func add(_ result: BenchmarkResult) throws {
             results.append(result)
             Output.line(table.row(result))
             if kernels { for line in table.kernels(result) { Output.line(line) } }
+            try append(record.rows(result, copy: table.copy, peak: table.peak))
         }
-        for benchmark in cases { add(try session.run(benchmark, checked: !unchecked)) }
+        for benchmark in cases { try add(session.run(benchmark, checked: !unchecked)) }
         if group == .epoch {
             let step = try stepBenchmark(.whole)
-            add(
-                try EpochBenchmark(step, steps: stepsOfEpoch, epochs: quick ? 1 : 3).run(in: session, checked: !unchecked))
+            try add(
+                EpochBenchmark(step, steps: stepsOfEpoch, epochs: quick ? 1 : 3).run(in: session, checked: !unchecked))
         }
-        if let reading { add(try reading.run(seconds: quick ? 2 : 10)) }
+        if let reading { try add(reading.run(seconds: quick ? 2 : 10)) }
         for result in results {
             if let gap = result.gap { Output.line("missed: \(result.name) \(result.shape): \(gap)") }
         }
@@ -173,17 +184,11 @@ struct BenchCommand: ParsableCommand {
             try AtomicFile.write(Array(LaunchTrace.chromeTrace(results.map { ($0.name, $0.records) })), to: trace)
             Output.error("trace in \(trace)")
         }
-        if let path = self.results(of: group) {
-            try BenchmarkRecord.append(rows(results, firstSteps, table, in: session), to: path)
-            Output.error("recorded in \(path)")
-        }
+        if let path { Output.error("recorded in \(path)") }
     }
 
-    /// What a results file gets: the yardsticks of the run, then what was timed.
-    private func rows(
-        _ results: [BenchmarkResult], _ firstSteps: [FirstStep], _ table: BenchTable, in session: BenchmarkSession
-    ) -> [[String]] {
-        let record = BenchmarkRecord(session: session)
+    /// What stands before the cases in a results file: what shares are of, and first steps.
+    private func yardsticks(_ firstSteps: [FirstStep], _ table: BenchTable, _ record: BenchmarkRecord) -> [[String]] {
         var rows: [[String]] = []
         if let copy = table.copy { rows.append(record.row("copy", "256 MB buffers", "bandwidth", "GB/s", "256 MB", copy)) }
         if let peak = table.peak { rows.append(record.row("peak", "multiply-adds", "rate", "GFLOP/s", "registers", peak)) }
@@ -193,7 +198,7 @@ struct BenchCommand: ParsableCommand {
                 record.row(
                     "first step", mode, "wall time", "s", "\(teacherOfStep)->\(studentOfStep) \(imagesOfStep)", first.seconds))
         }
-        return rows + results.flatMap { record.rows($0, copy: table.copy, peak: table.peak) }
+        return rows
     }
 
     private func pictures() throws(InputError) -> ReadingBenchmark {

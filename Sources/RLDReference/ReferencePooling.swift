@@ -32,10 +32,9 @@ enum ReferencePooling {
     {
         var y = [Double](repeating: 0, count: planes * output.plane)
         var winners = [Int](repeating: 0, count: y.count)
-        forEachWindow(
-            planes: planes, input: input, output: output, rows: { window($0, p, input.height) },
-            columns: { window($0, p, input.width) }
-        ) { o, rows, columns, base in
+        func rows(_ index: Int) -> Range<Int> { window(index, p, input.height) }
+        func columns(_ index: Int) -> Range<Int> { window(index, p, input.width) }
+        forEachWindow(planes: planes, input: input, output: output, rows: rows, columns: columns) { o, rows, columns, base in
             var best = -Double.infinity
             var winner = base + rows.lowerBound * input.width + columns.lowerBound
             for h in rows {

@@ -17,6 +17,20 @@ import Testing
         #expect(lines.first == Substring(BenchmarkRecord.columns.joined(separator: ",")))
         #expect(lines.count == 1 + 2 * (1 + 2 * 8))
         #expect(lines.count { $0.hasPrefix("rld,") && $0.contains("3x17") } == 16)
+        #expect(lines.dropFirst().allSatisfy { $0.contains(" threads)") }, "a processor is told from another one of the same name")
+    }
+
+    /// What was timed before a run ends is recorded, and what nothing was compared with is marked.
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd"))
+    func rowsAreRecordedOneByOne() throws {
+        let folder = TemporaryFolder()
+        let csv = folder.path + "/losses.csv"
+        let arguments = ["bench", "losses", "--quick", "--only", "rld,ce", "--shapes", "3x17", "--unchecked"]
+        #expect(try Program.run(arguments + ["--record"]).code == 2)
+        #expect(try Program.run(arguments + ["--csv", csv]).code == 0)
+        let lines = try String(contentsOfFile: csv, encoding: .utf8).split(separator: "\n").dropFirst()
+        #expect(lines.first?.hasPrefix("copy,") == true, "what shares are of stands before them")
+        #expect(lines.dropFirst().count == 16 && lines.dropFirst().allSatisfy { $0.contains(", unchecked\"") })
     }
 
     @Test(

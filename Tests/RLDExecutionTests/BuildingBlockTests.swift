@@ -132,9 +132,8 @@ import Testing
             let found = problem { try block.forward(rows: 1, logits: logits, temperature: temperature, into: result) }
             #expect(found.contains("temperature \(temperature), expected 1e-3 to 1e3"))
         }
-        for slice in [
-            DeviceSlice(logits.buffer, offset: .max - 1, count: 3), DeviceSlice(logits.buffer, offset: -1), logits.slice(Int.max, 3),
-        ] {
+        let (beyond, before) = (DeviceSlice(logits.buffer, offset: .max - 1, count: 3), DeviceSlice(logits.buffer, offset: -1))
+        for slice in [beyond, before, logits.slice(Int.max, 3)] {
             #expect(problem { try block.forward(rows: 1, logits: slice, into: result) }.hasPrefix("logits: "))
         }
         #expect(problem { try block.forward(rows: 0, logits: logits, into: result) } == "none")
