@@ -17,7 +17,7 @@ import Testing
         #expect(lines.first == Substring(BenchmarkRecord.columns.joined(separator: ",")))
         #expect(lines.count == 1 + 2 * (1 + 2 * 8))
         #expect(lines.count { $0.hasPrefix("rld,") && $0.contains("3x17") } == 16)
-        #expect(lines.dropFirst().allSatisfy { $0.contains(" threads)") }, "a processor is told from another one of the same name")
+        #expect(lines.dropFirst().allSatisfy { $0.contains(" threads)") }, "one processor is told from another of its name")
     }
 
     /// What was timed before a run ends is recorded, and what nothing was compared with is marked.
