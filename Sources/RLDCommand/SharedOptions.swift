@@ -129,40 +129,40 @@ struct RunOptions: ParsableArguments {
 
 /// The options of all methods; those that the chosen method does not have are warned about.
 struct MethodArguments: ParsableArguments {
-    @Option(parsing: .unconditional, help: "Weight of the cross-entropy with the label.")
+    @Option(parsing: .unconditional, help: MethodOption.crossEntropyWeight.help)
     var ceWeight: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the KL term (kd, la, rc; of mlkd, of all its alignments).")
+    @Option(parsing: .unconditional, help: MethodOption.distillationWeight.help)
     var kdWeight: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the correction term (rc).")
+    @Option(parsing: .unconditional, help: MethodOption.correctionWeight.help)
     var rcWeight: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the confidence term (rld, dkd).")
+    @Option(parsing: .unconditional, help: MethodOption.alpha.help)
     var alpha: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the correlation term (rld, dkd).")
+    @Option(parsing: .unconditional, help: MethodOption.beta.help)
     var beta: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the squared distance of logits where the teacher is right (lr).")
+    @Option(parsing: .unconditional, help: MethodOption.lambda1.help)
     var lambda1: String?
 
-    @Option(parsing: .unconditional, help: "Weight of the squared distance of probabilities where the teacher is wrong (lr).")
+    @Option(parsing: .unconditional, help: MethodOption.lambda2.help)
     var lambda2: String?
 
-    @Option(parsing: .unconditional, help: "Largest share of the teacher in the revised target, 0 to 1 (lr).")
+    @Option(parsing: .unconditional, help: MethodOption.eta.help)
     var eta: String?
 
-    @Option(parsing: .unconditional, help: "Temperature T of the distillation terms (kd, dkd, la, rc, rld, mlkd).")
+    @Option(parsing: .unconditional, help: MethodOption.temperature.help)
     var temperature: String?
 
-    @Option(parsing: .unconditional, help: "Temperature a of the confidence term (rld), the authors' ALPHA_T.")
+    @Option(parsing: .unconditional, help: MethodOption.confidenceTemperature.help)
     var confidenceTemperature: String?
 
-    @Option(parsing: .unconditional, help: "Epochs over which the distillation terms grow to their weight (rld, dkd).")
+    @Option(parsing: .unconditional, help: MethodOption.warmUp.help)
     var warmUp: String?
 
-    @Flag(help: "Standardise the logits of each row before the distillation terms.")
+    @Flag(help: MethodOption.standardize.help)
     var standardize = false
 
     @Flag(help: "The authors' recipe for standardised logits: temperatures 2, weights x 9 (kd, mlkd: 9), --standardize.")
@@ -179,6 +179,14 @@ struct MethodArguments: ParsableArguments {
             ("method.confidence_temperature", "--confidence-temperature", confidenceTemperature),
             ("method.warm_up", "--warm-up", warmUp), ("method.standardize", "--standardize", standardize ? "true" : nil),
         ]
+    }
+}
+
+extension MethodOption {
+    /// What it is, and which methods have it.
+    fileprivate var help: ArgumentHelp {
+        let (first, rest) = (meaning.prefix(1).uppercased(), meaning.dropFirst())
+        return ArgumentHelp("\(first)\(rest) (\(methods.joined(separator: ", "))).")
     }
 }
 

@@ -12,9 +12,11 @@ extension FusedLoss {
         var arguments = ArgumentSetter(kernel)
         try setBatch(call, &arguments)
         switch call.method {
+        case .crossEntropy, .knowledgeDistillation, .decoupledKnowledgeDistillation, .labelAugment, .reviewCorrection,
+            .refinedLogitDistillation:
+            try setKinds(call, sums, &arguments)
         case .labelRevision(let m): try setRevision(m, call, &arguments)
         case .multiLevelLogitDistillation(let m): try setLevels(m, call, &arguments)
-        default: try setKinds(call, sums, &arguments)
         }
         if let audit {
             let (temperature, standardize) = call.method.auditConfidence
@@ -82,9 +84,8 @@ extension FusedLoss {
 
     /// Weights of cross-entropy, the pair term and the set term, 0 for one that the method does not have.
     private func weightsByKind(_ call: Call) -> [Float] {
-        [["ce"], ["tckd", "scd", "rc"], ["kd", "nckd", "mcd"]].map { names in
-            zip(call.method.termNames, call.weights).first { names.contains($0.0) }?.1 ?? 0
-        }
+        let kinds = rowKernel.kinds
+        return [kinds?.crossEntropy, kinds?.pair, kinds?.set].map { $0.map { call.weights[$0] } ?? 0 }
     }
 
     /// Adds the rows' terms and counts to an accumulator.

@@ -54,6 +54,11 @@ package final class FusedLoss {
         guard capacity > 0, classes > 0, capacity < 1 << 31, classes < 1 << 24 else {
             throw DeviceError(.shapeMismatch, "a loss over \(capacity) rows of \(classes) classes")
         }
+        guard method.termNames.count <= LossAccumulator.maxTerms else {
+            throw DeviceError(
+                .unsupported,
+                "method '\(method.id)' has \(method.termNames.count) terms, sums on a device hold \(LossAccumulator.maxTerms)")
+        }
         let context = programs.context
         methodID = method.id
         self.programs = programs

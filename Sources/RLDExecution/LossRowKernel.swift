@@ -4,9 +4,10 @@ import RLDMethods
 /// The kernel that computes the rows of a method's loss: which program, with which constants.
 final class LossRowKernel {
     let layout: LossRowLayout
+    /// nil for a kernel with arguments of its own.
+    var kinds: Kinds? { source.kinds }
 
-    private let file: String
-    private let function: String
+    private let source: Source
     private let programs: ProgramCache
     private let variant: [(String, String)]
     private var kernel: Kernel
@@ -27,13 +28,13 @@ final class LossRowKernel {
         _ method: Method, classes: Int, programs: ProgramCache, profile: KernelProfile, localSize: Int?,
         variant: [(String, String)]
     ) throws(DeviceError) {
-        let (file, function) = Self.function(of: method)
+        let source = Self.source(of: method)
         let temperatures = Temperatures(method)
         func build(_ items: Int?) throws(DeviceError) -> (LossRowLayout, Constants?, Kernel) {
             let layout = LossRowLayout(
-                method, classes: classes, profile: profile, device: programs.context.device, items: items)
+                method, kinds: source.kinds, classes: classes, profile: profile, device: programs.context.device, items: items)
             let constants = layout.takesConstants ? Constants(temperatures) : nil
-            let kernel = try Self.kernel(programs, file, function, layout, variant, constants, quads: layout.inQuads)
+            let kernel = try Self.kernel(programs, source, layout, variant, constants, quads: layout.inQuads)
             return (layout, constants, kernel)
         }
         var built = try build(localSize)
@@ -42,18 +43,20 @@ final class LossRowKernel {
         (layout, constants, kernel) = built
         addsRows =
             layout.finishes
-            ? try Self.kernel(programs, file, "loss_add_rows_alone", layout, variant, constants, quads: false) : nil
+            ? try Self.kernel(
+                programs, Source(file: source.file, function: "loss_add_rows_alone", kinds: nil), layout, variant, constants,
+                quads: false) : nil
         readsQuads = layout.inQuads
-        (self.file, self.function, self.programs, self.variant) = (file, function, programs, variant)
+        (self.source, self.programs, self.variant) = (source, programs, variant)
         (self.method, self.temperatures) = (method, temperatures)
     }
 
     private static func kernel(
-        _ programs: ProgramCache, _ file: String, _ function: String, _ layout: LossRowLayout, _ variant: [(String, String)],
+        _ programs: ProgramCache, _ source: Source, _ layout: LossRowLayout, _ variant: [(String, String)],
         _ constants: Constants?, quads: Bool
     ) throws(DeviceError) -> Kernel {
         try programs.kernel(
-            file, function,
+            source.file, source.function,
             defines: layout.defines + variant + (constants?.defines ?? []) + (quads ? LossRowLayout.quads : []),
             options: layout.options)
     }
@@ -68,7 +71,7 @@ final class LossRowKernel {
         let found = Temperatures(method)
         let wanted = layout.takesConstants ? Constants(found) : nil
         if wanted != constants || quads != readsQuads {
-            kernel = try Self.kernel(programs, file, function, layout, variant, wanted, quads: quads)
+            kernel = try Self.kernel(programs, source, layout, variant, wanted, quads: quads)
         }
         (constants, temperatures, self.method, readsQuads) = (wanted, found, method, quads)
         return kernel
@@ -110,16 +113,37 @@ final class LossRowKernel {
         }
     }
 
-    private static func function(of method: Method) -> (file: String, function: String) {
-        switch method {
-        case .crossEntropy: ("cross_entropy.cl", "cross_entropy_rows_fused")
-        case .knowledgeDistillation: ("knowledge_distillation.cl", "knowledge_distillation_rows_fused")
-        case .decoupledKnowledgeDistillation: ("dkd.cl", "dkd_rows_fused")
-        case .labelAugment: ("label_augment.cl", "label_augment_rows_fused")
-        case .reviewCorrection: ("review_correction.cl", "review_correction_rows_fused")
-        case .labelRevision: ("label_revision.cl", "label_revision_rows_fused")
-        case .refinedLogitDistillation: ("rld_loss.cl", "rld_loss_rows_fused")
-        case .multiLevelLogitDistillation: ("mlkd.cl", "mlkd_rows_fused")
+    /// Where a method's kernel is, and what it takes.
+    struct Source {
+        let file: String
+        let function: String
+        let kinds: Kinds?
+    }
+
+    /// Which of a method's terms `kernels/common/logit_loss.clh` computes as what, by their indices in `Method.termNames`; a kernel without
+    /// them takes arguments of its own (`FusedLoss.setArguments`).
+    struct Kinds {
+        var crossEntropy: Int?
+        /// Of the label against the rest, or towards the student's own logits.
+        var pair: Int?
+        /// Over a set of classes.
+        var set: Int?
+    }
+
+    private static func source(of method: Method) -> Source {
+        func shared(_ file: String, _ function: String, ce: Int? = nil, pair: Int? = nil, set: Int? = nil) -> Source {
+            Source(file: file, function: function, kinds: Kinds(crossEntropy: ce, pair: pair, set: set))
+        }
+        return switch method {
+        case .crossEntropy: shared("cross_entropy.cl", "cross_entropy_rows_fused", ce: 0)
+        case .knowledgeDistillation:
+            shared("knowledge_distillation.cl", "knowledge_distillation_rows_fused", ce: 0, set: 1)
+        case .decoupledKnowledgeDistillation: shared("dkd.cl", "dkd_rows_fused", ce: 0, pair: 1, set: 2)
+        case .labelAugment: shared("label_augment.cl", "label_augment_rows_fused", set: 0)
+        case .reviewCorrection: shared("review_correction.cl", "review_correction_rows_fused", ce: 0, pair: 2, set: 1)
+        case .refinedLogitDistillation: shared("rld_loss.cl", "rld_loss_rows_fused", ce: 0, pair: 1, set: 2)
+        case .labelRevision: Source(file: "label_revision.cl", function: "label_revision_rows_fused", kinds: nil)
+        case .multiLevelLogitDistillation: Source(file: "mlkd.cl", function: "mlkd_rows_fused", kinds: nil)
         }
     }
 }

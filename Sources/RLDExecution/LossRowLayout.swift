@@ -23,15 +23,17 @@ struct LossRowLayout {
     /// What a kernel is built with that reads four classes at once.
     static let quads = [("ROW_WIDTH", "4")]
 
-    /// - Parameter items: work-items per row of the gpu profile; chosen by the number of classes if nil.
-    init(_ method: Method, classes: Int, profile: KernelProfile, device: Device, items: Int?) {
+    /// - Parameters:
+    ///   - kinds: what its kernel computes with `kernels/common/logit_loss.clh`.
+    ///   - items: work-items per row of the gpu profile; chosen by the number of classes if nil.
+    init(_ method: Method, kinds: LossRowKernel.Kinds?, classes: Int, profile: KernelProfile, device: Device, items: Int?) {
         let keepsBlocks = Self.keepsBlocks(method)
         switch profile {
         case .cpu:
             self.items = 1
             // What only threads of a host can do, and only this driver is known to.
             let onThreads = device.isPoCL && device.isCPU
-            finishes = keepsBlocks && onThreads && !method.needsWholeBatch
+            finishes = kinds != nil && onThreads && !method.needsWholeBatch
             (takesConstants, inQuads, options) = (keepsBlocks, false, "")
             // A work-item keeps its block in private memory.
             blockBytes = keepsBlocks ? 16 : nil
@@ -62,8 +64,10 @@ struct LossRowLayout {
 
     private static func keepsBlocks(_ method: Method) -> Bool {
         switch method {
+        case .crossEntropy, .knowledgeDistillation, .decoupledKnowledgeDistillation, .labelAugment, .reviewCorrection,
+            .labelRevision, .refinedLogitDistillation:
+            true
         case .multiLevelLogitDistillation: false
-        default: true
         }
     }
 

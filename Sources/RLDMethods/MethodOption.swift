@@ -46,15 +46,15 @@ public enum MethodOption: String, Sendable, CaseIterable {
     public var meaning: String {
         switch self {
         case .crossEntropyWeight: "weight of the cross-entropy with the label"
-        case .distillationWeight: "weight of the KL term"
-        case .correctionWeight: "weight of the correction term (RC)"
-        case .alpha: "weight of the confidence term (SCD, TCKD)"
-        case .beta: "weight of the correlation term (MCD, NCKD)"
+        case .distillationWeight: "weight of the KL term, of mlkd of all its alignments"
+        case .correctionWeight: "weight of the correction term"
+        case .alpha: "weight of the confidence term, SCD or TCKD"
+        case .beta: "weight of the correlation term, MCD or NCKD"
         case .lambda1: "weight of the squared distance of logits where the teacher is right"
         case .lambda2: "weight of the squared distance of probabilities where the teacher is wrong"
-        case .eta: "largest share of the teacher in the revised target"
+        case .eta: "largest share of the teacher in the revised target, 0 to 1"
         case .temperature: "temperature T of the distillation terms"
-        case .confidenceTemperature: "temperature a of the confidence term (the authors' ALPHA_T)"
+        case .confidenceTemperature: "temperature a of the confidence term, the authors' ALPHA_T"
         case .standardize: "standardise the logits of each row before the distillation terms"
         case .warmUp: "epochs over which the distillation terms grow to their weight"
         }

@@ -12,6 +12,11 @@ enum Program {
         var errorLines: [Substring] { error.split(separator: "\n").filter { !$0.hasPrefix("warning:") } }
     }
 
+    /// The tests alone were built.
+    struct Missing: Error, CustomStringConvertible {
+        let description: String
+    }
+
     static var path: String {
         // The test executable is .build/<triple>/release/<package>PackageTests.xctest; some runners start a helper from
         // elsewhere, so the loaded bundle's path in the arguments counts first.
@@ -36,6 +41,9 @@ enum Program {
         _ arguments: [String], program: String = path, environment: [String: String] = [:],
         afterStart: (Process) -> Void = { _ in }
     ) throws -> Result {
+        guard FileManager.default.isExecutableFile(atPath: program) else {
+            throw Missing(description: "\(program) is not there: swift build -c release --product rld")
+        }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments

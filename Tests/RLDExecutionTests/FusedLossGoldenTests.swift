@@ -4,7 +4,7 @@ import RLDMethods
 import TestSupport
 import Testing
 
-/// The fused losses against what the authors' code gives, at the float32 tolerances of the goldens' README section 7.
+/// The fused losses against what the authors' code gives, at the float32 tolerances of `Tests/Goldens/README.md`.
 @Suite(.enabled(if: TestDevice.enabled, "no OpenCL device: install pocl-opencl-icd")) struct FusedLossGoldenTests {
     @Test(arguments: TestDevice.profiles)
     func everyCaseAgrees(_ profile: KernelProfile) throws {
@@ -34,7 +34,7 @@ import Testing
                     check("\(name) per row", Double(found.perRow[k][row]), value, near: wanted.isNearIdentical)
                 }
             }
-            // Skips of the README: ill-conditioned by design.
+            // Ill-conditioned by design.
             if wanted.isNearIdentical && wanted.isStandardized { continue }
             var (gradient, expected) = (found.gradient.map(Double.init), wanted.gradient)
             if golden.set.hasSuffix("edge_rows") && wanted.isStandardized {

@@ -84,6 +84,25 @@ import Testing
         return max(worst, expectClose(found.gradient.map(Double.init), wanted.gradient, .each(bounds), "\(what): gradient"))
     }
 
+    /// Weights that differ from term to term, and from 1: a kernel that leaves one out is off.
+    @Test(arguments: Method.ids, TestDevice.profiles) func everyWeightCounts(_ id: String, _ profile: KernelProfile) throws {
+        var method = try Method.make(id: id).method
+        for (index, option) in method.options.filter({ $0.kind == .weight }).enumerated() {
+            try method.set(option, to: [0.3, 1.7, 0.6][index % 3])
+        }
+        let batch = Batch(6, 10, seed: 21)
+        let tensors = [batch.student, batch.teacher].map { Tensor(shape: [6, 10], values: $0) }
+        func loss(_ executor: any NetworkExecutor) throws -> LossReport {
+            try executor.loss(
+                method, student: tensors[0], teacher: method.needsTeacher ? tensors[1] : nil, labels: batch.labels,
+                settings: LossSettings(warmup: 0.4))
+        }
+        let found = try loss(DeviceExecutor(engine: DeviceEngine(TestDevice.device(), profile: profile)))
+        let wanted = try loss(ReferenceExecutor())
+        expectClose(found.total, wanted.total, .relative(2e-5, absolute: 1e-6), "total of \(id)")
+        expectClose(found.gradient, wanted.gradient, .relative(1e-5, absolute: 1e-6), "gradient of \(id)")
+    }
+
     @Test(arguments: TestDevice.profiles, methods)
     func awkwardSizes(_ profile: KernelProfile, _ method: Method) throws {
         let engine = try engine(profile)

@@ -47,7 +47,7 @@ import Testing
     /// One step against the golden, and its backward pass against the reference that follows the device's rectified values.
     ///
     /// A rectifier whose input is 0 within rounding may fall on the other side than in the golden, and with it a share of all
-    /// gradients before it: the goldens' README allows 3e-2 for that. Following the device, the reference has the same signs, and
+    /// gradients before it: 3e-2 is allowed for that. Following the device, the reference has the same signs, and
     /// every gradient of every network agrees to 1e-4 of its norm.
     @Test(arguments: steps) func trainingStep(id: String, profile: KernelProfile) throws {
         let golden = try Goldens.model(id)

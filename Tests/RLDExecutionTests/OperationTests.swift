@@ -21,6 +21,46 @@ import Testing
         print("worst error / bound, \(profile): \(worst?.worst ?? 0) (\(worst?.name ?? ""), \(worst?.worstTensor ?? ""))")
     }
 
+    /// torch.nn.ReLU and ReLU6 at the ends of their ranges: a broken value is not rectified away, and the gradient at an end is 0.
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"), arguments: TestDevice.profiles)
+    func rectifiersLetNaNThrough(profile: KernelProfile) throws {
+        let images = [Double.nan, -1, 0, -0.0, 0.5, 6, 7, -.infinity, .infinity]
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        for (name, upper) in [("relu", Double.infinity), ("relu6", 6)] {
+            let network = Network(name, input: [images.count]) { upper > 6 ? $0.relu($1) : $0.relu6($1) }
+            let device = try DeviceNetwork(
+                network, state: network.initialState(seed: 1), role: .student, engine: engine, inputGradient: true)
+            let plan = try NetworkPlan(device.network, store: device.store, batch: 1, mode: .training, inputGradient: true)
+            try plan.write(images)
+            try plan.forward()
+            let found = try engine.read(plan.output)
+            #expect(found[0].isNaN && Array(found[1...]) == images[1...].map { min(max($0, 0), upper) }, "\(name): \(found)")
+            try engine.write(Array(repeating: 2, count: images.count), to: try #require(plan.outputGradient))
+            try plan.backward()
+            let gradient = try engine.read(try #require(plan.gradientOfInput))
+            #expect(Array(gradient[1...]) == images[1...].map { $0 > 0 && ($0 < upper || name == "relu") ? 2 : 0 }, "\(name): \(gradient)")
+        }
+    }
+
+    /// A step that uses a value without saying so would find another one in its memory; it is refused where its launches are made.
+    @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func stepsSayWhatTheyUse() throws {
+        let engine = try DeviceEngine(TestDevice.device())
+        let builder = PlanBuilder(guardElements: 0)
+        let (a, b, c) = (builder.value(4), builder.value(4), builder.value(4))
+        func launch(_ memory: PlanBuilder.Memory, _ used: [PlanBuilder.Value]) -> [Launch] {
+            for value in used { _ = memory[value] }
+            return []
+        }
+        builder.step(reads: [a], writes: [b]) { memory throws(DeviceError) in launch(memory, [a, b]) }
+        builder.step(reads: [b], writes: [c]) { memory throws(DeviceError) in launch(memory, [a, b, c]) }
+        builder.endPhase()
+        let plan = try builder.plan(arenaLimit: 1 << 20)
+        let arenas = try plan.arenaCounts.map { try engine.makeBuffer($0, label: "arena") }
+        let error = #expect(throws: DeviceError.self) { try builder.build(plan, arenas: arenas, queue: engine.queue) }
+        #expect(error?.message.contains("uses a value that it does not say it reads or writes") == true)
+    }
+
     /// The tiles of the CPU class that this machine is not: any CPU computes them, only more slowly.
     @Test(.enabled(if: TestDevice.enabled, "no OpenCL device"))
     func theOtherRegisterTilesMatchTheReference() throws {

@@ -8,7 +8,7 @@ import Testing
 
 /// Eight steps of RLD, resnet20 to resnet8, on the device in both kernel profiles, at the float32 tolerances of the goldens.
 @Suite("Trajectory on a device", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TrajectoryDeviceTests {
-    /// Per step, and for the final logits over their largest (goldens README, section 7).
+    /// Per step, and for the final logits over their largest (`Tests/Goldens/README.md`).
     struct Tolerance: Sendable {
         let name: String
         let step: @Sendable (Int) -> Double

@@ -1,6 +1,7 @@
 import Foundation
 import RLDGraph
 import RLDMethods
+import RLDReference
 import Testing
 
 /// The one table of options that the command line and configuration files share.
@@ -105,9 +106,47 @@ import Testing
                 == [[1], [0.1, 9], [1, 9, 72], [1], [1, 9, 0.9], [1, 4, 1], [1, 9, 72], [0.1, 9, 9, 9]])
         for method in Method.defaults {
             let lskd = method.applyingLSKD()
-            #expect(lskd.value(of: .temperature) == method.value(of: .temperature).map { _ in 2 })
+            guard method.value(of: .standardize) != nil else {
+                #expect(lskd == method, "the authors do not offer it there")
+                continue
+            }
+            #expect(lskd.value(of: .temperature) == 2)
             #expect(lskd.value(of: .standardize) == method.value(of: .standardize).map { _ in 1 })
         }
-        #expect(Method.defaults[0].applyingLSKD() == Method.defaults[0])
+    }
+
+    /// An option that a method keeps but does not name could not be set, one that its loss does not read would be set in vain.
+    @Test(arguments: Method.defaults) func everyValueIsAnOptionAndEveryOptionCounts(_ method: Method) throws {
+        let settings = try #require(Mirror(reflecting: method).children.first?.value)
+        #expect(Mirror(reflecting: settings).children.count == method.options.count)
+        let (rows, classes) = (5, 4)
+        let values = { (stream: UInt64) in
+            (0..<rows * classes).map { 4 * CounterRandom.normal(seed: 11, stream: stream, counter: UInt64($0)) }
+        }
+        func loss(_ method: Method, warmup: Double = 1) throws -> LossReport {
+            try ReferenceExecutor().loss(
+                method, student: Tensor(shape: [rows, classes], values: values(1)),
+                teacher: method.needsTeacher ? Tensor(shape: [rows, classes], values: values(2)) : nil,
+                labels: [0, 1, 2, 3, 1], settings: LossSettings(warmup: warmup))
+        }
+        let usual = try loss(method)
+        for option in method.options {
+            guard option.kind != .epochs else {
+                #expect(try loss(method, warmup: 0.5).total != usual.total, "\(method.id) \(option)")
+                continue
+            }
+            var other = method
+            let value = try #require(method.value(of: option))
+            let changed = option.kind == .flag ? 1 - value : value / 2
+            try other.set(option, to: changed)
+            let found = try loss(other)
+            #expect(found.total != usual.total && found.gradient != usual.gradient, "\(method.id) \(option)")
+            // Weights stand before the terms, and the cross-entropy's before it alone.
+            guard option.kind == .weight else { continue }
+            #expect(found.terms.elementsEqual(usual.terms) { $0 == $1 }, "\(method.id) \(option)")
+            guard option == .crossEntropyWeight else { continue }
+            let entropy = try #require(usual.terms.first { $0.name.hasPrefix("ce") }?.value)
+            #expect(abs(found.total - usual.total - (changed - value) * entropy) < 1e-12)
+        }
     }
 }

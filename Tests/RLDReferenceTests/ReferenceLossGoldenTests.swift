@@ -4,7 +4,7 @@ import RLDReference
 import TestSupport
 import Testing
 
-/// The Double losses against what the authors' code gives, at the float64 tolerances of the goldens' README section 7.
+/// The Double losses against what the authors' code gives, at the float64 tolerances of `Tests/Goldens/README.md`.
 @Suite struct ReferenceLossGoldenTests {
     @Test func everyCaseIsThere() { #expect(LossCase.all.count == 472) }
 

@@ -19,11 +19,11 @@ public struct TrainingStepOutcome {
     }
 }
 
-/// How far a model's numbers may lie from its golden (goldens README, section 7).
+/// How far a model's numbers may lie from its golden (`Tests/Goldens/README.md`).
 public struct ModelTolerance: Sendable {
     /// Of logits over the largest, of features and running statistics over their L2, of the loss relative.
     public let forward: Double
-    /// Of single logits of a training step, over their scale: the goldens' README bounds only their loss. Batch statistics of deep
+    /// Of single logits of a training step, over their scale. Batch statistics of deep
     /// layers (16 pixels of 8 images) magnify rounding.
     public let trainingLogits: Double
     /// Of a gradient over max(its L2, 1e-3 of the largest gradient's L2).

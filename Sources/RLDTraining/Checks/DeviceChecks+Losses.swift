@@ -77,14 +77,14 @@ extension DeviceChecks {
         let found = try DeviceExecutor(engine: engine).loss(method, student: student, teacher: teacher, labels: labels)
         let expected = try ReferenceExecutor().loss(method, student: student, teacher: teacher, labels: labels)
         var worst = Worst()
-        // Terms are means of rows that may cancel at high temperature: the goldens' bound for float32 losses.
+        // Terms are means of rows that may cancel at high temperature: hence an absolute part.
         worst.addCounts(found.terms.count, expected.terms.count, "terms")
         for (a, b) in zip(found.terms, expected.terms) {
             worst.add(abs(a.value - b.value) / (2e-5 * abs(b.value) + 1e-6), b.name)
         }
         worst.add(abs(found.total - expected.total) / (2e-5 * abs(expected.total) + 1e-6), "total")
         // With two classes the terms' gradients (of the order of 1 / rows) cancel each other, standardised ones entirely: what
-        // is left is compared with the rounding of what cancels, as the goldens' README asks for.
+        // is left is compared with the rounding of what cancels.
         let largest = expected.gradient.values.reduce(0) { max($0, abs($1)) }
         let allowed = bound * largest + (classes == 2 ? 2e-6 / Double(rows) : 0)
         worst.add(relativeError(found.gradient.values, expected.gradient.values) * largest / allowed, "gradient")

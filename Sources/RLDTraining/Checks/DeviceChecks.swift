@@ -41,8 +41,9 @@ public enum DeviceChecks {
         progress: (CheckResult) -> Void = { _ in }
     ) throws -> [CheckResult] {
         let engine = try DeviceEngine(device, profile: profile, registers: registers, guardElements: 16)
+        let sharing = tiny ? nil : try DeviceEngine(device, profile: profile, registers: registers)
         let operations = (tiny ? OperationCase.tiny : OperationCase.all).map { operation in
-            Check(name: operation.name) { try check(operation, engine: $0) }
+            Check(name: operation.name) { try check(operation, engine: $0, sharing: sharing) }
         }
         let stored = (tiny ? OperationCase.tinyStored : OperationCase.stored).map { operation in
             Check(name: operation.name) { try checkStored(operation, engine: $0) }
@@ -108,7 +109,12 @@ public enum DeviceChecks {
     }
 
     /// One case: forward, and unless it is a folded network backward (twice: it must overwrite) and running statistics.
-    package static func check(_ operation: OperationCase, engine: DeviceEngine) throws -> CheckResult {
+    /// - Parameters:
+    ///   - engine: with guard zones, where every value has memory of its own.
+    ///   - sharing: without; backward runs once more there, over memory that values share in turn, as in training.
+    package static func check(
+        _ operation: OperationCase, engine: DeviceEngine, sharing: DeviceEngine? = nil
+    ) throws -> CheckResult {
         let network = operation.network
         var worst = Worst()
         let bound = bound(network, engine.precision)
@@ -121,11 +127,27 @@ public enum DeviceChecks {
         let reference = try ReferenceNetwork(network, state: state, inputGradient: true, precision: engine.precision)
         let expected = try reference.forward(images, batch: operation.batch, training: !operation.folded)
 
-        let device = try DeviceNetwork(
-            network, state: state, role: operation.folded ? .teacher : .student, engine: engine, inputGradient: true)
-        let plan = try NetworkPlan(
-            device.network, store: device.store, batch: operation.batch, mode: operation.folded ? .inference : .training,
-            inputGradient: !operation.folded)
+        func make(_ engine: DeviceEngine) throws -> (DeviceNetwork, NetworkPlan) {
+            let device = try DeviceNetwork(
+                network, state: state, role: operation.folded ? .teacher : .student, engine: engine, inputGradient: true)
+            return (
+                device,
+                try NetworkPlan(
+                    device.network, store: device.store, batch: operation.batch,
+                    mode: operation.folded ? .inference : .training, inputGradient: !operation.folded)
+            )
+        }
+        func compareGradients(_ device: DeviceNetwork, _ plan: NetworkPlan, _ engine: DeviceEngine, _ how: String) throws {
+            if let dx = plan.gradientOfInput {
+                let found = Layout.toNCHW(try engine.read(dx), batch: operation.batch, shape: network.inputShape)
+                compare(found, reference.gradient(of: 0), "input gradient\(how)")
+            }
+            for parameter in network.parameters {
+                let found = try engine.read(device.store.gradient(parameter.name, count: parameter.count))
+                compare(found, reference.gradients[parameter.name] ?? [], "gradient of \(parameter.name)\(how)")
+            }
+        }
+        let (device, plan) = try make(engine)
         try plan.write(images)
         try plan.forward()
         let shape = network.nodes[network.output].shape
@@ -138,17 +160,20 @@ public enum DeviceChecks {
                 try engine.write(Layout.toNHWC(gradient, batch: operation.batch, shape: shape), to: outputGradient)
                 try plan.backward()
             }
-            if let dx = plan.gradientOfInput {
-                let found = Layout.toNCHW(try engine.read(dx), batch: operation.batch, shape: network.inputShape)
-                compare(found, reference.gradient(of: 0), "input gradient")
-            }
-            for parameter in network.parameters {
-                let found = try engine.read(device.store.gradient(parameter.name, count: parameter.count))
-                compare(found, reference.gradients[parameter.name] ?? [], "gradient of \(parameter.name)")
-            }
+            try compareGradients(device, plan, engine, "")
             let after = try device.store.state()
             for tensor in network.stateTensors where tensor.kind != .parameter {
                 compare(after[tensor.name]?.values ?? [], reference.state[tensor.name]?.values ?? [], tensor.name)
+            }
+            if let sharing {
+                let (device, plan) = try make(sharing)
+                try plan.write(images)
+                try plan.forward()
+                if let outputGradient = plan.outputGradient {
+                    try sharing.write(Layout.toNHWC(gradient, batch: operation.batch, shape: shape), to: outputGradient)
+                }
+                try plan.backward()
+                try compareGradients(device, plan, sharing, ", in shared memory")
             }
         }
         return CheckResult(worst, damagedGuards: try plan.damagedGuards(), precision: engine.precision)

@@ -146,6 +146,11 @@ package struct OperationCase: Sendable {
                 },
             ]
         } + [
+            // More values than a work-item of an elementwise kernel takes.
+            OperationCase("relu, relu6, add 2x16x17x17", input: [16, 17, 17], batch: 2) {
+                let y = $0.relu($1)
+                return $0.add($0.relu6($0.add(y, $1)), $1)
+            },
             OperationCase("residual blocks", input: [5, 9, 9], batch: 4) { net, x in
                 let y = residualBlock(&net, x, width: 16, stride: 2, prefix: "a.")
                 return residualBlock(&net, y, width: 16, stride: 1, prefix: "b.")
