@@ -272,20 +272,23 @@ class Worker:
             raise bench.Failed("it ended") from None
 
     def close(self):
-        """Ends the process, and knows its largest memory then."""
+        """Lets the process end, and knows its largest memory then."""
         try:
             self.process.stdin.close()
             self.device_memory = json.loads(self.process.stdout.readline() or "null")
         except (OSError, ValueError):
             pass
-        self.kill()
+        self.wait()
 
     def kill(self):
-        self.process.kill()
-        if self.process.returncode is None:
-            _, _, usage = os.wait4(self.process.pid, 0)
-            self.process.returncode = 0
-            self.resident = usage.ru_maxrss / 1024
+        # Not Popen's, which would wait for it.
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.wait()
+
+    def wait(self):
+        _, _, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = 0
+        self.resident = usage.ru_maxrss / 1024
 
 
 class Ours:
