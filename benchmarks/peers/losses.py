@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """The RLD loss with its gradient, in turns by `rld bench losses` and by PyTorch, eager and compiled.
 
-PyTorch's is rld_loss.py, checked against float64 first. Times a whole call on the host, from the first operation to the end on the
-device. Rows of both, in the columns of results/losses.csv, are appended to a file shape by shape; `peer-ratio rld SHAPE MODE R`
+PyTorch's are rld_loss.py's, as the formulas are written and rewritten for speed, checked against float64 first. Times a whole call
+on the host, from the first operation to the end on the device. Rows of both, in the columns of results/losses.csv, are appended to a file shape by shape; `peer-ratio rld SHAPE MODE R`
 says how many times faster ours is than a mode of PyTorch, by the medians of all rounds.
 
-    losses.py [--rld PATH] [--device cpu|cuda] [--shapes 64x100,512x1000] [--modes eager,compiled] [--rounds N] [--csv FILE]
+    losses.py [--rld PATH] [--device cpu|cuda] [--shapes 64x100,512x1000] [--modes MODE,...] [--rounds N]
+              [--csv FILE]
+
+Modes: eager, compiled, eager-rewritten, compiled-rewritten.
 """
 
 import argparse
@@ -15,7 +18,10 @@ import statistics
 import torch
 
 import bench
-from rld_loss import check, logits, rld_loss
+from rld_loss import as_written, check, logits, rewritten
+
+LOSSES = {
+    "eager": as_written, "compiled": as_written, "eager-rewritten": rewritten, "compiled-rewritten": rewritten}
 
 
 def compare(shape, options, name, driver):
@@ -24,7 +30,7 @@ def compare(shape, options, name, driver):
     student.requires_grad_()
     modes = {}
     for mode in options.modes.split(","):
-        loss = torch.compile(rld_loss, dynamic=False) if mode == "compiled" else rld_loss
+        loss = torch.compile(LOSSES[mode], dynamic=False) if mode.startswith("compiled") else LOSSES[mode]
         try:
             check(loss, student, teacher, labels)
         except Exception as error:  # no compiler, no memory: the others can be timed
@@ -67,7 +73,7 @@ def main():
     parser.add_argument("--rld", default=bench.RLD)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--shapes", default="64x100,512x1000,8192x1000,256x32000")
-    parser.add_argument("--modes", default="eager,compiled")
+    parser.add_argument("--modes", default=",".join(LOSSES))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--csv")

@@ -163,7 +163,7 @@ class PyTorchStep:
 
     def __init__(self, pair, variant, options):
         import torch
-        from rld_loss import rld_loss
+        from rld_loss import rewritten
 
         batch, device = options.batch, options.device
         self.torch, self.device = torch, device
@@ -179,7 +179,7 @@ class PyTorchStep:
         def step(images, labels):
             with torch.no_grad():
                 guide = teacher(images)
-            return rld_loss(student(images), guide, labels)
+            return rewritten(student(images), guide, labels)
 
         mode = compile_mode(variant, options)
         self.loss = torch.compile(step, mode=mode) if mode else step
@@ -228,7 +228,7 @@ def worker(options):
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
     torch.set_float32_matmul_precision("high" if options.precision == "tf32" else "highest")
-    rld_loss.check(rld_loss.rld_loss, *rld_loss.logits(64, CLASSES, options.device))
+    rld_loss.check(rld_loss.rewritten, *rld_loss.logits(64, CLASSES, options.device))
     variant, _, kind = options.worker.partition("/")
     step = PyTorchEpoch(options.pairs, options, variant, kind) if options.epochs else PyTorchStep(options.pairs, variant, options)
     for _ in range(1 if options.epochs else 3):
