@@ -26,6 +26,10 @@ public final class CommandQueue {
     /// Whether `finish` looks for the end before it sleeps, and the launch that it looks at.
     private let polls: Bool
     private var lastLaunch: Event?
+    /// Whether nothing was enqueued since the last wait for the device.
+    private var isIdle = true
+    /// For `runNow`; made at the first one.
+    private var callingThread: OpaquePointer?
 
     /// - Parameter profiling: time the launches, for `profile`.
     /// - Throws: `.failed` if the driver refuses; `.outOfMemory`, `.deviceLost`.
@@ -48,10 +52,12 @@ public final class CommandQueue {
         LiveObjects.Kind.queues.created()
     }
 
-    private static func make(_ context: Context, _ properties: Int32) throws(DeviceError) -> OpaquePointer {
+    private static func make(
+        _ context: Context, _ properties: Int32, on device: OpaquePointer? = nil
+    ) throws(DeviceError) -> OpaquePointer {
         var status: Int32 = 0
         let handle = clCreateCommandQueue(
-            context.handle, context.device.handle, cl_command_queue_properties(properties), &status)
+            context.handle, device ?? context.device.handle, cl_command_queue_properties(properties), &status)
         guard let handle, status == 0 else {
             throw DeviceError(
                 status: CLStatus(rawValue: status), or: .failed, message: "creating a command queue on \(context.device)")
@@ -60,7 +66,7 @@ public final class CommandQueue {
     }
 
     deinit {
-        for handle in [ownHandle, untimedHandle].compactMap({ $0 }) {
+        for handle in [ownHandle, untimedHandle, callingThread].compactMap({ $0 }) {
             // What is still queued reads host memory that goes away with this object.
             let status = clFinish(handle)
             if status != 0 {
@@ -102,6 +108,35 @@ public final class CommandQueue {
         }
     }
 
+    /// Whether `runNow` may run something: the device has a calling thread, and nothing that was enqueued is still to be done.
+    package var canRunNow: Bool { isIdle && context.device.callingThread != nil }
+
+    /// Runs a launch of a few microseconds on this thread and returns when it is over, which is sooner than another thread would have
+    /// woken for it. Only where `canRunNow`, and of a kernel of `ProgramCache.kernelOnCallingThread`.
+    package func runNow(_ kernel: Kernel, global: [Int], local: [Int]) throws(DeviceError) {
+        guard canRunNow, kernel.program.onCallingThread else {
+            throw launchError(kernel, global, local, "nothing else may be queued, and the kernel must be built for it")
+        }
+        let queue: OpaquePointer
+        if let callingThread {
+            queue = callingThread
+        } else {
+            queue = try Self.make(context, allTimes == nil ? 0 : CL_QUEUE_PROFILING_ENABLE, on: context.device.callingThread)
+            callingThread = queue
+        }
+        if debug >= 3 { StandardError.print("launch \(describe(kernel, global, local)), on the calling thread") }
+        var event: OpaquePointer?
+        let times = launchTimes
+        var status = withUnsafeMutablePointer(to: &event) { event in
+            clEnqueueNDRangeKernel(
+                queue, kernel.handle, cl_uint(global.count), nil, global, local, 0, nil, times == nil ? nil : event)
+        }
+        if status == 0 { status = clFinish(queue) }
+        if let event { times?.add(kernel.name, Event(adopting: event)) }
+        try DeviceError.check(status, .launchFailed, describe(kernel, global, local))
+        context.counters.launched()
+    }
+
     /// Runs a library call that enqueues on this queue (CLBlast), with the same counting, tracing, `RLD_SYNC` and errors as a launch.
     /// - Parameters:
     ///   - isOneLaunch: the event is that of all it does; asked where launches are timed.
@@ -122,6 +157,7 @@ public final class CommandQueue {
         _ label: String, _ code: DeviceError.Code, _ describe: @autoclosure () -> String, from begin: Event? = nil,
         _ call: (UnsafeMutablePointer<OpaquePointer?>?) -> Int32
     ) throws(DeviceError) {
+        isIdle = false
         if launchTimes != nil || polls {
             var event: OpaquePointer?
             try DeviceError.check(call(&event), code, describe())
@@ -181,6 +217,7 @@ public final class CommandQueue {
         if writes.waits > waits { context.counters.synchronised() }
         let block = PendingWrites.Block(size)
         fill(block.memory)
+        isIdle = false
         var event: OpaquePointer?
         let status = clEnqueueWriteBuffer(
             handle, buffer.handle, cl_bool(CL_FALSE), offset, size, block.memory.baseAddress, 0, nil, &event)
@@ -220,6 +257,7 @@ public final class CommandQueue {
         let count = count ?? max(0, buffer.bytes / size - elementOffset)
         let offset = try buffer.byteOffset(T.self, at: elementOffset, count: count, in: context, for: "filling")
         guard count > 0 else { return }
+        isIdle = false
         let status = withUnsafeBytes(of: pattern) {
             clEnqueueFillBuffer(handle, buffer.handle, $0.baseAddress, size, offset, count * size, 0, nil, nil)
         }
@@ -234,6 +272,7 @@ public final class CommandQueue {
         let to = try target.byteOffset(type, at: targetOffset, count: count, in: context, for: "copying to")
         guard count > 0 else { return }
         let size = count * MemoryLayout<T>.stride
+        isIdle = false
         let status = clEnqueueCopyBuffer(handle, source.handle, target.handle, from, to, size, 0, nil, nil)
         try DeviceError.check(
             status, .transferFailed, "copying \(size) bytes from buffer '\(source.label)' to '\(target.label)'")
@@ -257,7 +296,7 @@ public final class CommandQueue {
     /// Looks for the end for a moment, for work that ends sooner than a sleeping thread wakes: that takes 50 to 150 us on virtual
     /// machines. Other threads may have this processor meanwhile, the driver's among them.
     private func poll() throws(DeviceError) {
-        guard let lastLaunch else { return }
+        guard !isIdle, let lastLaunch else { return }
         try flush()
         let clock = ContinuousClock()
         let end = clock.now + .microseconds(100)
@@ -267,6 +306,7 @@ public final class CommandQueue {
     /// An event that is over when everything enqueued so far is.
     package func marker() throws(DeviceError) -> Event {
         var event: OpaquePointer?
+        isIdle = false
         let status = clEnqueueMarkerWithWaitList(handle, 0, nil, &event)
         guard let event, status == 0 else {
             throw DeviceError(
@@ -279,6 +319,7 @@ public final class CommandQueue {
     /// flushed since; returns at once.
     package func wait(for event: Event) throws(DeviceError) {
         var handle: OpaquePointer? = event.handle
+        isIdle = false
         try DeviceError.check(
             clEnqueueBarrierWithWaitList(self.handle, 1, &handle, nil), .failed,
             "waiting for another queue on \(context.device)")
@@ -292,6 +333,7 @@ public final class CommandQueue {
     }
 
     private func waited() throws(DeviceError) {
+        isIdle = true
         context.counters.synchronised()
         try writes.clear()
     }

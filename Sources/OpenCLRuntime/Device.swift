@@ -36,6 +36,9 @@ public final class Device: Sendable, CustomStringConvertible {
 
     // Never assigned again, and OpenCL answers questions about a device from any thread.
     package nonisolated(unsafe) let handle: OpaquePointer
+    /// PoCL's device that computes on the thread which launches, in the same memory, where it offers one: a launch of a few
+    /// microseconds is over there before a sleeping thread has woken.
+    package nonisolated(unsafe) let callingThread: OpaquePointer?
 
     public var description: String { "\(platformName): \(name)" }
 
@@ -51,11 +54,12 @@ public final class Device: Sendable, CustomStringConvertible {
         var devices: [Device] = []
         for (platformIndex, platform) in try platforms().enumerated() {
             let platformName = DeviceQuery.platformName(platform)
-            for (indexInPlatform, handle) in DeviceQuery.devices(of: platform, named: platformName).enumerated() {
+            let found = DeviceQuery.devices(of: platform, named: platformName)
+            for (indexInPlatform, handle) in found.listed.enumerated() {
                 devices.append(
                     Device(
-                        handle, index: devices.count, platformIndex: platformIndex, indexInPlatform: indexInPlatform,
-                        platformName: platformName, maxAllocation: limit))
+                        handle, callingThread: found.callingThread, index: devices.count, platformIndex: platformIndex,
+                        indexInPlatform: indexInPlatform, platformName: platformName, maxAllocation: limit))
             }
         }
         return devices
@@ -89,7 +93,8 @@ public final class Device: Sendable, CustomStringConvertible {
     /// The same device under a lower limit for one buffer: how plans over several buffers are tested on small machines.
     public func limited(maxAllocation bytes: Int) -> Device {
         Device(
-            handle, index: index, platformIndex: platformIndex, indexInPlatform: indexInPlatform, platformName: platformName,
+            handle, callingThread: callingThread, index: index, platformIndex: platformIndex, indexInPlatform: indexInPlatform,
+            platformName: platformName,
             maxAllocation: min(bytes, maxAllocation))
     }
 
@@ -145,11 +150,13 @@ public final class Device: Sendable, CustomStringConvertible {
     }
 
     private init(
-        _ handle: OpaquePointer, index: Int, platformIndex: Int, indexInPlatform: Int, platformName: String,
+        _ handle: OpaquePointer, callingThread: OpaquePointer?, index: Int, platformIndex: Int, indexInPlatform: Int,
+        platformName: String,
         maxAllocation limit: Int?
     ) {
         let query = DeviceQuery(handle)
         self.handle = handle
+        self.callingThread = callingThread
         self.index = index
         self.platformIndex = platformIndex
         self.indexInPlatform = indexInPlatform

@@ -23,9 +23,18 @@ struct DeviceQuery {
         string { size, target, needed in clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_NAME), size, target, needed) }
     }
 
-    /// The devices of one platform. One that fails to answer is passed over, so that the others stay usable.
-    static func devices(of platform: OpaquePointer, named name: String) -> [OpaquePointer] {
-        name == Device.poclPlatform ? DriverSettings.startingPatientThreads { list(platform, name) } : list(platform, name)
+    /// The devices of one platform, and the one that only computes on the calling thread of another. One that fails to answer is
+    /// passed over, so that the others stay usable.
+    static func devices(
+        of platform: OpaquePointer, named name: String
+    ) -> (listed: [OpaquePointer], callingThread: OpaquePointer?) {
+        guard name == Device.poclPlatform else { return (list(platform, name), nil) }
+        let offersCallingThread = DriverSettings.offerCallingThread(of: platform)
+        let all = DriverSettings.startingPatientThreads { list(platform, name) }
+        guard offersCallingThread, all.count == 2,
+            let basic = all.first(where: { DeviceQuery($0).string(CL_DEVICE_NAME).hasPrefix("basic") })
+        else { return (all, nil) }
+        return (all.filter { $0 != basic }, basic)
     }
 
     private static func list(_ platform: OpaquePointer, _ name: String) -> [OpaquePointer] {

@@ -10,6 +10,8 @@ final class DriverContext: @unchecked Sendable {
     struct ProgramKey: Hashable {
         let source: String
         let options: String
+        /// For the device's calling thread, whose compiler works for itself.
+        let onCallingThread: Bool
     }
 
     /// A program that was compiled, and what the compiler said of it. The handle lives as long as the context.
@@ -27,6 +29,7 @@ final class DriverContext: @unchecked Sendable {
     let handle: OpaquePointer
 
     private let device: OpaquePointer
+    private let callingThread: OpaquePointer?
     private let name: String
     /// Guards `programs`.
     private let lock = NSLock()
@@ -43,14 +46,15 @@ final class DriverContext: @unchecked Sendable {
     }
 
     private init(_ device: Device) throws(DeviceError) {
-        var identifier: OpaquePointer? = device.handle
+        var identifiers: [OpaquePointer?] = [device.handle] + (device.callingThread.map { [$0] } ?? [])
         var status: Int32 = 0
-        let handle = clCreateContext(nil, 1, &identifier, nil, nil, &status)
+        let handle = clCreateContext(nil, cl_uint(identifiers.count), &identifiers, nil, nil, &status)
         guard let handle, status == 0 else {
             throw DeviceError(status: CLStatus(rawValue: status), or: .failed, message: "creating a context on \(device)")
         }
         self.handle = handle
         self.device = device.handle
+        callingThread = device.callingThread
         name = "\(device)"
         LiveObjects.Kind.contexts.created()
     }
@@ -75,7 +79,7 @@ final class DriverContext: @unchecked Sendable {
             return clCreateProgramWithSource(handle, 1, &text, nil, &status)
         }
         guard let program = created, status == 0 else { throw Failure(status: CLStatus(rawValue: status)) }
-        var device: OpaquePointer? = device
+        var device: OpaquePointer? = key.onCallingThread ? callingThread : device
         status = clBuildProgram(program, 1, &device, key.options, nil, nil)
         let log = DeviceQuery.string { size, target, needed in
             clGetProgramBuildInfo(program, device, cl_program_build_info(CL_PROGRAM_BUILD_LOG), size, target, needed)

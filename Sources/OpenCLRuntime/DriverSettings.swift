@@ -1,3 +1,4 @@
+import COpenCL
 import Foundation
 import Glibc
 
@@ -11,6 +12,25 @@ enum DriverSettings {
         // PoCL offers no device, or builds nothing, where it cannot keep what it compiles.
         if getenv("POCL_CACHE_DIR") == nil, !keepsCaches, let folder = ownTemporaryFolder { setenv("POCL_CACHE_DIR", folder, 0) }
     }()
+
+    /// Before PoCL lists its devices: lets 3.1 list, beside the one whose threads compute, the one that computes on the calling thread
+    /// (`Device.callingThread`). Not where the user has chosen devices.
+    /// - Returns: whether it does.
+    static func offerCallingThread(of platform: OpaquePointer) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        if let offersCallingThread { return offersCallingThread }
+        let version = DeviceQuery.string { size, target, needed in
+            clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_VERSION), size, target, needed)
+        }
+        let offers = version.contains("PoCL 3.1") && getenv("POCL_DEVICES") == nil
+        if offers { setenv("POCL_DEVICES", "basic pthread", 0) }
+        offersCallingThread = offers
+        return offers
+    }
+
+    private static let lock = NSLock()
+    nonisolated(unsafe) private static var offersCallingThread: Bool?
 
     /// Whether there is a place for caches, or may be made one.
     private static var keepsCaches: Bool {

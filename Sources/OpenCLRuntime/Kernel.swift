@@ -31,11 +31,12 @@ public final class Kernel {
         let counted = clGetKernelInfo(handle, cl_kernel_info(CL_KERNEL_NUM_ARGS), MemoryLayout<cl_uint>.size, &count, nil)
         var limit = 0
         let device = program.context.device
+        let identifier = program.onCallingThread ? device.callingThread : device.handle
         let asked = clGetKernelWorkGroupInfo(
-            handle, device.handle, cl_kernel_work_group_info(CL_KERNEL_WORK_GROUP_SIZE), MemoryLayout<Int>.size, &limit, nil)
+            handle, identifier, cl_kernel_work_group_info(CL_KERNEL_WORK_GROUP_SIZE), MemoryLayout<Int>.size, &limit, nil)
         let query = cl_kernel_work_group_info(CL_KERNEL_COMPILE_WORK_GROUP_SIZE)
         var fixed = [0, 0, 0]
-        let told = clGetKernelWorkGroupInfo(handle, device.handle, query, 3 * MemoryLayout<Int>.size, &fixed, nil)
+        let told = clGetKernelWorkGroupInfo(handle, identifier, query, 3 * MemoryLayout<Int>.size, &fixed, nil)
         hasFixedWorkGroup = told == 0 && fixed[0] > 0
         self.program = program
         self.name = name

@@ -8,13 +8,20 @@ public final class Program: Sendable {
     public let name: String
     /// What the compiler said although it succeeded: warnings.
     public let buildLog: String
+    /// Whether it is for `CommandQueue.runNow` alone.
+    let onCallingThread: Bool
 
     /// The driver context's, which the context keeps alive.
     // Never assigned again; OpenCL's calls on programs may come from any thread.
     package nonisolated(unsafe) let handle: OpaquePointer
 
     /// Compiles a source for the context's device. A source that does not compile is saved to a file that the error names.
-    public init(_ context: Context, name: String, source: String, options: String) throws(DeviceError) {
+    public convenience init(_ context: Context, name: String, source: String, options: String) throws(DeviceError) {
+        try self.init(context, name: name, source: source, options: options, onCallingThread: false)
+    }
+
+    /// - Parameter onCallingThread: for the device's calling thread, which it must have.
+    init(_ context: Context, name: String, source: String, options: String, onCallingThread: Bool) throws(DeviceError) {
         let settings = Environment.settings
         if settings.assertCompile, context.counters.isSteadyState {
             throw DeviceError(
@@ -26,7 +33,8 @@ public final class Program: Sendable {
 
         let compiled: DriverContext.Compiled
         do {
-            compiled = try context.driver.program(.init(source: source, options: options))
+            compiled = try context.driver.program(
+                .init(source: source, options: options, onCallingThread: onCallingThread))
         } catch {
             // Other failures are not the source's.
             let isOfSource = [CL_BUILD_PROGRAM_FAILURE, CL_COMPILE_PROGRAM_FAILURE].contains(error.status.rawValue)
@@ -38,6 +46,7 @@ public final class Program: Sendable {
         }
         self.context = context
         self.name = name
+        self.onCallingThread = onCallingThread
         handle = compiled.handle
         buildLog = compiled.log
         context.counters.builtProgram(in: started.duration(to: .now))

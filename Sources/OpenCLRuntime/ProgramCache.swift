@@ -10,6 +10,7 @@ public final class ProgramCache {
         let file: String
         let defines: String
         let options: String
+        let onCallingThread: Bool
     }
 
     /// The kernel files that `file` includes are one program where they are asked for with these defines (or fewer): a driver takes its
@@ -54,19 +55,33 @@ public final class ProgramCache {
         try Kernel(program(file, defines: defines, options: options), function)
     }
 
+    /// The same for `CommandQueue.runNow`, from a program of its own. Only where the device has a calling thread.
+    package func kernelOnCallingThread(
+        _ file: String, _ function: String, defines: [(String, String)], options: String
+    ) throws(DeviceError) -> Kernel {
+        try Kernel(program(file, Dictionary(defines) { _, last in last }, options, onCallingThread: true), function)
+    }
+
     /// The program of a file, built at the first request.
     public func program(
         _ file: String, defines: [(String, String)] = [], options: String = ""
     ) throws(DeviceError) -> Program {
         var (file, values) = (file, Dictionary(defines) { _, last in last })
         if let bundle, options.isEmpty, try holds(bundle, file, values) { (file, values) = (bundle.file, bundle.defines) }
+        return try program(file, values, options, onCallingThread: false)
+    }
+
+    private func program(
+        _ file: String, _ values: [String: String], _ options: String, onCallingThread: Bool
+    ) throws(DeviceError) -> Program {
         let header = values.sorted { $0.key < $1.key }.map { "#define \($0.key) \($0.value)\n" }.joined()
         let all = ["-cl-std=CL1.2", self.options, options, settings.buildOptions]
         let options = all.filter { !$0.isEmpty }.joined(separator: " ")
-        let key = Key(file: file, defines: header, options: options)
+        let key = Key(file: file, defines: header, options: options, onCallingThread: onCallingThread)
         if let program = programs[key] { return program }
         // Defines travel in the source, so that a saved source is complete and no value needs quoting.
-        let program = try Program(context, name: file, source: header + text(of: file), options: options)
+        let program = try Program(
+            context, name: file, source: header + text(of: file), options: options, onCallingThread: onCallingThread)
         programs[key] = program
         return program
     }

@@ -7,8 +7,12 @@ extension FusedLoss {
     /// - Parameter sums: what the row kernel adds the batch to at its end, where it can; nil: it does not.
     func enqueueRows(_ call: Call, addingTo sums: LossAccumulator?, on queue: CommandQueue) throws(DeviceError) {
         let layout = rowKernel.layout
-        let kernel = try rowKernel.prepared(
-            for: call.method, offsets: call.student.offset, call.teacher.offset, call.gradient.offset)
+        let now = runsNow(call, on: queue)
+        let kernel =
+            now
+            ? try rowKernel.preparedOnCallingThread(for: call.method)
+            : try rowKernel.prepared(
+                for: call.method, offsets: call.student.offset, call.teacher.offset, call.gradient.offset)
         var arguments = ArgumentSetter(kernel)
         try setBatch(call, &arguments)
         switch call.method {
@@ -26,7 +30,18 @@ extension FusedLoss {
         }
         try arguments.localMemory(16 * layout.items)
         if let blockBytes = layout.blockBytes { try arguments.localMemory(blockBytes) }
-        try queue.enqueue(kernel, global: [call.rows * layout.items], local: [layout.items])
+        let (global, local) = ([call.rows * layout.items], [layout.items])
+        now
+            ? try queue.runNow(kernel, global: global, local: local)
+            : try queue.enqueue(kernel, global: global, local: local)
+    }
+
+    /// Whether the rows are so few that they are over before another thread would have woken for them, and are computed here. What that
+    /// needs takes half a second to build and saves 10 us a call: only a loss that is called again and again gets it.
+    private func runsNow(_ call: Call, on queue: CommandQueue) -> Bool {
+        guard rowKernel.layout.items == 1, call.rows * classes <= Self.fewLogits, queue.canRunNow else { return false }
+        briefCalls += 1
+        return briefCalls > Self.callsUntilBuilt && !queue.context.counters.isSteadyState
     }
 
     /// What all row kernels take first.

@@ -38,6 +38,12 @@ package final class FusedLoss {
     /// [capacity, AuditRecord.words] float32, if audit rows are wanted.
     let audit: Buffer?
 
+    /// Logits of a batch that one thread is through with in 15 us.
+    static let fewLogits = 1 << 13
+    package static let callsUntilBuilt = 64
+    /// Calls so far of no more than `fewLogits`, made while nothing was queued.
+    var briefCalls = 0
+
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
     ///   - ignoreLabel: costs one more tiny launch per call, which counts the rows that remain.

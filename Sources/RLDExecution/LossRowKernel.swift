@@ -16,6 +16,7 @@ final class LossRowKernel {
     /// Whether `kernel` reads four classes at once.
     private var readsQuads: Bool
     private var constants: Constants?
+    private var onCallingThread: (kernel: Kernel, constants: Constants?)?
     private var method: Method
     /// Of the method that the kernel was prepared for last.
     private(set) var temperatures: Temperatures
@@ -74,6 +75,16 @@ final class LossRowKernel {
             kernel = try Self.kernel(programs, source, layout, variant, wanted, quads: quads)
         }
         (constants, temperatures, self.method, readsQuads) = (wanted, found, method, quads)
+        return kernel
+    }
+
+    /// The same for the device's calling thread (`CommandQueue.runNow`), built at the first request.
+    func preparedOnCallingThread(for method: Method) throws(DeviceError) -> Kernel {
+        _ = try prepared(for: method)
+        if let onCallingThread, onCallingThread.constants == constants { return onCallingThread.kernel }
+        let kernel = try programs.kernelOnCallingThread(
+            source.file, source.function, defines: layout.defines + variant + (constants?.defines ?? []), options: layout.options)
+        onCallingThread = (kernel, constants)
         return kernel
     }
 
