@@ -148,9 +148,9 @@ final class StepBenchmarkRun: BenchmarkRun {
         let (found, state) = try train(
             DeviceExecutor(engine: executor.engine, teacherStorage: benchmark.teacherStorage))
         let (expected, expectedState) = try train(ReferenceExecutor(precision: executor.precision))
-        // A teacher stored as half has other logits, by up to 2e-3 of the largest. In tf32 each layer may lose a little
-        // (`DeviceChecks.bound`), all in one direction.
-        let allowed = benchmark.teacherStorage == .half ? 1e-2 : executor.precision == .tf32 ? 2e-3 : 1e-4
+        // A teacher stored as half has other logits, by up to 2e-3 of the largest; terms of one with fresh weights are off by up to
+        // 1.1e-2 (ResNet50). In tf32 each layer may lose a little (`DeviceChecks.bound`), all in one direction.
+        let allowed = benchmark.teacherStorage == .half ? 2e-2 : executor.precision == .tf32 ? 2e-3 : 1e-4
         var worst = Worst()
         for (a, b) in zip(found.termSums, expected.termSums) { worst.add(abs(a - b) / (allowed * abs(b) + 1e-5), "term") }
         for name in expectedState.names {
