@@ -23,8 +23,11 @@ enum DriverSettings {
         let version = DeviceQuery.string { size, target, needed in
             clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_VERSION), size, target, needed)
         }
-        let offers = version.contains("PoCL 3.1") && getenv("POCL_DEVICES") == nil
-        if offers { setenv("POCL_DEVICES", "basic pthread", 0) }
+        // This very value is another process's of ours, which started this one.
+        let (name, ours) = ("POCL_DEVICES", "pthread basic")
+        let given = getenv(name).map { String(cString: $0) }
+        let offers = version.contains("PoCL 3.1") && (given == nil || given == ours)
+        if offers { setenv(name, ours, 1) }
         offersCallingThread = offers
         return offers
     }

@@ -82,6 +82,16 @@ import Testing
         }
     }
 
+    /// A process that another one of ours started finds what that one has set, and lists what it lists.
+    @Test(.enabled(if: (try? Device.select("portable computing"))?.callingThread != nil, "no PoCL 3.1, or POCL_DEVICES is set"))
+    func theCallingThreadIsNotListedInProcessesOfOursEither() async {
+        await #expect(processExitsWith: .success) {
+            #expect(getenv("POCL_DEVICES").map { String(cString: $0) } == "pthread basic")
+            let devices = try Device.all().filter { $0.platformName == "Portable Computing Language" }
+            #expect(devices.count == 1 && devices.first?.callingThread != nil)
+        }
+    }
+
     /// PoCL ends the process where a kernel gets a buffer of another context, so that this is a test of its own process.
     @Test(.enabled(if: (try? Device.select("portable computing")) != nil, "PoCL is not installed"))
     func buffersStayOnTheirDevice() async {
