@@ -140,6 +140,12 @@ public final class DeviceEngine {
         _ node: String, _ file: String, _ function: String, defines: [(String, String)] = [], options: String = "", global: [Int],
         local: [Int]? = nil, heavyItems: Bool = false, _ arguments: [KernelArgument]
     ) throws(DeviceError) -> Launch {
+        // Such a kernel would take pairs of halves for floats, and write past the end.
+        guard !arguments.contains(where: \.isHalf) || defines.contains(where: { $0.0.hasSuffix("_HALF") }) else {
+            throw DeviceError(
+                .failed,
+                "\(file): \(function) of '\(node)' gets a value stored as half, but not the defines for it (storageDefines)")
+        }
         let kernel = try programs.kernel(file, function, defines: defines, options: options)
         try kernel.setArguments(arguments)
         let local =

@@ -67,6 +67,9 @@ enum KernelArgument {
     /// Local memory, in bytes.
     case local(Int)
 
+    /// Whether it points at elements stored as half.
+    var isHalf: Bool { if case .slice(let slice) = self { slice.element == .float16 } else { false } }
+
     /// Whether what it points at begins at a multiple of four elements.
     var isQuad: Bool {
         switch self {

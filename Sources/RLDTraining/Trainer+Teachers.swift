@@ -12,6 +12,10 @@ extension Trainer {
         of student: Network, fresh: Bool
     ) throws -> (teachers: [(index: Int, teacher: Teacher)], notes: [String]) {
         var notes: [String] = []
+        let known = configuration.teacherList.map(\.name)
+        if let other = teachers.keys.sorted().first(where: { !known.contains($0) }) {
+            throw InputError.unknown("teacher", other, known: known)
+        }
         let teachers = try configuration.objective.teachers.map { index in
             let teacher = try readTeacher(configuration.teacherList[index], of: student, fresh: fresh, notes: &notes)
             let network = teacher.network

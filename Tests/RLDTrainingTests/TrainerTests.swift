@@ -210,6 +210,24 @@ struct TrainerTests {
         #expect(ofFiles.configuration.data == "mnist:/somewhere")
     }
 
+    @Test("a teacher that is handed over under a name that the configuration does not have is named")
+    func teacherNames() throws {
+        let network = try bandData().network("resnet14")
+        var configuration = bandConfiguration(epochs: 1)
+        configuration.teachers = [TeacherSettings(name: "big"), TeacherSettings(name: "small")]
+        configuration.method = .knowledgeDistillation(KnowledgeDistillation())
+        let teacher = Trainer.Teacher(network: network, state: network.initialState(seed: 1))
+        func text(_ teachers: [String: Trainer.Teacher]) -> String {
+            inputErrorText {
+                _ = try Trainer(
+                    configuration: configuration, executor: FakeExecutor(), dataset: bandData(), teachers: teachers
+                ).run()
+            }
+        }
+        #expect(text(["big": teacher, "smal": teacher]).contains("teacher 'smal': is unknown; did you mean 'small'?"))
+        #expect(text(["big": teacher, "small": teacher]) == "")
+    }
+
     @Test("the data's own augmentation is used where nothing else is set")
     func augmentationOfData() throws {
         let executor = FakeExecutor()
