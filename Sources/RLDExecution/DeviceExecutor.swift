@@ -15,6 +15,8 @@ public final class DeviceExecutor: NetworkExecutor {
     private let planMemory: PlanMemory
     private var student: DeviceNetwork?
     private let teachers: DeviceTeachers
+    /// The last that could be minimised.
+    private var checkedObjective: Objective?
     /// Rows of the last evaluation step of this student.
     private var evaluated = 0
     /// Training steps since a network was prepared: after the second nothing may be built any more (RLD_ASSERT_COMPILE).
@@ -155,7 +157,11 @@ public final class DeviceExecutor: NetworkExecutor {
     public func exchangeWithAverage() throws { try preparedStudent.store.exchangeWithAverage() }
 
     public func trainStep(_ selection: BatchSelection, objective: Objective, update: ParameterUpdate) throws {
-        try objective.check(float32: true)
+        // Looking all options up takes longer than comparing, and every step comes here with the same.
+        if objective != checkedObjective {
+            try objective.check(float32: true)
+            checkedObjective = objective
+        }
         try update.check()
         try losses.check(StepSums(objective))
         let student = try preparedStudent

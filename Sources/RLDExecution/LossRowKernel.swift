@@ -132,7 +132,7 @@ final class LossRowKernel {
     }
 
     /// Which of a method's terms `kernels/common/logit_loss.clh` computes as what, by their indices in `Method.termNames`; a kernel without
-    /// them takes arguments of its own (`FusedLoss.setArguments`).
+    /// them takes arguments of its own (`FusedLoss+Rows.swift`).
     struct Kinds {
         var crossEntropy: Int?
         /// Of the label against the rest, or towards the student's own logits.

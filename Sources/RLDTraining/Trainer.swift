@@ -188,7 +188,7 @@ public final class Trainer {
     /// A data set is read once, by settings of its own.
     private func requireReading() throws(InputError) {
         func require(_ key: String, _ wanted: [Double]?, _ found: [Float]) throws(InputError) {
-            guard let wanted, !found.allSatisfy(Set(wanted.map(Float.init)).contains) else { return }
+            guard let wanted, wanted.map(Float.init) != found else { return }
             throw InputError(
                 key, "is \(wanted), the data set was read with \(found)",
                 advice: "read it with the configuration's datasetOptions (DatasetCatalog.load(_:options:))")
