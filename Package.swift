@@ -45,7 +45,10 @@ let package = Package(
             dependencies: ["RLDGraph", "CZlib", "CPNG", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
             exclude: ["ONNX/onnx.proto"]),
         .target(name: "RLDDatasets", dependencies: ["RLDGraph", "RLDFormats", "CZlib", "CTurboJPEG", "CPNG"]),
-        .target(name: "RLDReports", dependencies: ["RLDFormats"]),
+        .target(
+            name: "RLDReports",
+            dependencies: ["RLDGraph", "RLDFormats", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            exclude: ["event.proto"]),
         .target(
             name: "RLDTraining",
             dependencies: [

@@ -1,67 +1,73 @@
 import Foundation
+import RLDGraph
 
-/// TensorBoard's event files: protobuf messages (tensorflow.Event), each framed by its length and two checksums. What is needed
-/// of the format is written by hand: a handful of fields.
+/// TensorBoard's event files: protobuf messages (event.proto), each framed by its length and two checksums.
 public enum EventFile {
     /// What TensorBoard looks for in a file's name.
     public static let name = "events.out.tfevents.0.rld"
 
     /// The first record of a file.
-    public static func version(at time: Double) -> Data { record(time, 0) { $0.text(3, "brain.Event:2") } }
+    public static func version(at time: Double) throws(InputError) -> Data {
+        var event = TensorBoardEvent()
+        event.wallTime = time
+        event.fileVersion = "brain.Event:2"
+        return try record(event)
+    }
 
     /// Numbers by their tags.
-    public static func scalars(_ values: [(tag: String, value: Double)], step: Int, at time: Double) -> Data {
-        summary(step, time) { summary in
-            for (tag, value) in values {
-                summary.message(1) { message in
-                    message.text(1, tag)
-                    message.float(2, Float(value))
-                }
-            }
-        }
+    public static func scalars(
+        _ values: [(tag: String, value: Double)], step: Int, at time: Double
+    ) throws(InputError) -> Data {
+        try record(values.map { (tag: $0.tag, value: .simpleValue(Float($0.value))) }, step, time)
     }
 
     /// A text, shown as Markdown.
-    public static func text(_ tag: String, _ text: String, step: Int, at time: Double) -> Data {
-        summary(step, time) { summary in
-            summary.message(1) { value in
-                value.text(1, tag)
-                value.message(8) { tensor in
-                    tensor.integer(1, 7)  // DT_STRING
-                    tensor.message(2) { shape in shape.message(2) { $0.integer(1, 1) } }
-                    tensor.text(8, text)
-                }
-                value.message(9) { metadata in metadata.message(1) { $0.text(1, "text") } }
-            }
+    public static func text(_ tag: String, _ text: String, step: Int, at time: Double) throws(InputError) -> Data {
+        var length = TensorBoardTensorShapeProto.Dim()
+        length.size = 1
+        var tensor = TensorBoardTensorProto()
+        tensor.dtype = .dtString
+        tensor.tensorShape.dim = [length]
+        tensor.stringVal = [Data(text.utf8)]
+        return try record([(tag, .tensor(tensor))], step, time, plugin: "text")
+    }
+
+    /// A PNG of red, green and blue.
+    public static func image(
+        _ tag: String, png: Data, width: Int, height: Int, step: Int, at time: Double
+    ) throws(InputError) -> Data {
+        var image = TensorBoardSummary.Image()
+        image.height = Int32(clamping: height)
+        image.width = Int32(clamping: width)
+        image.colorspace = 3
+        image.encodedImageString = png
+        return try record([(tag, .image(image))], step, time)
+    }
+
+    /// - Parameter plugin: the part of TensorBoard that shows the values, where their type does not say it.
+    private static func record(
+        _ values: [(tag: String, value: TensorBoardSummary.Value.OneOf_Value)], _ step: Int, _ time: Double, plugin: String? = nil
+    ) throws(InputError) -> Data {
+        var event = TensorBoardEvent()
+        event.wallTime = time
+        event.step = Int64(step)
+        event.summary.value = values.map { tag, value in
+            var message = TensorBoardSummary.Value()
+            message.tag = tag
+            message.value = value
+            if let plugin { message.metadata.pluginData.pluginName = plugin }
+            return message
         }
+        return try record(event)
     }
 
-    /// A PNG.
-    public static func image(_ tag: String, png: Data, width: Int, height: Int, step: Int, at time: Double) -> Data {
-        summary(step, time) { summary in
-            summary.message(1) { value in
-                value.text(1, tag)
-                value.message(4) { image in
-                    image.integer(1, height)
-                    image.integer(2, width)
-                    image.integer(3, 3)  // Red, green, blue.
-                    image.bytes(4, png)
-                }
-            }
+    private static func record(_ event: TensorBoardEvent) throws(InputError) -> Data {
+        let message: Data
+        do { message = try event.serializedData() } catch {
+            throw InputError("event file", "cannot hold a record: \(error)")
         }
-    }
-
-    private static func summary(_ step: Int, _ time: Double, _ body: (inout Message) -> Void) -> Data {
-        record(time, step) { $0.message(5, body) }
-    }
-
-    private static func record(_ time: Double, _ step: Int, _ body: (inout Message) -> Void) -> Data {
-        var event = Message()
-        event.double(1, time)
-        event.integer(2, step)
-        body(&event)
-        let length = withUnsafeBytes(of: UInt64(event.data.count).littleEndian) { Data($0) }
-        return length + checksum(length) + event.data + checksum(event.data)
+        let length = withUnsafeBytes(of: UInt64(message.count).littleEndian) { Data($0) }
+        return length + checksum(length) + message + checksum(message)
     }
 
     /// CRC-32C, rotated and shifted as the format wants it.
@@ -69,51 +75,6 @@ public enum EventFile {
         let crc = CRC32C.value(data)
         let masked = ((crc >> 15) | (crc << 17)) &+ 0xA282_EAD8
         return withUnsafeBytes(of: masked.littleEndian) { Data($0) }
-    }
-
-    /// A protobuf message as its bytes.
-    struct Message {
-        var data = Data()
-
-        private mutating func variable(_ value: UInt64) {
-            var value = value
-            while value >= 0x80 {
-                data.append(UInt8(truncatingIfNeeded: value) | 0x80)
-                value >>= 7
-            }
-            data.append(UInt8(value))
-        }
-
-        private mutating func key(_ field: Int, _ type: UInt64) { variable(UInt64(field) << 3 | type) }
-
-        mutating func integer(_ field: Int, _ value: Int) {
-            key(field, 0)
-            variable(UInt64(bitPattern: Int64(value)))
-        }
-
-        mutating func double(_ field: Int, _ value: Double) {
-            key(field, 1)
-            withUnsafeBytes(of: value.bitPattern.littleEndian) { data.append(contentsOf: $0) }
-        }
-
-        mutating func float(_ field: Int, _ value: Float) {
-            key(field, 5)
-            withUnsafeBytes(of: value.bitPattern.littleEndian) { data.append(contentsOf: $0) }
-        }
-
-        mutating func bytes(_ field: Int, _ value: Data) {
-            key(field, 2)
-            variable(UInt64(value.count))
-            data.append(value)
-        }
-
-        mutating func text(_ field: Int, _ value: String) { bytes(field, Data(value.utf8)) }
-
-        mutating func message(_ field: Int, _ body: (inout Message) -> Void) {
-            var message = Message()
-            body(&message)
-            bytes(field, message.data)
-        }
     }
 }
 
