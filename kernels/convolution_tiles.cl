@@ -31,23 +31,7 @@
 #include "common/tile_product.clh"
 #include "common/distance.clh"
 
-#if X_HALF
-#define load_x_quad(p) vloada_half4(0, p)
-#else
-#define load_x_quad(p) quad(p)
-#endif
-#if RESIDUAL_HALF
-#define load_residual_run(p) VECTOR_JOIN(vloada_half, RUN)(0, p)
-#else
-#define load_residual_run(p) (*(const global run_t *)(p))
-#endif
-#if Y_HALF
-#define store_y_run(v, p) VECTOR_JOIN(vstorea_half, RUN)(v, 0, p)
-#else
-#define store_y_run(v, p) (*(global run_t *)(p) = (v))
-#endif
-// max(x, 0) that lets a NaN through.
-#define relu_run(x) select(x, (run_t)(0.0f), (x) < (run_t)(0.0f))
+#include "common/convolution_finish.clh"
 
 // Where an element of the depth lies: channel, column and row of the kernel's positions.
 typedef struct {

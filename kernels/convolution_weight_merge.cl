@@ -6,6 +6,11 @@
 #define ITEMS 256  // a power of two from 32 on
 #endif
 #define LINES (ITEMS / 32)
+#if defined(__x86_64__) || defined(__aarch64__)
+#define UNROLL_GROUPS // its compiler warns that it cannot
+#else
+#define UNROLL_GROUPS _Pragma("unroll 8") // loads in flight
+#endif
 
 // gradient[output][channel][tap] = sum over partial[group][output][tap][channel]. Work-groups: [outputs * taps * channels / 32].
 kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_weight_merge(
@@ -17,7 +22,7 @@ kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void convolution_weigh
     const ulong count = (ulong)outputs * taps * channels, at = get_group_id(0) * 32 + item % 32;
     global const float *restrict in = partial + partial_offset + at;
     float sum = 0.0f;
-    for (int g = 0; g < groups; g += LINES)
+    UNROLL_GROUPS for (int g = 0; g < groups; g += LINES)
         sum += g + item / 32 < groups && at < count ? in[(ulong)(g + item / 32) * count] : 0.0f;
     scratch[item] = sum;
     barrier(CLK_LOCAL_MEM_FENCE);

@@ -15,7 +15,13 @@ __kernel void copy_elements(
     __global const float *from = source + sourceOffset;
     __global float *to = target + targetOffset;
     if (first + VECTOR <= count) {
-        store_v(load_v(from + first), to + first);
+#if VECTOR > 1
+        // One access where the addresses allow it: of one at any address some compilers make VECTOR.
+        if ((((ulong)from | (ulong)to) & (4 * VECTOR - 1)) == 0)
+            *(__global real_v *)(to + first) = *(__global const real_v *)(from + first);
+        else
+#endif
+            store_v(load_v(from + first), to + first);
     } else {
         for (ulong i = first; i < count; i++)
             to[i] = from[i];

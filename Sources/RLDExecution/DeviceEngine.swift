@@ -245,8 +245,8 @@ public final class DeviceEngine {
     var pixelsPerItem: Int { profile == .cpu ? 4 : 1 }
 
     /// Chunks of rows for two-stage sums: enough to fill the device, few enough to merge quickly.
-    func rowChunks(_ rows: Int, most: Int = 256) -> (rowsPerChunk: Int, chunks: Int) {
-        let rowsPerChunk = max(64, ceilDivide(rows, most))
+    func rowChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
+        let rowsPerChunk = max(64, ceilDivide(rows, 256))
         return (rowsPerChunk, (rows + rowsPerChunk - 1) / rowsPerChunk)
     }
 }

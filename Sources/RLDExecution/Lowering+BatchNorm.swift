@@ -33,10 +33,6 @@ extension Lowering {
             arguments)
     }
 
-    private func batchNormChunks(_ rows: Int) -> (rowsPerChunk: Int, chunks: Int) {
-        engine.rowChunks(rows, most: engine.profile == .cpu ? 256 : 1024)
-    }
-
     /// Merges the chunks' sums.
     private func mergingChunks(
         _ id: Network.NodeID, _ sums: BatchNormSums, channels: Int, _ arguments: [KernelArgument]
@@ -48,7 +44,7 @@ extension Lowering {
                 defines: [("VECTOR", "\(engine.laneWidth)")], global: [channels], arguments)
         }
         return try groupMerge(
-            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_merge", channels: channels, floats: 4, arguments)
+            network.nodes[id].name, "batch_norm_groups.cl", "batch_norm_\(sums)_merge", channels: channels, arguments)
     }
 
     func lowerBatchNorm(_ id: Network.NodeID, _ b: BatchNorm) throws(DeviceError) {
@@ -63,7 +59,7 @@ extension Lowering {
         let frozen = mode == .training ? nil : store.frozenStatistics(node.name)
 
         if mode == .training {
-            let (rowsPerChunk, chunks) = batchNormChunks(rows)
+            let (rowsPerChunk, chunks) = engine.rowChunks(rows)
             let partial = builder.value(2 * chunks * b.channels)
             builder.step(reads: [x], writes: [partial, statistics]) { memory throws(DeviceError) in
                 [
@@ -110,7 +106,7 @@ extension Lowering {
         let node = network.nodes[id]
         let (x, y, dy, statistics) = (value(node.inputs[0]), value(id), gradient(id), statistics(id))
         let rows = batch * extent(id).plane
-        let (rowsPerChunk, chunks) = batchNormChunks(rows)
+        let (rowsPerChunk, chunks) = engine.rowChunks(rows)
         let partial = builder.value(2 * chunks * b.channels)
         let gamma = store.parameter("\(node.name).weight", count: b.channels)
         let dgamma = store.gradient("\(node.name).weight", count: b.channels)
@@ -127,8 +123,8 @@ extension Lowering {
                     id, .gradient, chunks: chunks, channels: b.channels,
                     [
                         .long(rows), .int(b.channels), .int(rowsPerChunk), .slice(memory[x]), .slice(memory[mask]),
-                        .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .long(gamma.offset),
-                        .long(beta.offset), .slice(memory[partial]), .int(rectified),
+                        .slice(memory[dy]), .slice(memory[statistics]), .buffer(gamma.buffer), .offset(gamma.offset),
+                        .offset(beta.offset), .slice(memory[partial]), .int(rectified),
                     ]),
                 try mergingChunks(
                     id, .gradient, channels: b.channels,

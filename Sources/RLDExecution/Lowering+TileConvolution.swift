@@ -39,12 +39,42 @@ extension Lowering {
         _ output: Extent, packed: DeviceSlice, transposed: Bool, finish: ConvolutionFinish
     ) {
         builder.step(reads: [x] + finish.reads, writes: [y]) { memory throws(DeviceError) in
-            [
+            let (node, finish) = (network.nodes[id].name, finish.placed(memory))
+            if let launch = try haloLaunch(
+                node, c, from: memory[x], input, to: memory[y], output, packed: packed, transposed: transposed, finish: finish)
+            {
+                return [launch]
+            }
+            return [
                 try tileLaunch(
-                    network.nodes[id].name, c, batch: batch, from: memory[x], input, to: memory[y], output, packed: packed,
-                    transposed: transposed, finish: finish.placed(memory))
+                    node, c, batch: batch, from: memory[x], input, to: memory[y], output, packed: packed, transposed: transposed,
+                    finish: finish)
             ]
         }
+    }
+
+    /// Where it is a 3x3 convolution at stride 1 of a size that suits such tiles.
+    private func haloLaunch(
+        _ node: String, _ c: Convolution, from x: DeviceSlice, _ input: Extent, to y: DeviceSlice, _ output: Extent,
+        packed: DeviceSlice, transposed: Bool, finish: PlacedFinish
+    ) throws(DeviceError) -> Launch? {
+        guard c.kernel == 3, c.stride == 1, input.channels % 16 == 0, output.channels % 4 == 0, x.isQuad, y.isQuad,
+            (finish.residual ?? y).isQuad, input.plane * input.channels < 1 << 31,
+            let tile = engine.tiles.halo(output, batch: batch)
+        else { return nil }
+        let items = tile.size.items(engine.tileProduct)
+        let compiled = engine.tileProduct.compilation(on: engine.device, items: items)
+        return try engine.launch(
+            node, "convolution_halo.cl", "convolution_halo",
+            defines: tile.defines + (transposed ? [("TRANSPOSED", "1")] : []) + compiled.defines
+                + finish.storageDefines(x: x, y: y),
+            options: compiled.options,
+            global: [tile.count(over: output) * batch * items, ceilDivide(output.channels, tile.size.channels)],
+            local: [items, 1],
+            [
+                .int(input.height), .int(input.width), .int(input.channels), .int(output.height), .int(output.width),
+                .int(output.channels), .int(transposed ? c.kernel - 1 - c.padding : c.padding), .slice(x), .slice(packed),
+            ] + finish.addends(otherwise: packed) + [.slice(y)] + finish.flags + [.local(tile.memory(engine.tileProduct))])
     }
 
     /// - Parameter planes: how many convolutions of one pixel, which follow each other in x, y and `packed`.
@@ -84,7 +114,7 @@ extension Lowering {
         // Enough work-groups for every compute unit, groups large enough to outweigh the adding of their sums.
         let limit = engine.partialSumLimit
         let wanted = min(
-            engine.tiles.weightGroups(tiles: tiles.columns * tiles.outputs), ceilDivide(pixels, 256),
+            engine.tiles.weightGroups(tiles: tiles.columns * tiles.outputs, items: items), ceilDivide(pixels, 128),
             limit / (c.outputChannels * c.fanIn))
         let groupPixels = ceilDivide(pixels, max(1, wanted))
         let groups = ceilDivide(pixels, groupPixels)

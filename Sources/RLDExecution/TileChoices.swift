@@ -1,4 +1,5 @@
 import OpenCLRuntime
+import RLDGraph
 import RLDMethods
 
 /// Which tiles the gpu profile's convolutions take on a device: as measured by counting, but for what a tuning chose.
@@ -12,11 +13,14 @@ package struct TileChoices: Sendable, Equatable {
         case groups16 = "groups_16"
         case groups32 = "groups_32"
         case groups64 = "groups_64"
-        /// Work-groups per compute unit to which a weight gradient's pixels are given.
+        /// Work-groups of 64 items per compute unit to which a weight gradient's pixels are given: as many as stay at a time with 128
+        /// registers each of a unit's 65,536. More would wait for a second round.
         case weightGroups = "weight_groups"
         /// Least channels on both sides from which 3x3 convolutions in float32, of frozen forward passes and input gradients, take
         /// Winograd's algorithm; 0: none does.
         case winograd = "winograd_channels"
+        /// Whether 3x3 convolutions at stride 1 gather pixels with what surrounds them (`kernels/convolution_halo.cl`).
+        case halo
 
         /// The name of the choice for products of a precision.
         package func name(_ precision: Precision) -> String {
@@ -29,6 +33,7 @@ package struct TileChoices: Sendable, Equatable {
             case .groups16, .groups32, .groups64: [0, 1, 2, 4, 16]
             case .weightGroups: [2, 4, 8, 16, 32]
             case .winograd: precision == .float32 ? [0, 32, 64, 128, 256] : [0]
+            case .halo: [0, 1]
             }
         }
 
@@ -39,6 +44,7 @@ package struct TileChoices: Sendable, Equatable {
             case .weightGroups: 8
             // A value of 128 channels costs a plain sum 2,304 operations, this one 576 and 44 bytes of memory, most of them cached.
             case .winograd: precision == .float32 ? 128 : 0
+            case .halo: 1
             }
         }
 
@@ -48,6 +54,7 @@ package struct TileChoices: Sendable, Equatable {
             case .channels: "up to \(value) channels"
             case .groups16, .groups32, .groups64, .weightGroups: "\(value) groups per unit"
             case .winograd: value == 0 ? "none" : "from \(value) channels"
+            case .halo: value == 0 ? "none" : "all"
             }
         }
 
@@ -118,6 +125,25 @@ package struct TileChoices: Sendable, Equatable {
         return TileSize(rows: 2, lanes: lanes)
     }
 
+    /// Of a 3x3 convolution at stride 1 whose tiles are gathered with what surrounds them; nil where such tiles would lie beyond the
+    /// image with more than a quarter of their pixels, or leave compute units without work.
+    /// - Parameter output: pixels and channels that are computed.
+    package func halo(_ output: Extent, batch: Int) -> HaloTile? {
+        let lanes = lanes(output.channels)
+        guard value(.halo) > 0, !forced.far, forced.rows != 2 else { return nil }
+        for rows in forced.rows.map({ [$0] }) ?? [8, 4] {
+            let fitting = HaloTile.choices(rows: rows, lanes: lanes).filter {
+                $0.memory(product) <= localMemory && $0.size.items(product) <= maxWorkGroupSize
+            }
+            guard let tile = fitting.min(by: { $0.count(over: output) < $1.count(over: output) }) else { continue }
+            let count = tile.count(over: output)
+            let groups = count * batch * ceilDivide(output.channels, tile.size.channels)
+            let busy = groups >= (rows == 8 ? 2 : 1) * value(.groups(lanes: tile.size.lanes)) * computeUnits
+            if forced.rows != nil || busy, 4 * output.plane >= 3 * count * tile.size.pixels { return tile }
+        }
+        return nil
+    }
+
     /// Whether distances of so many elements take 64 bits.
     func isFar(_ distance: Int) -> Bool { forced.far || distance >= 1 << 31 }
 
@@ -129,11 +155,12 @@ package struct TileChoices: Sendable, Equatable {
         case .groups16, .groups32, .groups64: !weightGradient && use == .groups(lanes: lanes(channels))
         case .weightGroups: weightGradient
         case .winograd: !weightGradient && channels >= 32
+        case .halo: !weightGradient
         }
     }
 
-    /// Work-groups to which the pixels of a weight gradient of so many tiles are given.
-    func weightGroups(tiles: Int) -> Int { ceilDivide(value(.weightGroups) * computeUnits, tiles) }
+    /// Work-groups of so many items to which the pixels of a weight gradient of so many tiles are given, at least one.
+    func weightGroups(tiles: Int, items: Int) -> Int { max(1, value(.weightGroups) * 64 * computeUnits / (items * tiles)) }
 
     /// Whether a 3x3 convolution of which both sides have at least so many channels takes Winograd's algorithm.
     func takesWinograd(_ channels: Int) -> Bool { value(.winograd) > 0 && channels >= value(.winograd) }

@@ -1,10 +1,11 @@
+import RLDGraph
 import RLDMethods
 
 /// What a work-group of the gpu profile's convolutions computes (`kernels/convolution_tiles.cl`): 16 `rows` pixels by 16 `lanes`
 /// channels. Sums are added in one order whatever the size.
 package struct TileSize: Equatable {
     /// Products that a tile adds at a time.
-    private static let depth = 16
+    fileprivate static let depth = 16
 
     /// What `rows` can be.
     package static let rowChoices = [2, 4, 8]
@@ -35,6 +36,41 @@ package struct TileSize: Equatable {
     /// Bytes of local memory of a weight gradient, whose tile is `channels` outputs by 64 columns.
     func weightMemory(_ product: TileProduct) -> Int {
         4 * (Self.depth * (channels + 64 + 2 * product.padding) + product.exchange * items(product))
+    }
+}
+
+/// The same of a 3x3 convolution whose tile is neighbouring pixels of one image, gathered with what surrounds them
+/// (`kernels/convolution_halo.cl`).
+package struct HaloTile: Equatable {
+    package let size: TileSize
+    /// Pixels of a line.
+    package let width: Int
+    /// Channels in whose blocks weights are packed.
+    private let block: Int
+
+    private var height: Int { size.pixels / width }
+
+    /// Over channels whose weights are packed for tiles of so many `lanes`, the least halo first. More than four would need more local
+    /// memory than there is.
+    static func choices(rows: Int, lanes: Int) -> [HaloTile] {
+        [8, 16, 32].map { HaloTile(size: TileSize(rows: rows, lanes: min(lanes, 4)), width: $0, block: 16 * lanes) }
+            .sorted { $0.halo < $1.halo }
+    }
+
+    /// Tiles that cover an image.
+    func count(over output: Extent) -> Int { ceilDivide(output.width, width) * ceilDivide(output.height, height) }
+
+    var defines: [(String, String)] {
+        size.defines + [("TILE_WIDTH", "\(width)")] + (block > size.channels ? [("BLOCK", "\(block)")] : [])
+    }
+
+    private var halo: Int { (width + 2) * (height + 2) }
+
+    /// Bytes of local memory: pixels and the weights of nine positions, and more to spread the banks.
+    func memory(_ product: TileProduct) -> Int {
+        4
+            * (halo * (TileSize.depth + product.rowPadding) + 9 * TileSize.depth * (size.channels + product.padding)
+                + product.exchange * size.items(product))
     }
 }
 

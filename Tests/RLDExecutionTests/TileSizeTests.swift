@@ -44,12 +44,13 @@ import Testing
 @Suite("Sizes of tiles", .enabled(if: TestDevice.enabled, "no OpenCL device")) struct TileSizeTests {
     /// Output, input gradient and weight gradient of one convolution.
     private static func results(
-        _ operation: OperationCase, _ precision: Precision, _ forced: TileChoices.Forced = .init()
+        _ operation: OperationCase, _ precision: Precision, _ forced: TileChoices.Forced = .init(), halo: Bool = false
     ) throws -> [[Double]] {
         let network = operation.network
         let engine = try DeviceEngine(
-            TestDevice.device(), profile: .gpu, registers: nil, precision: precision, emulatesMatrixUnits: true,
-            forcedTiles: forced)
+            TestDevice.device(), profile: .gpu, registers: nil,
+            tuning: halo ? nil : ChosenTuning(Tuning(tiles: ["halo": 0, "tf32_halo": 0]), source: "of a test"),
+            precision: precision, emulatesMatrixUnits: true, forcedTiles: forced)
         let device = try DeviceNetwork(
             network, state: DeviceChecks.randomState(network), role: .student, engine: engine, inputGradient: true)
         let plan = try NetworkPlan(
@@ -78,6 +79,20 @@ import Testing
         }
     }
 
+    /// The same of tiles that are gathered with what surrounds them, whose sums are in an order of their own.
+    @Test(arguments: Precision.allCases) func everySizeOfHaloGivesTheSameBits(precision: Precision) throws {
+        // Other images than these are left to plain tiles by one of the sizes.
+        let operations = OperationCase.halos.filter {
+            ["2x16x12x16", "2x16x4x32", "2x16x8x16"].contains(where: $0.name.contains)
+        }
+        #expect(operations.count == 3)
+        for operation in operations {
+            let small = try Self.results(operation, precision, .init(rows: 4), halo: true)
+            #expect(try Self.results(operation, precision, .init(rows: 8), halo: true) == small, "\(operation.name)")
+            #expect(small.allSatisfy { $0.contains { $0 != 0 } })
+        }
+    }
+
     @Test func manyWorkGroupsMakeLargeTiles() throws {
         let device = try TestDevice.device()
         func rows(groups: Int, channels: Int, tuned: [String: Int] = [:]) -> Int {
@@ -95,6 +110,27 @@ import Testing
         #expect(rows(groups: 1, channels: 64, tuned: ["groups_64": 0]) == 8)
         #expect(rows(groups: 8 * device.computeUnits, channels: 64, tuned: ["group_channels": 16]) == 4)
         #expect(TileChoices(device, values: ["groups_64": 3, "unknown": 1]) == TileChoices(device))
+    }
+
+    /// 3x3 convolutions at stride 1 gather pixels with what surrounds them where such tiles fit the images and the device.
+    @Test func imagesThatTilesFitAreGatheredOnce() throws {
+        let device = try TestDevice.device()
+        func tile(_ size: [Int], batch: Int, _ product: TileProduct = .float32, _ tuned: [String: Int] = [:]) -> HaloTile? {
+            TileChoices(device, product: product, values: tuned).halo(Extent(size), batch: batch)
+        }
+        let many = 8 * device.computeUnits
+        for (plane, width) in [([32, 32], 8), ([8, 8], 8), ([4, 16], 16), ([2, 32], 32), ([28, 28], 32), ([56, 56], 8)] {
+            let found = tile([16] + plane, batch: plane == [8, 8] ? device.computeUnits : many)
+            #expect(found?.width == width, "\(plane): \(String(describing: found))")
+        }
+        #expect(tile([16, 32, 32], batch: many)?.size == TileSize(rows: 8, lanes: 1))
+        #expect(tile([16, 8, 8], batch: device.computeUnits)?.size == TileSize(rows: 4, lanes: 1))
+        // Half of a tile would lie beyond the image; units without work; left out by a tuning.
+        #expect(tile([16, 4, 8], batch: many) == nil && tile([16, 8, 8], batch: device.computeUnits - 1) == nil)
+        #expect(tile([16, 32, 32], batch: many, .float32, ["halo": 0]) == nil)
+        #expect(tile([16, 32, 32], batch: many, .matrixUnits, ["halo": 0]) != nil)
+        // Of weights that are packed for 128 channels half a block.
+        #expect(tile([128, 32, 32], batch: many, .matrixUnits)?.size.lanes == 4)
     }
 
     /// In tf32 tiles of 128 channels, where they leave none of the last 64 empty; as tuned for this precision.

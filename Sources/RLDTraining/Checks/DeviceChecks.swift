@@ -76,7 +76,7 @@ public enum DeviceChecks {
         return try run(tiny ? OperationCase.tinyProducts : OperationCase.products, .tf32, rows: nil) { "tf32 \($0)" }
             + Precision.allCases.flatMap { precision in
                 try TileSize.rowChoices.flatMap { rows in
-                    try run(tiny ? Array(OperationCase.tinyProducts.prefix(1)) : OperationCase.tiles, precision, rows: rows) {
+                    try run(tiny ? OperationCase.tinyTiles : OperationCase.tiles, precision, rows: rows) {
                         "\(precision.rawValue), tiles of \(16 * rows) pixels: \($0)"
                     }
                 }

@@ -9,6 +9,7 @@ extension OperationCase {
         var outputs: Int
         var kernel: Int
         var stride = 1
+        var padding: Int?
         var batch = 2
         var bias = false
     }
@@ -26,17 +27,43 @@ extension OperationCase {
 
     private static func convolution(_ s: Shape) -> OperationCase {
         OperationCase(
-            "convolution \(s.kernel)x\(s.kernel)/\(s.stride), \(s.batch)x\(s.channels)x\(s.size[0])x\(s.size[1]) to \(s.outputs)",
+            "convolution \(s.kernel)x\(s.kernel)/\(s.stride)\(s.padding.map { " pad \($0)" } ?? ""), "
+                + "\(s.batch)x\(s.channels)x\(s.size[0])x\(s.size[1]) to \(s.outputs)",
             input: [s.channels] + s.size, batch: s.batch
-        ) { $0.convolution($1, s.outputs, kernel: s.kernel, stride: s.stride, bias: s.bias, name: "c") }
+        ) { $0.convolution($1, s.outputs, kernel: s.kernel, stride: s.stride, padding: s.padding, bias: s.bias, name: "c") }
     }
 
     /// For every size of a tile: of 16, 32, 64 and 128 channels, in neighbours of four and not.
-    package static let tiles: [OperationCase] = [
-        Shape(channels: 16, size: [9, 11], outputs: 16, kernel: 3, batch: 3),
-        Shape(channels: 24, size: [8, 9], outputs: 36, kernel: 3, stride: 2, batch: 3, bias: true),
-        Shape(channels: 3, size: [13, 7], outputs: 200, kernel: 5, stride: 2),
-    ].map(convolution)
+    package static let tiles: [OperationCase] =
+        [
+            Shape(channels: 16, size: [9, 11], outputs: 16, kernel: 3, batch: 3),
+            Shape(channels: 24, size: [8, 9], outputs: 36, kernel: 3, stride: 2, batch: 3, bias: true),
+            Shape(channels: 3, size: [13, 7], outputs: 200, kernel: 5, stride: 2),
+        ].map(convolution) + halos
+
+    /// Tiles with what surrounds them, of every width, on images that they fill and not, alone and added to what is there.
+    package static let halos: [OperationCase] =
+        [
+            Shape(channels: 16, size: [12, 16], outputs: 16, kernel: 3, bias: true),
+            Shape(channels: 32, size: [8, 23], outputs: 36, kernel: 3, batch: 1),
+            Shape(channels: 16, size: [4, 32], outputs: 132, kernel: 3),
+            Shape(channels: 48, size: [10, 18], outputs: 72, kernel: 3, padding: 0, batch: 1),
+            Shape(channels: 16, size: [6, 14], outputs: 128, kernel: 3, padding: 2),
+        ].map(convolution) + [
+            OperationCase("convolution 3x3 + add + relu, 3x32x8x8, folded", input: [32, 8, 8], batch: 3, folded: true) {
+                $0.relu($0.add($0.convolution($1, 32, kernel: 3, bias: true, name: "c"), $1))
+            },
+            OperationCase("convolutions 3x3, shared, 2x16x8x16", input: [16, 8, 16], batch: 2) {
+                $0.add($0.convolution($1, 20, kernel: 3, name: "a"), $0.convolution($1, 20, kernel: 3, name: "b"))
+            },
+        ]
+
+    static let tinyTiles: [OperationCase] = [
+        tinyProducts[0],
+        OperationCase("tiny 3x3 convolution of neighbours", input: [16, 6, 16], batch: 1) {
+            $0.convolution($1, 20, kernel: 3, bias: true, name: "c")
+        },
+    ]
 
     static let products: [OperationCase] =
         shapes.map(convolution) + [

@@ -4,6 +4,7 @@ import RLDGraph
 extension OperationCase {
     static let stored: [OperationCase] =
         stored(size: [9, 7], width: 16, batch: 3) + tinyStored
+        + [storedConvolutions("half: convolutions 2x16x8x16", size: [8, 16], width: 16, batch: 2)]
 
     static let tinyStored: [OperationCase] =
         stored(size: [6, 5], width: 6, batch: 1)

@@ -21,7 +21,7 @@ package struct OperationCase: Sendable {
 
     /// Every operation at odd, prime and larger-than-a-tile sizes.
     package static let all: [OperationCase] =
-        convolutions + frozenConvolutions + norms + others + grouped + pooling + channels + tiny
+        convolutions + halos + frozenConvolutions + norms + others + grouped + pooling + channels + tiny
 
     /// One of each kernel, small enough for a simulator.
     package static let tiny: [OperationCase] =
@@ -121,7 +121,12 @@ package struct OperationCase: Sendable {
                     return $0.relu($0.add(y, $1))
                 },
             ]
-        }
+        } + [
+            // So many rows that a work-group adds up its chunk in more than one round, the last of them partly empty.
+            OperationCase("batch norm + add + relu 2x20x151x127", input: [20, 151, 127], batch: 2) {
+                $0.relu($0.add($0.batchNorm($1, name: "bn"), $1))
+            }
+        ]
 
     private static let others: [OperationCase] =
         [(3, 7, 2), (16, 5, 5), (33, 1, 65)].flatMap { channels, size, batch in
