@@ -108,38 +108,95 @@ extension Lowering {
         let (c, node) = (g.c, network.nodes[id])
         let (x, dy, pixels) = (value(node.inputs[0]), gradient(id), batch * g.output.plane)
         let size = engine.tiles.weightTile(c.outputChannels)
-        let items = size.items(engine.tileProduct)
-        let compiled = engine.tileProduct.compilation(on: engine.device, items: items)
-        let tiles = (columns: ceilDivide(c.fanIn, 64), outputs: ceilDivide(c.outputChannels, size.channels))
         // Enough work-groups for every compute unit, groups large enough to outweigh the adding of their sums.
-        let limit = engine.partialSumLimit
-        let wanted = min(
-            engine.tiles.weightGroups(tiles: tiles.columns * tiles.outputs, items: items), ceilDivide(pixels, 128),
-            limit / (c.outputChannels * c.fanIn))
-        let groupPixels = ceilDivide(pixels, max(1, wanted))
-        let groups = ceilDivide(pixels, groupPixels)
-        let partial = builder.value(groups * c.outputChannels * c.fanIn)
+        let tiles = ceilDivide(c.fanIn, 64) * ceilDivide(c.outputChannels, size.channels)
+        let groups = weightGroups(g, units: pixels, least: 128, tiles: tiles, items: size.items(engine.tileProduct))
+        let halo = haloWeights(g)
+        let partial = builder.value(max(groups.count, halo?.groups.count ?? 0) * c.outputChannels * c.fanIn)
         builder.step(reads: [x, dy], writes: [partial]) { memory throws(DeviceError) in
-            [
-                try engine.launch(
-                    node.name, "convolution_tiles_weights.cl", "convolution_tiles_weight_partial",
-                    defines: [("LANES", "\(size.lanes)")] + compiled.defines
-                        + quads("QUADS_X", c.inputChannels, memory[x], memory[partial])
-                        + quads("QUADS_DY", c.outputChannels, memory[dy])
-                        + far(c, g.input, results: groupPixels, plane: g.output.plane),
-                    options: compiled.options,
-                    global: [tiles.columns * items, tiles.outputs, groups], local: [items, 1, 1],
-                    [
-                        .int(pixels), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
-                        .int(g.output.width), .int(c.outputChannels), .int(c.kernel), .int(c.stride), .int(c.padding),
-                        .int(groupPixels), .slice(memory[x]), .slice(memory[dy]), .slice(memory[partial]),
-                        .local(size.weightMemory(engine.tileProduct)),
-                    ]),
+            let (x, dy, partial) = (memory[x], memory[dy], memory[partial])
+            let takesHalo = x.isQuad && dy.isQuad && partial.isQuad ? halo : nil
+            let sums =
+                if let takesHalo {
+                    try haloWeightLaunch(node.name, g, takesHalo, x, dy, partial)
+                } else {
+                    try tileWeightLaunch(node.name, g, size, pixelsPerGroup: groups.each, groups: groups.count, x, dy, partial)
+                }
+            return [
+                sums,
                 try weightMerge(
-                    node.name, groups: groups, channels: c.inputChannels, outputs: c.outputChannels, taps: g.taps,
-                    memory[partial], into: dweight),
+                    node.name, groups: takesHalo?.groups.count ?? groups.count, channels: c.inputChannels,
+                    outputs: c.outputChannels, taps: g.taps, partial, into: dweight),
             ]
         }
+    }
+
+    /// How many of a weight gradient's `units` of work a group takes, and how many groups there are.
+    /// - Parameter tiles: groups that share a unit.
+    private func weightGroups(
+        _ g: ConvolutionGeometry, units: Int, least: Int, tiles: Int, items: Int
+    ) -> (each: Int, count: Int) {
+        let wanted = min(
+            engine.tiles.weightGroups(tiles: tiles, items: items), ceilDivide(units, least),
+            engine.partialSumLimit / (g.c.outputChannels * g.c.fanIn))
+        let each = ceilDivide(units, max(1, wanted))
+        return (each, ceilDivide(units, each))
+    }
+
+    private func tileWeightLaunch(
+        _ node: String, _ g: ConvolutionGeometry, _ size: TileSize, pixelsPerGroup: Int, groups: Int, _ x: DeviceSlice,
+        _ dy: DeviceSlice, _ partial: DeviceSlice
+    ) throws(DeviceError) -> Launch {
+        let c = g.c
+        let items = size.items(engine.tileProduct)
+        let compiled = engine.tileProduct.compilation(on: engine.device, items: items)
+        return try engine.launch(
+            node, "convolution_tiles_weights.cl", "convolution_tiles_weight_partial",
+            defines: [("LANES", "\(size.lanes)")] + compiled.defines + quads("QUADS_X", c.inputChannels, x, partial)
+                + quads("QUADS_DY", c.outputChannels, dy)
+                + far(c, g.input, results: pixelsPerGroup, plane: g.output.plane),
+            options: compiled.options,
+            global: [ceilDivide(c.fanIn, 64) * items, ceilDivide(c.outputChannels, size.channels), groups], local: [items, 1, 1],
+            [
+                .int(batch * g.output.plane), .int(g.input.height), .int(g.input.width), .int(c.inputChannels),
+                .int(g.output.height), .int(g.output.width), .int(c.outputChannels), .int(c.kernel), .int(c.stride),
+                .int(c.padding), .int(pixelsPerGroup), .slice(x), .slice(dy), .slice(partial),
+                .local(size.weightMemory(engine.tileProduct)),
+            ])
+    }
+
+    /// The groups of a weight gradient whose tiles are gathered with what surrounds them, where its size suits them.
+    private func haloWeights(_ g: ConvolutionGeometry) -> (tile: HaloWeightTile, groups: (each: Int, count: Int))? {
+        let c = g.c
+        guard c.kernel == 3, c.stride == 1, c.inputChannels % 16 == 0, c.outputChannels % 4 == 0,
+            max(g.input.plane * c.inputChannels, g.output.plane * c.outputChannels) < 1 << 31,
+            let tile = engine.tiles.weightHalo(g.output)
+        else { return nil }
+        let blocks = c.inputChannels / 16 * ceilDivide(c.outputChannels, tile.channels)
+        return (
+            tile,
+            weightGroups(g, units: batch * HaloWeightTile.count(over: g.output), least: 2, tiles: blocks, items: tile.items)
+        )
+    }
+
+    private func haloWeightLaunch(
+        _ node: String, _ g: ConvolutionGeometry, _ halo: (tile: HaloWeightTile, groups: (each: Int, count: Int)),
+        _ x: DeviceSlice,
+        _ dy: DeviceSlice, _ partial: DeviceSlice
+    ) throws(DeviceError) -> Launch {
+        let (c, tile) = (g.c, halo.tile)
+        let compiled = engine.tileProduct.compilation(on: engine.device, items: max(tile.items, 128))
+        return try engine.launch(
+            node, "convolution_halo_weights.cl", "convolution_halo_weight_partial",
+            defines: [("LANES", "\(tile.lanes)")] + compiled.defines, options: compiled.options,
+            global: [
+                c.inputChannels / 16 * tile.items, ceilDivide(c.outputChannels, tile.channels), halo.groups.count,
+            ], local: [tile.items, 1, 1],
+            [
+                .int(batch), .int(g.input.height), .int(g.input.width), .int(c.inputChannels), .int(g.output.height),
+                .int(g.output.width), .int(c.outputChannels), .int(c.padding), .int(halo.groups.each), .slice(x), .slice(dy),
+                .slice(partial), .local(tile.memory(engine.tileProduct)),
+            ])
     }
 
     /// Adds the sums [groups, outputs, taps, channels] of a weight gradient.

@@ -19,7 +19,8 @@ package struct TileChoices: Sendable, Equatable {
         /// Least channels on both sides from which 3x3 convolutions in float32, of frozen forward passes and input gradients, take
         /// Winograd's algorithm; 0: none does.
         case winograd = "winograd_channels"
-        /// Whether 3x3 convolutions at stride 1 gather pixels with what surrounds them (`kernels/convolution_halo.cl`).
+        /// Whether 3x3 convolutions at stride 1 and their gradients gather pixels with what surrounds them
+        /// (`kernels/convolution_halo.cl`, `convolution_halo_weights.cl`).
         case halo
 
         /// The name of the choice for products of a precision.
@@ -155,7 +156,7 @@ package struct TileChoices: Sendable, Equatable {
         case .groups16, .groups32, .groups64: !weightGradient && use == .groups(lanes: lanes(channels))
         case .weightGroups: weightGradient
         case .winograd: !weightGradient && channels >= 32
-        case .halo: !weightGradient
+        case .halo: true
         }
     }
 
@@ -164,6 +165,14 @@ package struct TileChoices: Sendable, Equatable {
 
     /// Whether a 3x3 convolution of which both sides have at least so many channels takes Winograd's algorithm.
     func takesWinograd(_ channels: Int) -> Bool { value(.winograd) > 0 && channels >= value(.winograd) }
+
+    /// Of the weight gradient of a 3x3 convolution at stride 1, where tiles with what surrounds them suit its images.
+    func weightHalo(_ output: Extent) -> HaloWeightTile? {
+        let tile = HaloWeightTile(lanes: min(lanes(output.channels), 4))
+        return value(.halo) > 0 && !forced.far && forced.rows != 2 && HaloWeightTile.fits(output)
+            && tile.items <= maxWorkGroupSize
+            && tile.memory(product) <= localMemory ? tile : nil
+    }
 
     /// Of a weight gradient over so many output channels.
     func weightTile(_ channels: Int) -> TileSize { TileSize(rows: 4, lanes: lanes(channels)) }

@@ -74,6 +74,30 @@ package struct HaloTile: Equatable {
     }
 }
 
+/// What a work-group of the weight gradient of a 3x3 convolution takes at a time: 8 by 8 pixels with what surrounds them, of 16 channels
+/// and 16 `lanes` outputs (`kernels/convolution_halo_weights.cl`).
+package struct HaloWeightTile: Equatable {
+    private static let side = 8
+
+    package let lanes: Int
+
+    var channels: Int { 16 * lanes }
+    var items: Int { 64 * lanes }
+
+    /// Tiles that cover an image.
+    static func count(over output: Extent) -> Int { ceilDivide(output.width, side) * ceilDivide(output.height, side) }
+
+    /// Whether no more than a quarter of the tiles' pixels lie beyond an image.
+    static func fits(_ output: Extent) -> Bool { 4 * output.plane >= 3 * side * side * count(over: output) }
+
+    /// Bytes of local memory: both sides of the products, and more to spread the banks.
+    func memory(_ product: TileProduct) -> Int {
+        let (x, dy) = ((Self.side + 2) * (Self.side + 2), Self.side * Self.side)
+        let padding = product == .float32 ? 0 : 8
+        return 4 * (x * (16 + padding) + dy * (channels + padding) + product.exchange * items)
+    }
+}
+
 extension TileProduct {
     /// Values by which rows of a tile in local memory are longer where they run along the depth, and those that run across it.
     fileprivate var rowPadding: Int { self == .float32 ? 4 : 0 }

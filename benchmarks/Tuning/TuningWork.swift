@@ -59,7 +59,8 @@ package struct TuningWork: Sendable {
     {
         let concerned = layers.filter { entry in
             let direction = entry.benchmark.direction
-            if use == .winograd, entry.layer.kernel != 3 || entry.layer.stride != 1 || direction == .forward { return false }
+            if use == .winograd || use == .halo, entry.layer.kernel != 3 || entry.layer.stride != 1 { return false }
+            if use == .winograd, direction == .forward { return false }
             return tiles.concerns(
                 use, channels: direction == .inputGradient ? entry.layer.input[0] : entry.layer.outputs,
                 weightGradient: direction == .weightGradient)
