@@ -181,8 +181,7 @@ extension Lowering {
 
     private func haloWeightLaunch(
         _ node: String, _ g: ConvolutionGeometry, _ halo: (tile: HaloWeightTile, groups: (each: Int, count: Int)),
-        _ x: DeviceSlice,
-        _ dy: DeviceSlice, _ partial: DeviceSlice
+        _ x: DeviceSlice, _ dy: DeviceSlice, _ partial: DeviceSlice
     ) throws(DeviceError) -> Launch {
         let (c, tile) = (g.c, halo.tile)
         let compiled = engine.tileProduct.compilation(on: engine.device, items: max(tile.items, 128))

@@ -169,9 +169,8 @@ package struct TileChoices: Sendable, Equatable {
     /// Of the weight gradient of a 3x3 convolution at stride 1, where tiles with what surrounds them suit its images.
     func weightHalo(_ output: Extent) -> HaloWeightTile? {
         let tile = HaloWeightTile(lanes: min(lanes(output.channels), 4))
-        return value(.halo) > 0 && !forced.far && forced.rows != 2 && HaloWeightTile.fits(output)
-            && tile.items <= maxWorkGroupSize
-            && tile.memory(product) <= localMemory ? tile : nil
+        let runs = tile.items <= maxWorkGroupSize && tile.memory(product) <= localMemory
+        return value(.halo) > 0 && !forced.far && forced.rows != 2 && runs && HaloWeightTile.fits(output) ? tile : nil
     }
 
     /// Of a weight gradient over so many output channels.
