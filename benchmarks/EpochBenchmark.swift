@@ -34,12 +34,13 @@ package struct EpochBenchmark {
         (configuration.epochs, configuration.batchSize, configuration.validation) = (epochs + 1, step.batch, 0)
         configuration.method = StepBenchmark.method
         (configuration.precision, configuration.teacherStorage) = (engine.precision, step.teacherStorage)
+        let teacher = try step.states(logitScale: step.logitScale(on: engine)).teacher
         var ends: [ContinuousClock.Instant] = []
         var launches: [Int] = []
         let result = try Trainer(
             configuration: configuration, executor: DeviceExecutor(engine: engine, teacherStorage: step.teacherStorage),
             dataset: Dataset(name: "noise", path: "", train: images, test: empty, transform: StepBenchmark.transform),
-            network: step.student, teacher: .init(network: step.teacher, state: step.teacher.initialState(seed: 2)),
+            network: step.student, teacher: .init(network: step.teacher, state: teacher),
             observer: { event in
                 guard case .epoch = event else { return }
                 ends.append(clock.now)

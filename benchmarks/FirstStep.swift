@@ -16,7 +16,7 @@ package struct FirstStep: Sendable {
         _ benchmark: StepBenchmark, device: Device, profile: KernelProfile?, precision: Precision = .float32
     ) throws -> FirstStep {
         let table = benchmark.table
-        let states = benchmark.states
+        let states = benchmark.states()
         let start = ContinuousClock.now
         let engine = try DeviceEngine(device, profile: profile, precision: precision)
         let executor = try DeviceExecutor(engine: engine, teacherStorage: benchmark.teacherStorage)

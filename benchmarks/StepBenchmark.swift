@@ -82,8 +82,25 @@ extension StepBenchmark {
     }
 
     /// Fresh weights.
-    var states: (teacher: NetworkState, student: NetworkState) {
-        (teacher.initialState(seed: 2), student.initialState(seed: 1))
+    /// - Parameter logitScale: of the teacher's last layer.
+    func states(logitScale: Double = 1) -> (teacher: NetworkState, student: NetworkState) {
+        var state = teacher.initialState(seed: 2)
+        let last = teacher.nodes[teacher.output].name
+        for name in logitScale == 1 ? [] : ["\(last).weight", "\(last).bias"] {
+            guard let tensor = state[name] else { continue }
+            state[name] = Tensor(shape: tensor.shape, values: tensor.values.map { $0 * logitScale })
+        }
+        return (state, student.initialState(seed: 1))
+    }
+
+    /// What makes logits of a teacher with fresh weights as large as a trained one's: in the thousands, as they would be, they would take
+    /// the losses' careful path, which no training does.
+    func logitScale(on engine: DeviceEngine) throws -> Double {
+        let (executor, table) = (try DeviceExecutor(engine: engine, overlap: false), table)
+        try executor.load(table, as: "images")
+        try executor.prepareTeacher(teacher, state: states().teacher)
+        let largest = try executor.teacherLogits(selection(1, table: table), of: 0).reduce(0) { max($0, abs($1)) }
+        return largest > 8 && largest.isFinite ? 8 / Double(largest) : 1
     }
 
     func selection(_ step: Int, count: Int? = nil, table: ImageTable) -> BatchSelection {
@@ -100,16 +117,18 @@ final class StepBenchmarkRun: BenchmarkRun {
     private let benchmark: StepBenchmark
     private let executor: DeviceExecutor
     private let table: ImageTable
+    private let logitScale: Double
     private var step = 0
 
     init(_ benchmark: StepBenchmark, engine: DeviceEngine) throws {
         self.benchmark = benchmark
         table = benchmark.table
+        logitScale = try benchmark.logitScale(on: engine)
         // A part alone is timed on one queue; a whole step is as in training.
         executor = try DeviceExecutor(
             engine: engine, teacherStorage: benchmark.teacherStorage, overlap: benchmark.part == .whole ? nil : false)
         // Weights on the host are made when they are wanted: a training does not keep them either.
-        try Self.prepare(executor, benchmark, table, benchmark.states)
+        try Self.prepare(executor, benchmark, table, benchmark.states(logitScale: logitScale))
         try executor.prepareUpdates(StepBenchmark.update.rule)
         try executor.prepareSteps(training: [benchmark.batch], evaluation: [], method: StepBenchmark.method)
         // Every part reads what the ones before it left.
@@ -141,7 +160,7 @@ final class StepBenchmarkRun: BenchmarkRun {
     func check() throws -> Double {
         let selection = benchmark.selection(1, count: Self.checkedBatch, table: table)
         func train(_ executor: any NetworkExecutor) throws -> (StepMetrics, NetworkState) {
-            try Self.prepare(executor, benchmark, table, benchmark.states)
+            try Self.prepare(executor, benchmark, table, benchmark.states(logitScale: logitScale))
             try executor.trainStep(selection, method: StepBenchmark.method, warmup: 1, update: StepBenchmark.update)
             return (try executor.takeMetrics(), try executor.studentState())
         }
