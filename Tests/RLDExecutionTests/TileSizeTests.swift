@@ -64,7 +64,7 @@ import Testing
             + network.parameters.map { try device.store.readGradient($0.name, count: $0.count) }
     }
 
-    /// Every sum is added in one order: a device with more compute units, whose tiles are smaller, gives the same.
+    /// Every sum of plain tiles is added in one order: a device with more compute units, whose tiles are smaller, gives the same.
     @Test(arguments: Precision.allCases) func everySizeGivesTheSameBits(precision: Precision) throws {
         for operation in OperationCase.tiles {
             let expected = try Self.results(operation, precision)
