@@ -139,10 +139,10 @@ public final class BenchmarkSession {
         try engine.finish()
         let setup = seconds(started.duration(to: clock.now))
         let memory = counters.allocatedBytes - held
-        let building = counters.buildingSeconds - built
         let worst = checked ? try prepared.check() : nil
         if let worst, !(worst <= 1) { throw BenchmarkError.wrong("\(benchmark.name) \(benchmark.shape)", worst) }
         let times = try Self.measure(engine, effort: effort, wallApart: timesWallApart, prepared.enqueue)
+        let building = counters.buildingSeconds - built
         let copy = benchmark.bytes > 0 ? try copyBandwidth() : 0
         let bandwidth = benchmark.bytes > 0 ? times.device.map { benchmark.bytes / $0 / 1e9 } : nil
         return BenchmarkResult(
@@ -154,18 +154,21 @@ public final class BenchmarkSession {
             gap: bandwidth.flatMap { benchmark.target(profile: profile)?.gap(bandwidth: $0.p50, copy: copy) })
     }
 
+    /// What a run times in which a program is built does not count, nor do the runs before it, which did without that program.
     static func measure(
         _ engine: DeviceEngine, effort: Effort, wallApart: Bool = false, _ enqueue: () throws -> Void
     ) throws -> (device: Spread, wall: Spread, runs: Int, records: [LaunchRecord]) {
         let clock = ContinuousClock()
+        let counters = engine.context.counters
         for _ in 0..<2 { try enqueue() }
         try engine.finish()
         _ = try engine.drainProfile()
         var device: [Double] = []
         var wall: [Double] = []
         var records: [LaunchRecord] = []
-        let began = clock.now
+        var began = clock.now
         while true {
+            let built = counters.programsBuilt
             func timeWall() throws {
                 let start = clock.now
                 try enqueue()
@@ -178,6 +181,10 @@ public final class BenchmarkSession {
             let last = records.map(\.end).max() ?? 0
             device.append(Double(max(last, first) - first) / 1e9)
             if wallApart { try engine.untimed(timeWall) }
+            guard counters.programsBuilt == built else {
+                (device, wall, began) = ([], [], clock.now)
+                continue
+            }
             let total = seconds(began.duration(to: clock.now))
             if (wall.count >= effort.runs && total >= effort.seconds) || total >= effort.longest { break }
         }

@@ -30,7 +30,8 @@ extension FusedLoss {
         }
         try arguments.localMemory(16 * layout.items)
         if let blockBytes = layout.blockBytes { try arguments.localMemory(blockBytes) }
-        let (global, local) = ([call.rows * layout.items], [layout.items])
+        let groups = layout.sharesGroups ? now ? 1 : groups(of: call.rows, on: queue.context.device) : call.rows
+        let (global, local) = ([groups * layout.items], [layout.items])
         now
             ? try queue.runNow(kernel, global: global, local: local)
             : try queue.enqueue(kernel, global: global, local: local)
@@ -42,6 +43,12 @@ extension FusedLoss {
         guard rowKernel.layout.items == 1, call.rows * classes <= Self.fewLogits, queue.canRunNow else { return false }
         briefCalls += 1
         return briefCalls > Self.callsUntilBuilt && !queue.context.counters.isSteadyState
+    }
+
+    /// Work-groups that share so many rows: each of the device's threads gets 64 if it can, a group at most 8 rows; of long rows
+    /// one, beside which what a group costs is nothing.
+    private func groups(of rows: Int, on device: Device) -> Int {
+        classes > 4096 ? rows : ceilDivide(rows, min(max(rows / (64 * device.computeUnits), 1), 8))
     }
 
     /// What all row kernels take first.

@@ -11,6 +11,8 @@ struct LossRowLayout {
     let blockBytes: Int?
     /// Whether the kernel takes an accumulator, to which its last work-item can add a small batch.
     let finishes: Bool
+    /// Whether a work-group takes several rows where it is given them (`LOSS_EACH_ROW`).
+    let sharesGroups: Bool
     /// Whether the usual temperatures are constants of the kernel.
     let takesConstants: Bool
     /// Whether rows are a multiple of four classes long, so that a work-item of a gpu can read four at once.
@@ -34,7 +36,7 @@ struct LossRowLayout {
             // What only threads of a host can do, and only this driver is known to.
             let onThreads = device.isPoCL && device.isCPU
             finishes = kinds != nil && onThreads && !method.needsWholeBatch
-            (takesConstants, inQuads, options) = (keepsBlocks, false, "")
+            (sharesGroups, takesConstants, inQuads, options) = (kinds != nil, keepsBlocks, false, "")
             // A work-item keeps its block in private memory.
             blockBytes = keepsBlocks ? 16 : nil
             defines =
@@ -43,7 +45,7 @@ struct LossRowLayout {
         case .gpu:
             let items = min(items ?? Self.fittingItems(classes, keepsBlocks, on: device), device.maxWorkGroupSize)
             let kept = Self.keptClasses(classes, items: items, on: device)
-            (self.items, finishes) = (items, false)
+            (self.items, finishes, sharesGroups) = (items, false, false)
             // A processor with this profile tests it, and would spend its time on building programs.
             takesConstants = keepsBlocks && !device.isCPU
             inQuads = keepsBlocks && classes % 4 == 0

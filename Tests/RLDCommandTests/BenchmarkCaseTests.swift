@@ -66,6 +66,43 @@ import Testing
         func prepare(on engine: DeviceEngine) -> any BenchmarkRun { Run(error: error) }
     }
 
+    /// Builds a program in its tenth call.
+    private struct Builder: BenchmarkCase {
+        let name = "builder", mode = "run", shape = "1"
+        let bytes = 0.0, flops = 0.0
+        let images = 0
+
+        final class Run: BenchmarkRun {
+            let engine: DeviceEngine
+            var calls = 0
+
+            init(_ engine: DeviceEngine) { self.engine = engine }
+
+            func check() -> Double { 0 }
+            func enqueue() throws {
+                calls += 1
+                if calls == 10 { _ = try engine.programs.program("copy.cl", defines: [("TENTH", "1")]) }
+            }
+        }
+        let last: (Run) -> Void
+
+        func prepare(on engine: DeviceEngine) -> any BenchmarkRun {
+            let run = Run(engine)
+            last(run)
+            return run
+        }
+    }
+
+    @Test("what is built while a case runs is no run's time", .enabled(if: TestDevice.enabled, "no OpenCL device"))
+    func building() throws {
+        var run: Builder.Run?
+        let session = try BenchmarkSession(TestDevice.device(), profile: .cpu, effort: .quick)
+        let result = try session.run(Builder { run = $0 })
+        #expect(result.building > 0)
+        // A run is two calls, one for each clock; the eleventh is the second of the run in which it was built.
+        #expect(try #require(run).calls == 11 + 2 * result.runs)
+    }
+
     @Test("a wrong case is not timed, a right one fills its rows", .enabled(if: TestDevice.enabled, "no OpenCL device"))
     func rows() throws {
         let session = try BenchmarkSession(TestDevice.device(), profile: .cpu, effort: .quick)
