@@ -28,7 +28,7 @@ extension FusedLoss {
             try arguments.value(Float(temperature))
             try arguments.value(UInt32(standardize ? 1 : 0))
         }
-        try arguments.localMemory(16 * layout.items)
+        try arguments.localMemory(layout.scratchBytes)
         if let blockBytes = layout.blockBytes { try arguments.localMemory(blockBytes) }
         let groups = layout.sharesGroups ? now ? 1 : groups(of: call.rows, on: queue.context.device) : call.rows
         let (global, local) = ([groups * layout.items], [layout.items])

@@ -7,6 +7,8 @@ import RLDMethods
 struct LossRowLayout {
     /// Work-items per row.
     let items: Int
+    /// Local memory that work-items reduce through, in bytes.
+    let scratchBytes: Int
     /// Local memory for a block of the logits, in bytes; nil for the methods whose kernels keep none.
     let blockBytes: Int?
     /// Whether the kernel takes an accumulator, to which its last work-item can add a small batch.
@@ -32,7 +34,7 @@ struct LossRowLayout {
         let keepsBlocks = Self.keepsBlocks(method)
         switch profile {
         case .cpu:
-            self.items = 1
+            (self.items, scratchBytes) = (1, 16)
             // What only threads of a host can do, and only this driver is known to.
             let onThreads = device.isPoCL && device.isCPU
             finishes = kinds != nil && onThreads && !method.needsWholeBatch
@@ -46,6 +48,8 @@ struct LossRowLayout {
             let items = min(items ?? Self.fittingItems(classes, keepsBlocks, on: device), device.maxWorkGroupSize)
             let kept = Self.keptClasses(classes, items: items, on: device)
             (self.items, finishes, sharesGroups) = (items, false, false)
+            // Twelve sums at once (`row_group_sums`), or four.
+            scratchBytes = (kinds == nil ? 16 : 48) * items
             // A processor with this profile tests it, and would spend its time on building programs.
             takesConstants = keepsBlocks && !device.isCPU
             inQuads = keepsBlocks && classes % 4 == 0
