@@ -43,7 +43,8 @@ struct LossRowLayout {
             blockBytes = keepsBlocks ? 16 : nil
             defines =
                 profile.rowDefines(localSize: 1, device: device)
-                + (keepsBlocks ? Self.wholeRows(classes, anyLength: onThreads) : []) + (finishes ? [("LOSS_FINISHES", "1")] : [])
+                + (keepsBlocks ? Self.wholeRows(classes, anyLength: onThreads, mayBorrow: kinds != nil) : [])
+                + (finishes ? [("LOSS_FINISHES", "1")] : [])
         case .gpu:
             let items = min(items ?? Self.fittingItems(classes, keepsBlocks, on: device), device.maxWorkGroupSize)
             let kept = Self.keptClasses(classes, items: items, on: device)
@@ -94,14 +95,16 @@ struct LossRowLayout {
     }
 
     /// How a cpu work-item keeps a row. Up to 8,192 classes it is one block in private memory, exponentials included, and is read once.
-    /// - Parameter anyLength: whether private memory is a thread's stack: then up to 163,840 classes, 1.3 MB, if stacks are as large
-    ///   as usual.
-    private static func wholeRows(_ classes: Int, anyLength: Bool) -> [(String, String)] {
+    /// - Parameters:
+    ///   - anyLength: whether private memory is a thread's stack: then up to 163,840 classes, 1.3 MB, if stacks are as large as usual.
+    ///   - mayBorrow: whether half of the block may lie where the gradient will, which saves a tenth of the time of such long rows.
+    private static func wholeRows(_ classes: Int, anyLength: Bool, mayBorrow: Bool) -> [(String, String)] {
         guard let size = [8192, 32768, 65536, 163_840].first(where: { classes <= $0 }) else { return [] }
         let alone = ("ROW_ONE_BLOCK", "1")
         guard size > 8192 else { return [alone] }
         var limit = rlimit()
         let known = getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0
-        return anyLength && known && limit.rlim_cur >= 4 << 20 ? [("ROW_WHOLE", "\(size)"), alone] : []
+        guard anyLength, known, limit.rlim_cur >= 4 << 20 else { return [] }
+        return [("ROW_WHOLE", "\(size)"), alone] + (mayBorrow && classes % 16 == 0 ? [("BLOCK_IN_GRADIENT", "1")] : [])
     }
 }

@@ -14,7 +14,9 @@ import Testing
     }
 
     /// Around the lengths up to which a cpu keeps a row whole, and beyond the last of them, where it goes block by block.
-    @Test(arguments: [8192, 8193, 32_769, 65_537, 163_841]) func longRowsAreTheReferences(_ classes: Int) throws {
+    @Test(arguments: [8192, 8193, 8208, 32_768, 32_769, 65_537, 163_840, 163_841]) func longRowsAreTheReferences(_ classes: Int)
+        throws
+    {
         let engine = try DeviceEngine(TestDevice.device(), profile: .cpu)
         for method in try [FusedLossTests.refined, FusedLossTests.refined.applyingLSKD(), Method.make(id: "lr").method] {
             let batch = FusedLossTests.Batch(2, classes)
@@ -41,6 +43,36 @@ import Testing
                 let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
                 try FusedLossTests.compare(
                     found, method, batch, classes: classes, "\(profile) \(method.effectiveDescription), \(classes) classes")
+            }
+        }
+    }
+
+    /// Rows whose block lies where the gradient will, as long rows of whole vectors have it: nothing that is read after the gradient may
+    /// be expected there. Students far from their teacher and so close that the divergence is summed again, and excluded classes.
+    @Test(arguments: ["8", "16"]) func blocksInTheGradientAreTheReferences(_ width: String) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: .cpu, registers: .avx2)
+        let constants = [("ROW_WIDTH", width), ("BLOCK_IN_GRADIENT", "1")]
+        let methods =
+            try [FusedLossTests.refined, FusedLossTests.refined.applyingLSKD()]
+            + ["ce", "kd", "dkd", "la", "rc"].map { try Method.make(id: $0).method }
+        for method in methods {
+            for classes in [16, 48, 112] {
+                let rows = 9
+                var batch = FusedLossTests.Batch(rows, classes)
+                for i in batch.student.indices where i / classes % 3 > 0 {
+                    batch.student[i] = batch.teacher[i] + batch.student[i] / 512
+                }
+                for row in stride(from: 2, to: rows, by: 3) {
+                    for i in [1, classes - 1] where i != Int(batch.labels[row]) {
+                        batch.student[row * classes + i] = -.infinity
+                        batch.teacher[row * classes + i] = -.infinity
+                    }
+                }
+                let device = try LossDevice(engine, method, rows: rows, classes: classes, constants: constants)
+                let found = try device.run(method, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+                try FusedLossTests.compare(
+                    found, method, batch, classes: classes, "\(width) lanes, \(method.effectiveDescription), \(classes) classes")
+                #expect(try device.damagedGuards() == 0)
             }
         }
     }
