@@ -18,24 +18,6 @@ public final class Kernel {
     /// The buffers among the arguments, kept alive because the driver need not do it.
     private var buffers: [Buffer?]
 
-    /// What the other arguments were set to last, where that is at most 8 bytes: setting one to the same again takes a driver longer than
-    /// looking (PoCL 3.1 frees and allocates memory for it).
-    private var values: [Value?]
-
-    private struct Value: Equatable {
-        private var bits: UInt64 = 0
-        /// 0 for local memory, whose size is in `bits`.
-        private let size: Int
-
-        init(local bytes: Int) { (bits, size) = (UInt64(bytes), 0) }
-
-        init?(_ bytes: UnsafeRawBufferPointer) {
-            guard bytes.count <= MemoryLayout<UInt64>.size else { return nil }
-            size = bytes.count
-            withUnsafeMutableBytes(of: &bits) { $0.copyMemory(from: bytes) }
-        }
-    }
-
     /// A new kernel object, with no arguments yet.
     /// - Throws: `.buildFailed` if the program has no kernel of this name; `.outOfMemory`, `.deviceLost`.
     public init(_ program: Program, _ name: String) throws(DeviceError) {
@@ -62,7 +44,6 @@ public final class Kernel {
         argumentCount = Int(count)
         maxWorkGroupSize = asked == 0 && limit > 0 ? limit : device.maxWorkGroupSize
         buffers = Array(repeating: nil, count: Int(count))
-        values = Array(repeating: nil, count: Int(count))
         LiveObjects.Kind.kernels.created()
         program.context.counters.createdKernel()
         try DeviceError.check(counted, .buildFailed, "arguments of kernel '\(name)' of \(program.name)")
@@ -76,7 +57,6 @@ public final class Kernel {
     /// A buffer argument. The kernel keeps it alive until another takes its place.
     public func setArgument(_ index: Int, _ buffer: Buffer) throws(DeviceError) {
         try checkIndex(index)
-        guard buffers[index] !== buffer else { return }
         try buffer.requireDevice(of: program.context, .launchFailed, for: "argument \(index) of \(describe),")
         var memory: OpaquePointer? = buffer.handle
         let status = clSetKernelArg(handle, cl_uint(index), MemoryLayout<OpaquePointer?>.size, &memory)
@@ -87,14 +67,9 @@ public final class Kernel {
     /// An argument passed by value. Its size must be the declared one: Int32 for int, Int or UInt64 for long, Float for float.
     public func setArgument<T: BitwiseCopyable>(_ index: Int, _ value: T) throws(DeviceError) {
         try checkIndex(index)
-        let (status, set) = withUnsafeBytes(of: value) { bytes in
-            let set = Value(bytes)
-            if let set, set == values[index] { return (Int32(0), set as Value?) }
-            return (clSetKernelArg(handle, cl_uint(index), bytes.count, bytes.baseAddress), set)
-        }
+        let status = withUnsafeBytes(of: value) { clSetKernelArg(handle, cl_uint(index), $0.count, $0.baseAddress) }
         try DeviceError.check(
             status, .launchFailed, "argument \(index) of \(describe), \(T.self) of \(MemoryLayout<T>.size) bytes")
-        values[index] = set
     }
 
     /// Local memory, of a size in bytes.
@@ -106,12 +81,9 @@ public final class Kernel {
                 .launchFailed,
                 "argument \(index) of \(describe): \(bytes) bytes of local memory, \(device) has \(device.localMemory)")
         }
-        let set = Value(local: bytes)
-        guard values[index] != set else { return }
         try DeviceError.check(
             clSetKernelArg(handle, cl_uint(index), bytes, nil), .launchFailed,
             "argument \(index) of \(describe), \(bytes) bytes of local memory")
-        values[index] = set
     }
 
     /// Work-items of a work-group in each dimension, for launches that leave it open; nil leaves it to the driver.

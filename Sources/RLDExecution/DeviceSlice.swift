@@ -38,6 +38,13 @@ public struct DeviceSlice {
     }
 }
 
+extension DeviceSlice: Equatable {
+    /// Whether both are the same range of the same buffer.
+    public static func == (one: DeviceSlice, other: DeviceSlice) -> Bool {
+        one.buffer === other.buffer && one.offset == other.offset && one.count == other.count && one.element == other.element
+    }
+}
+
 /// A batch of a training step with a loss of one's own, between the student's forward and backward pass.
 public struct StudentBatch {
     public let rows: Int

@@ -13,6 +13,18 @@ extension FusedLoss {
             ? try rowKernel.preparedOnCallingThread(for: call.method)
             : try rowKernel.prepared(
                 for: call.method, offsets: call.student.offset, call.teacher.offset, call.gradient.offset)
+        try setArguments(of: kernel, call, sums)
+        let groups = layout.sharesGroups ? now ? 1 : groups(of: call.rows, on: queue.context.device) : call.rows
+        let (global, local) = ([groups * layout.items], [layout.items])
+        now
+            ? try queue.runNow(kernel, global: global, local: local)
+            : try queue.enqueue(kernel, global: global, local: local)
+    }
+
+    /// Nothing where the last launch was of the same kernel with the same.
+    private func setArguments(of kernel: Kernel, _ call: Call, _ sums: LossAccumulator?) throws(DeviceError) {
+        if let last = lastArguments, last.kernel === kernel, last.sums === sums, last.call == call { return }
+        lastArguments = nil
         var arguments = ArgumentSetter(kernel)
         try setBatch(call, &arguments)
         switch call.method {
@@ -28,13 +40,9 @@ extension FusedLoss {
             try arguments.value(Float(temperature))
             try arguments.value(UInt32(standardize ? 1 : 0))
         }
-        try arguments.localMemory(layout.scratchBytes)
-        if let blockBytes = layout.blockBytes { try arguments.localMemory(blockBytes) }
-        let groups = layout.sharesGroups ? now ? 1 : groups(of: call.rows, on: queue.context.device) : call.rows
-        let (global, local) = ([groups * layout.items], [layout.items])
-        now
-            ? try queue.runNow(kernel, global: global, local: local)
-            : try queue.enqueue(kernel, global: global, local: local)
+        try arguments.localMemory(rowKernel.layout.scratchBytes)
+        if let blockBytes = rowKernel.layout.blockBytes { try arguments.localMemory(blockBytes) }
+        lastArguments = (kernel, call, sums)
     }
 
     /// Whether the rows are so few that they are over before another thread would have woken for them, and are computed here. What that

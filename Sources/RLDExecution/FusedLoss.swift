@@ -43,6 +43,8 @@ package final class FusedLoss {
     package static let callsUntilBuilt = 64
     /// Calls so far of no more than `fewLogits`, made while nothing was queued.
     var briefCalls = 0
+    /// What the row kernel was given last; nil if it may have been given something else since.
+    var lastArguments: (kernel: Kernel, call: Call, sums: LossAccumulator?)?
 
     /// - Parameters:
     ///   - localSize: work-items per row of the gpu profile; chosen by the number of classes if nil.
@@ -98,7 +100,7 @@ package final class FusedLoss {
     }
 
     /// One call of `enqueue`.
-    struct Call {
+    struct Call: Equatable {
         let method: Method
         let rows: Int
         /// Of the terms, in the order of `Method.termNames`.

@@ -47,6 +47,67 @@ import Testing
         }
     }
 
+    /// A loss leaves a kernel's arguments as they are where a call is the last one again: of calls that differ in one thing each gives
+    /// what a loss that is new gives.
+    @Test(arguments: TestDevice.profiles) func callsThatDifferInOneThingGetTheirOwn(_ profile: KernelProfile) throws {
+        let (rows, classes) = (6, 20)
+        let engine = try DeviceEngine(TestDevice.device(), profile: profile)
+        let batch = FusedLossTests.Batch(rows + 1, classes)
+        func buffer(_ values: [Double]) throws -> Buffer {
+            let buffer = try engine.makeBuffer(values.count, label: "calls")
+            try engine.queue.write(values.map(Float.init), to: buffer)
+            return buffer
+        }
+        let (student, teacher) = (try buffer(batch.student), try buffer(batch.teacher))
+        let gradients = [try buffer(batch.student), try buffer(batch.student)]
+        let labels = try engine.makeBuffer(rows + 1, label: "labels")
+        try engine.queue.write(batch.labels, to: labels)
+        let accumulators = try (0..<2).map { _ in try LossAccumulator(on: engine.queue, context: engine.context) }
+
+        struct Variation {
+            var (method, rows, warmup, scale) = (FusedLossTests.refined, 6, 1.0, 1.0)
+            var (s, t, y, g) = (0, 0, 0, 0)
+            var sums: Int? = 0
+        }
+        func call(_ v: Variation, _ loss: FusedLoss) throws -> [UInt32] {
+            for accumulator in accumulators { try accumulator.reset(on: engine.queue) }
+            for gradient in gradients { try engine.queue.fill(gradient, Float(0)) }
+            try loss.enqueue(
+                v.method, rows: v.rows, warmup: v.warmup, scale: v.scale, student: DeviceSlice(student, offset: v.s),
+                teacher: DeviceSlice(teacher, offset: v.t), labels: DeviceSlice(labels, offset: v.y),
+                gradient: DeviceSlice(gradients[v.g]), into: v.sums.map { accumulators[$0] }, on: engine.queue)
+            var bits = try gradients.flatMap {
+                try engine.queue.read(Float.self, from: $0, count: rows * classes).map(\.bitPattern)
+            }
+            for accumulator in accumulators {
+                bits += [Float(try accumulator.read(v.method, on: engine.queue).metrics.totalSum).bitPattern]
+            }
+            return bits
+        }
+        func loss() throws -> FusedLoss {
+            try FusedLoss(
+                FusedLossTests.refined, rows: rows, classes: classes, programs: engine.programs, profile: profile,
+                products: engine.products)
+        }
+        let usual = Variation()
+        var others = Array(repeating: usual, count: 10)
+        guard case .refinedLogitDistillation(var weighty) = usual.method else { return }
+        weighty.alpha = 3
+        others[0].method = .refinedLogitDistillation(weighty)
+        (others[1].rows, others[2].warmup, others[3].scale) = (5, 0.5, 3)
+        (others[4].s, others[5].t, others[6].y, others[7].g) = (classes, classes, 1, 1)
+        (others[8].sums, others[9].sums) = (1, nil)
+        let one = try loss()
+        let wanted = try call(usual, loss())
+        for (k, other) in others.enumerated() {
+            #expect(try call(usual, one) == wanted, "before \(k)")
+            let own = try call(other, loss())
+            #expect(own != wanted, "\(k) makes no difference")
+            #expect(try call(other, one) == own, "\(k)")
+            #expect(try call(other, one) == own, "\(k), again")
+        }
+    }
+
     /// Rows whose block lies where the gradient will, as long rows of whole vectors have it: nothing that is read after the gradient may
     /// be expected there. Students far from their teacher and so close that the divergence is summed again, and excluded classes.
     @Test(arguments: ["8", "16"]) func blocksInTheGradientAreTheReferences(_ width: String) throws {
