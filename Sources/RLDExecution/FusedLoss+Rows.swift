@@ -21,7 +21,7 @@ extension FusedLoss {
             : try queue.enqueue(kernel, global: global, local: local)
     }
 
-    /// Nothing where the last launch was of the same kernel with the same.
+    /// Leaves the arguments as they are where the last launch was of the same kernel and the same call.
     private func setArguments(of kernel: Kernel, _ call: Call, _ sums: LossAccumulator?) throws(DeviceError) {
         if let last = lastArguments, last.kernel === kernel, last.sums === sums, last.call == call { return }
         lastArguments = nil
