@@ -46,7 +46,7 @@ struct LossRowLayout {
                 + (keepsBlocks ? Self.wholeRows(classes, anyLength: onThreads, mayBorrow: kinds != nil) : [])
                 + (finishes ? [("LOSS_FINISHES", "1")] : [])
         case .gpu:
-            let items = min(items ?? Self.fittingItems(classes, keepsBlocks, on: device), device.maxWorkGroupSize)
+            let items = min(items ?? Self.fittingItems(classes, keepsBlocks, on: device), device.maxWorkGroupSize, 1024)
             let kept = Self.keptClasses(classes, items: items, on: device)
             (self.items, finishes, sharesGroups) = (items, false, false)
             // Twelve sums at once (`row_group_sums`), or four.

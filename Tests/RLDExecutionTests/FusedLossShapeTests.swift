@@ -91,7 +91,7 @@ import Testing
         }
         let usual = Variation()
         var others = Array(repeating: usual, count: 10)
-        guard case .refinedLogitDistillation(var weighty) = usual.method else { return }
+        var weighty = RefinedLogitDistillation()
         weighty.alpha = 3
         others[0].method = .refinedLogitDistillation(weighty)
         (others[1].rows, others[2].warmup, others[3].scale) = (5, 0.5, 3)
@@ -106,6 +106,22 @@ import Testing
             #expect(try call(other, one) == own, "\(k)")
             #expect(try call(other, one) == own, "\(k), again")
         }
+    }
+
+    /// Who is ahead of the label is counted with rows that hold what is not finite: 4,096 classes ahead, as many as four of each of the
+    /// most work-items, are neither none of them nor such a row.
+    @Test(arguments: [32, 820, 1024]) func manyClassesAheadAreNotNone(_ localSize: Int) throws {
+        let engine = try DeviceEngine(TestDevice.device(), profile: .gpu)
+        let classes = 4099
+        var batch = FusedLossTests.Batch(1, classes)
+        batch.student = (0..<classes).map { Double($0 % 97) / 32 }
+        for i in [5, 6, 7] { batch.student[i] = -Double(i) }
+        batch.labels = [5]
+        let device = try LossDevice(engine, FusedLossTests.refined, rows: 1, classes: classes, localSize: localSize)
+        let found = try device.run(
+            FusedLossTests.refined, student: batch.student, teacher: batch.teacher, labels: batch.labels)
+        #expect(found.totals.metrics.top1 == 0 && found.totals.metrics.top5 == 0 && found.totals.faultyRows == 0)
+        try FusedLossTests.compare(found, FusedLossTests.refined, batch, classes: classes, "\(localSize) work-items")
     }
 
     /// Rows whose block lies where the gradient will, as long rows of whole vectors have it: nothing that is read after the gradient may
