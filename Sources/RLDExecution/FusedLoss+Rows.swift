@@ -53,10 +53,11 @@ extension FusedLoss {
         return briefCalls > Self.callsUntilBuilt && !queue.context.counters.isSteadyState
     }
 
-    /// Work-groups that share so many rows: each of the device's threads gets 64 if it can, a group at most 8 rows; of long rows
-    /// one, beside which what a group costs is nothing.
+    /// Work-groups that share so many rows: each of the device's threads gets 64 if it can, or 8 where rows are computed together, of
+    /// which a group needs some; of long rows a group has one, beside which what a group costs is nothing.
     private func groups(of rows: Int, on device: Device) -> Int {
-        classes > 4096 ? rows : ceilDivide(rows, min(max(rows / (64 * device.computeUnits), 1), 8))
+        let (groupsPerThread, rowsPerGroup) = rowKernel.layout.rowsTogether ? (8, 16) : (64, 8)
+        return classes > 4096 ? rows : ceilDivide(rows, min(max(rows / (groupsPerThread * device.computeUnits), 1), rowsPerGroup))
     }
 
     /// What all row kernels take first.

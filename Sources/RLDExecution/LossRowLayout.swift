@@ -13,8 +13,10 @@ struct LossRowLayout {
     let blockBytes: Int?
     /// Whether the kernel takes an accumulator, to which its last work-item can add a small batch.
     let finishes: Bool
-    /// Whether a work-group takes several rows where it is given them (`LOSS_EACH_ROW`).
+    /// Whether a work-group takes several rows where it is given them (`LOSS_ROWS`).
     let sharesGroups: Bool
+    /// Whether it computes what is computed once per row of several at once (`ROWS_TOGETHER`), as short rows need it.
+    let rowsTogether: Bool
     /// Whether the usual temperatures are constants of the kernel.
     let takesConstants: Bool
     /// Whether rows are a multiple of four classes long, so that a work-item of a gpu can read four at once.
@@ -39,16 +41,18 @@ struct LossRowLayout {
             let onThreads = device.isPoCL && device.isCPU
             finishes = kinds != nil && onThreads && !method.needsWholeBatch
             (sharesGroups, takesConstants, inQuads, options) = (kinds != nil, keepsBlocks, false, "")
+            rowsTogether = sharesGroups && classes <= 512
             // A work-item keeps its block in private memory.
             blockBytes = keepsBlocks ? 16 : nil
             defines =
                 profile.rowDefines(localSize: 1, device: device)
                 + (keepsBlocks ? Self.wholeRows(classes, anyLength: onThreads, mayBorrow: kinds != nil) : [])
+                + (rowsTogether ? [("ROWS_TOGETHER", "1")] : [])
                 + (finishes ? [("LOSS_FINISHES", "1")] : [])
         case .gpu:
             let items = min(items ?? Self.fittingItems(classes, keepsBlocks, on: device), device.maxWorkGroupSize, 1024)
             let kept = Self.keptClasses(classes, items: items, on: device)
-            (self.items, finishes, sharesGroups) = (items, false, false)
+            (self.items, finishes, sharesGroups, rowsTogether) = (items, false, false, false)
             // Twelve sums at once (`row_group_sums`), or four.
             scratchBytes = (kinds == nil ? 16 : 48) * items
             // A processor with this profile tests it, and would spend its time on building programs.

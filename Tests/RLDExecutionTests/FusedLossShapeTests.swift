@@ -128,7 +128,7 @@ import Testing
     /// be expected there. Students far from their teacher and so close that the divergence is summed again, and excluded classes.
     @Test(arguments: ["8", "16"]) func blocksInTheGradientAreTheReferences(_ width: String) throws {
         let engine = try DeviceEngine(TestDevice.device(), profile: .cpu, registers: .avx2)
-        let constants = [("ROW_WIDTH", width), ("BLOCK_IN_GRADIENT", "1")]
+        let constants = [("ROW_WIDTH", width), ("BLOCK_IN_GRADIENT", "1"), ("ROWS_TOGETHER", "0")]
         let methods =
             try [FusedLossTests.refined, FusedLossTests.refined.applyingLSKD()]
             + ["ce", "kd", "dkd", "la", "rc"].map { try Method.make(id: $0).method }
@@ -159,8 +159,9 @@ import Testing
     @Test(arguments: [
         [("ROW_WIDTH", "8")], [("ROW_WIDTH", "8"), ("LOSS_SPLIT", "0")], [("ROW_WIDTH", "16")],
         [("ROW_WIDTH", "16"), ("LOSS_SPLIT", "1")],
-        [("ROW_WIDTH", "8"), ("ROW_ONE_BLOCK", "0"), ("ROW_WHOLE", "32"), ("ROW_SPAN", "32")],
-        [("ROW_WIDTH", "16"), ("ROW_ONE_BLOCK", "0"), ("ROW_WHOLE", "32"), ("ROW_SPAN", "32")],
+        [("ROW_WIDTH", "8"), ("ROWS_TOGETHER", "0")], [("ROW_WIDTH", "16"), ("ROWS_TOGETHER", "0")],
+        [("ROW_WIDTH", "8"), ("ROWS_TOGETHER", "0"), ("ROW_ONE_BLOCK", "0"), ("ROW_WHOLE", "32"), ("ROW_SPAN", "32")],
+        [("ROW_WIDTH", "16"), ("ROWS_TOGETHER", "0"), ("ROW_ONE_BLOCK", "0"), ("ROW_WHOLE", "32"), ("ROW_SPAN", "32")],
     ])
     func otherConstantsAreTheReferences(_ constants: [(String, String)]) throws {
         // As for another processor, whose kernels are compiled without optimiser.
