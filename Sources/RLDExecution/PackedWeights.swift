@@ -117,7 +117,7 @@ struct PackedWeights {
     }
 
     /// What a node's weights are packed for: a convolution, and on the gpu profile a linear layer that may become one.
-    private static func convolution(_ operation: Operation, engine: DeviceEngine, trainable: Bool) -> Convolution? {
+    private static func convolution(_ operation: Network.Operation, engine: DeviceEngine, trainable: Bool) -> Convolution? {
         switch operation {
         case .convolution(let c): c
         case .linear(let l) where engine.profile == .gpu && (!trainable || engine.precision == .tf32): l.convolution

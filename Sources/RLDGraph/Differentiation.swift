@@ -76,7 +76,7 @@ private struct GradientSharing {
     }
 }
 
-extension Operation {
+extension Network.Operation {
     /// Whether an input's gradient is the output's.
     fileprivate func passesGradient(to input: Int) -> Bool {
         switch self {

@@ -93,7 +93,7 @@ struct Rewriter {
         return id
     }
 
-    mutating func replace(_ id: Network.NodeID, with operation: Operation, inputs: [Network.NodeID]? = nil) {
+    mutating func replace(_ id: Network.NodeID, with operation: Network.Operation, inputs: [Network.NodeID]? = nil) {
         nodes[id].operation = operation
         if let inputs { nodes[id].inputs = inputs }
     }

@@ -50,7 +50,7 @@ extension Network {
     }
 }
 
-extension Operation {
+extension Network.Operation {
     /// The epilogue of an operation that has one and may absorb more in this mode.
     fileprivate func epilogue(for mode: Network.FusingMode) -> Epilogue? {
         switch self {
@@ -60,7 +60,7 @@ extension Operation {
         }
     }
 
-    fileprivate func withEpilogue(_ epilogue: Epilogue) -> Operation {
+    fileprivate func withEpilogue(_ epilogue: Epilogue) -> Network.Operation {
         switch self {
         case .convolution(var c):
             c.epilogue = epilogue

@@ -105,7 +105,7 @@ public struct NetworkBuilder {
     /// The mean of each channel, as a vector.
     public mutating func globalAveragePool(_ x: Value) -> Value { append(.globalAveragePool, [x], [x.channels], nil) }
 
-    private mutating func pool(_ x: Value, _ p: Pooling, _ what: String, _ operation: (Pooling) -> Operation) -> Value {
+    private mutating func pool(_ x: Value, _ p: Pooling, _ what: String, _ operation: (Pooling) -> Network.Operation) -> Value {
         require(what, isImage(x), "takes [channels, height, width], found \(x.shape)")
         requireWindow(what, kernel: p.kernel, stride: p.stride, padding: p.padding)
         guard problem == nil else { return Self.anyImage }
@@ -198,7 +198,7 @@ public struct NetworkBuilder {
         if !good, problem == nil { problem = InputError("network \(id)", "\(what): \(found())") }
     }
 
-    private mutating func append(_ operation: Operation, _ inputs: [Value], _ shape: [Int], _ name: String?) -> Value {
+    private mutating func append(_ operation: Network.Operation, _ inputs: [Value], _ shape: [Int], _ name: String?) -> Value {
         let label = name ?? operation.label
         for input in inputs { requireOwn(label, input) }
         requireSizes(label, shape, weight: operation.weightShape)

@@ -1,36 +1,38 @@
-/// What a node of a network computes. Shapes are per sample, NCHW without the N; layout on a device is lowering's business.
-public enum Operation: Sendable, Equatable {
-    /// The images (or features) that go in.
-    case input
-    case convolution(Convolution)
-    case batchNorm(BatchNorm)
-    /// y = x W^T + b, W [outputs, inputs].
-    case linear(Linear)
-    /// max(x, 0), gradient 0 at 0 (PyTorch).
-    case relu
-    /// min(max(x, 0), 6), gradient 0 at 0 and at 6 (PyTorch).
-    case relu6
-    /// Elementwise sum of two inputs of one shape.
-    case add
-    /// The largest value of each window; padding never wins, and the first of equals gets the gradient (PyTorch).
-    case maxPool(Pooling)
-    /// The mean of each window, padding counted as zeros (torch.nn.AvgPool2d's default, count_include_pad).
-    case averagePool(Pooling)
-    /// Means over height x width windows that cover the plane (torch.nn.AdaptiveAvgPool2d); the node's shape says how many.
-    case adaptiveAveragePool
-    /// Mean over each channel's plane: [C, H, W] -> [C].
-    case globalAveragePool
-    /// [C, H, W] -> [C * H * W], in C, H, W order.
-    case flatten
-    /// The channels of all inputs, one input after the other.
-    case concat
-    /// The channels from `firstChannel` on, as many as the node's shape says.
-    case slice(firstChannel: Int)
-    /// Channel i * (C / groups) + j moves to j * groups + i (ShuffleNet).
-    case channelShuffle(groups: Int)
+extension Network {
+    /// What a node of a network computes. Shapes are per sample, NCHW without the N; layout on a device is lowering's business.
+    public enum Operation: Sendable, Equatable {
+        /// The images (or features) that go in.
+        case input
+        case convolution(Convolution)
+        case batchNorm(BatchNorm)
+        /// y = x W^T + b, W [outputs, inputs].
+        case linear(Linear)
+        /// max(x, 0), gradient 0 at 0 (PyTorch).
+        case relu
+        /// min(max(x, 0), 6), gradient 0 at 0 and at 6 (PyTorch).
+        case relu6
+        /// Elementwise sum of two inputs of one shape.
+        case add
+        /// The largest value of each window; padding never wins, and the first of equals gets the gradient (PyTorch).
+        case maxPool(Pooling)
+        /// The mean of each window, padding counted as zeros (torch.nn.AvgPool2d's default, count_include_pad).
+        case averagePool(Pooling)
+        /// Means over height x width windows that cover the plane (torch.nn.AdaptiveAvgPool2d); the node's shape says how many.
+        case adaptiveAveragePool
+        /// Mean over each channel's plane: [C, H, W] -> [C].
+        case globalAveragePool
+        /// [C, H, W] -> [C * H * W], in C, H, W order.
+        case flatten
+        /// The channels of all inputs, one input after the other.
+        case concat
+        /// The channels from `firstChannel` on, as many as the node's shape says.
+        case slice(firstChannel: Int)
+        /// Channel i * (C / groups) + j moves to j * groups + i (ShuffleNet).
+        case channelShuffle(groups: Int)
+    }
 }
 
-extension Operation {
+extension Network.Operation {
     /// A short name for traces, counts and messages.
     public var label: String {
         switch self {

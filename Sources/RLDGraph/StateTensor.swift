@@ -64,7 +64,7 @@ public struct Initialization: Sendable, Equatable {
     }
 }
 
-extension Operation {
+extension Network.Operation {
     /// Of a convolution or a linear layer, outputs first; empty for others.
     var weightShape: [Int] {
         switch self {

@@ -14,7 +14,7 @@ public enum DeviceChecks {
     /// these products are exact, and the sums are float32's but for one thing. Where float32 rounds a sum, a matrix unit leaves the
     /// digits behind the last one off (Fasi et al., "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science 7, 2021): half
     /// of the last one after every 8 products, all in the same direction. Operands rounded otherwise miss it several times over.
-    package static func bound(_ operation: Operation, _ precision: Precision) -> Double {
+    package static func bound(_ operation: Network.Operation, _ precision: Precision) -> Double {
         guard precision == .tf32 else { return bound }
         let depth =
             switch operation {
