@@ -31,7 +31,7 @@ import PackagePlugin
         ]
     }
 
-    /// The same for git, whose `*` goes over folders.
+    /// Those files as git takes them, whose `*` goes over folders.
     private static let pathspecs = ["Package.swift"] + folders.flatMap { folder in suffixes.map { "\(folder)/*\($0)" } }
 
     private func files(of root: URL) -> [URL] {

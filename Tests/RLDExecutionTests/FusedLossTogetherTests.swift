@@ -8,12 +8,10 @@ import Testing
 /// Short rows, of which a cpu's work-item computes several at once, a lane each: no row may take anything from its neighbours.
 @Suite(.enabled(if: TestDevice.enabled && TestDevice.profiles.contains(.cpu), "no OpenCL device with cpu kernels"))
 struct FusedLossTogetherTests {
-    private static let methods: [Method] = {
-        FusedLossTests.methods.filter { !["lr", "mlkd"].contains($0.id) }
-    }()
+    private static let methods = FusedLossTests.methods.filter { !["lr", "mlkd"].contains($0.id) }
 
     /// What is done to a row of a batch, so that rows of every path are neighbours.
-    private enum Kind: Int, CaseIterable {
+    private enum Kind: CaseIterable {
         case ordinary, ignored, wrongLabel, notANumber, close, excluded, constant, certain, infiniteLoss, hardlyInfiniteLoss,
             onTop
 
@@ -54,7 +52,7 @@ struct FusedLossTogetherTests {
             var batch = FusedLossTests.Batch(rows, classes, seed: 3)
             let kinds = Kind.allCases
             for row in 0..<rows {
-                // Of three equal parts one has kinds in turns, one has few that are not ordinary.
+                // Every third row has its kind in turns; of the others few are not ordinary.
                 let kind = row % 3 == 0 ? kinds[row / 3 % kinds.count] : row % 41 == 0 ? kinds[row / 41 % kinds.count] : .ordinary
                 kind.apply(to: &batch, row: row, classes: classes)
             }
